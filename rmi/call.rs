@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One call to the RMM: made, repeated where the specification says so, and counted.
+
+use super::{Conduit, Counts, Error, Fid, Regs, ReturnCode, Status};
+
+/// How often a call is made while the RMM answers BUSY. Each repetition yields the CPU, so this is
+/// a matter of seconds; an RMM that is busy for longer is taken for broken rather than waited for.
+const BUSY_TRIES: u32 = 10_000;
+
+/// How often a call is made while the RMM answers BLOCKED: the specification lets the host try
+/// again once what it waits for may be over.
+const BLOCKED_TRIES: u32 = 2;
+
+/// The host's end of the RMI: a way to the RMM, and the numbers of what went over it.
+#[derive(Debug, Default)]
+pub struct Rmi<C> {
+    conduit: C,
+    counts: Counts,
+}
+
+impl<C: Conduit> Rmi<C> {
+    /// Takes over a conduit. Nothing is called yet.
+    pub fn new(conduit: C) -> Self {
+        Self {
+            conduit,
+            counts: Counts::new(),
+        }
+    }
+
+    /// The counters.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Lets others run, between two parts of long work.
+    pub fn pause(&self) {
+        self.conduit.pause();
+    }
+
+    /// Makes a call exactly once and returns whatever comes back.
+    pub(super) fn once(&self, fid: Fid, args: &[u64]) -> (ReturnCode, Regs) {
+        let regs = self.conduit.smc(&Regs::new(fid.raw().into(), args));
+        let code = ReturnCode::new(regs.x(0));
+        let failed = !matches!(code.status(), Status::Success | Status::Incomplete);
+        self.counts.call(fid, failed);
+        (code, regs)
+    }
+
+    /// Makes a call until the RMM has either begun or refused it.
+    ///
+    /// `Ok` means SUCCESS or INCOMPLETE; only then do the other registers hold results.
+    ///
+    /// # Errors
+    ///
+    /// The RMM refused, was busy for too long, or is not there.
+    pub(super) fn begin(&self, fid: Fid, args: &[u64]) -> Result<(ReturnCode, Regs), Error> {
+        let mut busy = 0;
+        let mut blocked = 0;
+        loop {
+            let (code, regs) = self.once(fid, args);
+            if code == ReturnCode::NOT_FORWARDED {
+                return Err(Error::NotForwarded(fid));
+            }
+            let (tries, limit) = match code.status() {
+                Status::Success | Status::Incomplete => return Ok((code, regs)),
+                Status::Busy => (&mut busy, BUSY_TRIES),
+                Status::Blocked => (&mut blocked, BLOCKED_TRIES),
+                _ => return Err(Error::Refused(fid, code)),
+            };
+            *tries = u32::saturating_add(*tries, 1);
+            if *tries >= limit {
+                return Err(match code.status() {
+                    Status::Busy => Error::StillBusy(fid),
+                    _ => Error::Refused(fid, code),
+                });
+            }
+            self.conduit.pause();
+        }
+    }
+
+    /// Makes a call that cannot be stateful.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the RMM says instead of SUCCESS.
+    pub(super) fn plain(&self, fid: Fid, args: &[u64]) -> Result<Regs, Error> {
+        match self.begin(fid, args)? {
+            (code, regs) if code.status() == Status::Success => Ok(regs),
+            (code, _) => Err(Error::Broken(fid, super::Broken::Request(code))),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One function per RMI command, named as the command.
+//!
+//! A wrapper passes typed arguments, and returns results only where the specification says that
+//! they are valid, after checking that they can be true.
+
+pub mod granule;
+pub mod rmm;

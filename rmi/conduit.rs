@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How a call reaches the RMM, and the memory that a call may point to.
+
+use super::PhysAddr;
+
+/// Number of registers in an SMCCC 1.2 call: x0..x17.
+pub const NREGS: usize = 18;
+
+/// The registers of a call, x0 first: the function and its arguments going in, the results coming
+/// back. Laid out as `struct arm_smccc_1_2_regs`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Regs(pub [u64; NREGS]);
+
+impl Regs {
+    /// The call `x0, args...`; registers without an argument are 0.
+    pub fn new(x0: u64, args: &[u64]) -> Self {
+        let mut regs = Self::default();
+        let values = core::iter::once(&x0).chain(args);
+        for (reg, value) in regs.0.iter_mut().zip(values) {
+            *reg = *value;
+        }
+        regs
+    }
+
+    /// Register `n`. Numbers past the block read as 0.
+    pub fn x(&self, n: usize) -> u64 {
+        self.0.get(n).copied().unwrap_or(0)
+    }
+}
+
+/// The way to the RMM. The kernel's is the SMC instruction, that of a host test a model of the RMM.
+pub trait Conduit {
+    /// Makes the call in `args` and returns what the RMM left in the registers.
+    ///
+    /// The RMM reads and writes the physical memory that the arguments name. Whoever builds an
+    /// argument answers for that memory; the typed wrappers in [`super::cmd`] do, and the rest of
+    /// the project calls nothing else.
+    fn smc(&self, args: &Regs) -> Regs;
+
+    /// Called between two tries of a call that the RMM could not serve yet, and between the parts
+    /// of a long range. May sleep.
+    fn pause(&self) {}
+}
+
+/// One granule of ordinary host memory that the RMM may read or write during a call.
+pub trait SharedPage {
+    /// Where the granule is: granule aligned, Non-secure, and nobody else's.
+    fn pa(&self) -> PhysAddr;
+
+    /// Writes a 64-bit word at byte `offset`, a multiple of 8 below the granule size.
+    fn write(&mut self, offset: usize, value: u64);
+
+    /// Reads the 64-bit word at byte `offset`, a multiple of 8 below the granule size.
+    fn read(&self, offset: usize) -> u64;
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The Realm Management Interface: its ABI, one typed wrapper per command, and the ownership of
+//! granules.
+//!
+//! The names are those of the RMM specification (Arm DEN0137, 2.0-bet3) in Rust case. Start reading
+//! at [`Rmi`], which makes a call and judges its answer; [`cmd`] has the commands; [`negotiate`]
+//! is what runs when the component loads.
+
+// A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
+#![deny(
+    unsafe_code,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::missing_safety_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod addr;
+mod call;
+pub mod cmd;
+mod conduit;
+mod counts;
+mod error;
+mod features;
+mod fid;
+mod granule;
+mod negotiate;
+mod sro;
+mod status;
+
+pub use addr::{AddrRange, PhysAddr, GRANULE_SIZE};
+pub use call::Rmi;
+pub use conduit::{Conduit, Regs, SharedPage, NREGS};
+pub use counts::Counts;
+pub use error::{Broken, Error};
+pub use features::{FeatureRegs, Features};
+pub use fid::Fid;
+pub use granule::{Delegated, GranuleRange, GranuleState, Moved, Undelegated};
+pub use negotiate::{check_ram, negotiate, Decline, Negotiated};
+pub use status::{MemoryRequest, ReturnCode, Status};

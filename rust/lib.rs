@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel-free half of `kvm_arm_rmi`, as an ordinary library.
+//!
+//! The kernel builds the same files from `rust/main.rs`; this root exists so that host tests run
+//! the product's own code. Nothing here knows of the kernel, and nothing here may.
+
+#![no_std]
+
+/// log2 of the granule size in bytes. The kernel build takes it from `PAGE_SHIFT`.
+pub const GRANULE_SHIFT: u32 = 12;
+
+#[path = "../rmi/mod.rs"]
+pub mod rmi;

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Loading: which RMMs we work with, and what we say to the others.
+
+use crate::fake::{incomplete, not_forwarded, rmm, status, success, Page};
+use kvm_arm_rmi::rmi::cmd::granule::{Category, Tracking};
+use kvm_arm_rmi::rmi::{
+    check_ram,
+    negotiate,
+    AddrRange,
+    Decline,
+    Error,
+    Fid,
+    Negotiated,
+    PhysAddr,
+    Regs,
+    Status, //
+};
+
+/// How TF-RMM answers a host that does everything right.
+fn good(fid: Fid, args: &Regs) -> Regs {
+    match fid {
+        Fid::VERSION => success(&[0x20000, 0x20000]),
+        Fid::FEATURES => success(&[[0x317f34, 0x142a9, 0, 3, 0][args.x(1) as usize]]),
+        Fid::RMM_CONFIG_SET | Fid::RMM_CONFIG_GET | Fid::RMM_ACTIVATE => success(&[]),
+        Fid::GRANULE_TRACKING_GET => success(&[0, 2, args.x(2)]),
+        other => panic!("{other}"),
+    }
+}
+
+/// Negotiates with an RMM that is good but for one command.
+fn but(fid: Fid, mut answer: impl FnMut(&Regs) -> Regs) -> Result<Negotiated, Decline> {
+    let rmi = rmm(move |called, args| match called == fid {
+        true => answer(args),
+        false => good(called, args),
+    });
+    negotiate(&rmi, &mut Page::new())
+}
+
+#[test]
+fn a_good_rmm_is_activated() {
+    let agreed = negotiate(&rmm(good), &mut Page::new()).unwrap();
+    assert_eq!(agreed.version.to_string(), "2.0");
+    assert_eq!(agreed.features.s2sz(), 52);
+    assert!(!agreed.was_active);
+}
+
+#[test]
+fn an_active_rmm_is_as_good() {
+    let rmi = rmm(|fid, args| match fid {
+        Fid::RMM_CONFIG_SET => status(Status::ErrorGlobal),
+        Fid::RMM_ACTIVATE => panic!("it is active"),
+        _ => good(fid, args),
+    });
+    assert!(negotiate(&rmi, &mut Page::new()).unwrap().was_active);
+}
+
+#[test]
+fn an_active_rmm_with_other_granules_is_declined() {
+    let mut page = Page::new();
+    let rmi = rmm(|fid, args| match fid {
+        Fid::RMM_CONFIG_SET => {
+            assert_eq!(args.x(1), 0x8000_0000);
+            status(Status::ErrorGlobal)
+        }
+        _ => good(fid, args),
+    });
+    // The fake RMM does not write its answer, so the page says what the host asked for ...
+    assert!(negotiate(&rmi, &mut page).is_ok());
+    // ... unless it cannot hold that: this one always reads as 16 KiB granules.
+    struct Other(Page);
+    impl kvm_arm_rmi::rmi::SharedPage for Other {
+        fn pa(&self) -> PhysAddr {
+            self.0.pa()
+        }
+        fn write(&mut self, _: usize, _: u64) {}
+        fn read(&self, offset: usize) -> u64 {
+            u64::from(offset == 8)
+        }
+    }
+    let declined = negotiate(&rmi, &mut Other(page)).unwrap_err();
+    assert!(matches!(declined, Decline::Config(config) if config.granule_size == 1));
+}
+
+#[test]
+fn no_rmm_is_told_from_a_bad_one() {
+    assert_eq!(but(Fid::VERSION, |_| not_forwarded()), Err(Decline::NoRmm));
+    let refused = but(Fid::VERSION, |_| status(Status::ErrorGlobal)).unwrap_err();
+    assert!(matches!(
+        refused,
+        Decline::Command(Error::Refused(Fid::VERSION, _))
+    ));
+}
+
+#[test]
+fn other_versions_are_declined_with_their_span() {
+    let version_1 = but(Fid::VERSION, |_| Regs::new(1, &[0x10000, 0x10001])).unwrap_err();
+    assert!(
+        version_1.to_string().contains("RMI 1.0 to 1.1"),
+        "{version_1}"
+    );
+    let version_3 = but(Fid::VERSION, |_| Regs::new(1, &[0x30000, 0x30000])).unwrap_err();
+    assert!(matches!(version_3, Decline::Version(_)));
+    // It agrees, but names a span without us: zeroes everywhere, or all ones.
+    for x in [0, u64::MAX] {
+        let liar = but(Fid::VERSION, |_| success(&[x, x])).unwrap_err();
+        assert!(matches!(liar, Decline::Version(_)));
+    }
+    // It has our version and a newer minor.
+    assert!(but(Fid::VERSION, |_| success(&[0x20000, 0x20007])).is_ok());
+}
+
+#[test]
+fn feature_registers_that_cannot_be_are_declined() {
+    assert_eq!(
+        but(Fid::FEATURES, |_| success(&[0])),
+        Err(Decline::GranuleSize)
+    );
+    let ones = but(Fid::FEATURES, |_| success(&[u64::MAX])).unwrap_err();
+    assert!(matches!(ones, Decline::Features(_)));
+    let only_64k = but(Fid::FEATURES, |args| {
+        success(&[if args.x(1) == 1 { 4 } else { 48 }])
+    });
+    assert_eq!(only_64k, Err(Decline::GranuleSize));
+    let none = but(Fid::FEATURES, |_| not_forwarded()).unwrap_err();
+    assert_eq!(none, Decline::Command(Error::NotForwarded(Fid::FEATURES)));
+}
+
+#[test]
+fn a_refused_configuration_or_activation_is_declined() {
+    for fid in [Fid::RMM_CONFIG_SET, Fid::RMM_ACTIVATE] {
+        let refused = but(fid, |_| status(Status::ErrorInput)).unwrap_err();
+        assert!(matches!(refused, Decline::Command(Error::Refused(of, _)) if of == fid));
+        let unknown = but(fid, |_| Regs::new(0x77, &[])).unwrap_err();
+        assert!(unknown.to_string().contains("Unknown(119)"), "{unknown}");
+        let nobody = but(fid, |_| not_forwarded()).unwrap_err();
+        assert_eq!(nobody, Decline::Command(Error::NotForwarded(fid)));
+    }
+    // It took a configuration and then says that it is active already.
+    let confused = but(Fid::RMM_ACTIVATE, |_| status(Status::ErrorGlobal)).unwrap_err();
+    assert!(matches!(
+        confused,
+        Decline::Command(Error::Refused(Fid::RMM_ACTIVATE, _))
+    ));
+    let greedy = but(Fid::RMM_ACTIVATE, |_| incomplete(1, false, 0)).unwrap_err();
+    assert_eq!(
+        greedy,
+        Decline::Command(Error::WantsMemory(Fid::RMM_ACTIVATE))
+    );
+}
+
+fn ram() -> AddrRange {
+    AddrRange::new(PhysAddr::new(0x4000_0000), PhysAddr::new(0x8000_0000)).unwrap()
+}
+
+#[test]
+fn memory_that_is_tracked_in_parts_is_fine() {
+    let part = 0x1000_0000;
+    let rmi = rmm(|_, args| success(&[0, 2, args.x(2).min(args.x(1) + part)]));
+    assert_eq!(check_ram(&rmi, ram()), Ok(()));
+    assert_eq!(
+        rmi.counts().commands().next(),
+        Some((Fid::GRANULE_TRACKING_GET, 4, 0))
+    );
+}
+
+#[test]
+fn memory_that_cannot_be_delegated_is_named() {
+    for (category, tracking) in [
+        (0, 1),
+        (0, 3),
+        (0, 4),
+        (0, 0),
+        (1, 2),
+        (2, 2),
+        (3, 2),
+        (9, 2),
+    ] {
+        let rmi = rmm(|_, args| match args.x(1) {
+            0x4000_0000 => success(&[0, 2, 0x6000_0000]),
+            _ => success(&[category, tracking, args.x(2)]),
+        });
+        let declined = check_ram(&rmi, ram()).unwrap_err();
+        assert!(
+            declined.to_string().contains("0x60000000..0x80000000"),
+            "{declined}"
+        );
+        assert!(matches!(declined, Decline::Ram(..)));
+    }
+}
+
+#[test]
+fn tracking_that_makes_no_progress_ends() {
+    for top in [0, 0x4000_0000, 0x4000_0001, 0x8000_1000, u64::MAX] {
+        let declined = check_ram(&rmm(|_, _| success(&[0, 2, top])), ram()).unwrap_err();
+        assert!(
+            matches!(declined, Decline::Command(Error::Broken(..))),
+            "{top:#x}"
+        );
+    }
+    let unknown = check_ram(&rmm(|_, args| success(&[7, 8, args.x(2)])), ram()).unwrap_err();
+    let Decline::Ram(_, info) = unknown else {
+        panic!("{unknown}")
+    };
+    assert_eq!(
+        (info.category, info.tracking),
+        (Category::Unknown(7), Tracking::Unknown(8))
+    );
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Retries and operations in several steps.
+
+use crate::fake::{incomplete, rmm, status, success};
+use kvm_arm_rmi::rmi::cmd::granule::tracking_get;
+use kvm_arm_rmi::rmi::cmd::rmm::activate;
+use kvm_arm_rmi::rmi::{AddrRange, Broken, Error, Fid, PhysAddr, ReturnCode, Status};
+
+/// Answers by the number of the call.
+fn in_turn<R>(mut answer: impl FnMut(usize) -> R) -> impl FnMut() -> R {
+    let mut n = 0;
+    move || {
+        n += 1;
+        answer(n)
+    }
+}
+
+#[test]
+fn busy_is_asked_again() {
+    let mut next = in_turn(|n| {
+        status(if n < 50 {
+            Status::Busy
+        } else {
+            Status::Success
+        })
+    });
+    let rmi = rmm(|_, _| next());
+    assert_eq!(activate(&rmi), Ok(()));
+    assert_eq!(
+        rmi.counts().commands().next(),
+        Some((Fid::RMM_ACTIVATE, 50, 49))
+    );
+}
+
+#[test]
+fn busy_for_ever_ends() {
+    let rmi = rmm(|_, _| status(Status::Busy));
+    assert_eq!(activate(&rmi), Err(Error::StillBusy(Fid::RMM_ACTIVATE)));
+}
+
+#[test]
+fn blocked_is_asked_once_more_and_then_told() {
+    let mut next = in_turn(|n| {
+        status(if n == 1 {
+            Status::Blocked
+        } else {
+            Status::Success
+        })
+    });
+    assert_eq!(activate(&rmm(|_, _| next())), Ok(()));
+
+    let rmi = rmm(|_, _| status(Status::Blocked));
+    assert_eq!(activate(&rmi).unwrap_err().status(), Some(Status::Blocked));
+    assert_eq!(
+        rmi.counts().commands().next(),
+        Some((Fid::RMM_ACTIVATE, 2, 2))
+    );
+}
+
+#[test]
+fn an_operation_goes_on_with_the_handle_of_its_first_answer() {
+    // TF-RMM's first handle is 0; later answers have something else in x1.
+    for handle in [0, 7, u64::MAX] {
+        let rmi = rmm(move |fid, args| match fid {
+            Fid::RMM_ACTIVATE => incomplete(0, false, handle),
+            Fid::OP_CONTINUE => {
+                assert_eq!((args.x(1), args.x(2)), (handle, 0));
+                success(&[])
+            }
+            other => panic!("{other}"),
+        });
+        assert_eq!(activate(&rmi), Ok(()));
+    }
+    let mut next = in_turn(|n| {
+        if n < 5 {
+            incomplete(0, false, 99)
+        } else {
+            success(&[])
+        }
+    });
+    let rmi = rmm(|fid, args| match fid {
+        Fid::RMM_ACTIVATE => incomplete(0, false, 3),
+        _ => {
+            assert_eq!(args.x(1), 3);
+            next()
+        }
+    });
+    assert_eq!(activate(&rmi), Ok(()));
+}
+
+#[test]
+fn an_operation_that_never_ends_is_given_up() {
+    let rmi = rmm(|_, _| incomplete(0, false, 1));
+    let endless = Error::Broken(Fid::RMM_ACTIVATE, Broken::Endless);
+    assert_eq!(activate(&rmi), Err(endless));
+    assert!(!endless.changed_nothing());
+}
+
+#[test]
+fn a_refusal_of_a_later_step_is_the_commands() {
+    let rmi = rmm(|fid, _| match fid {
+        Fid::RMM_ACTIVATE => incomplete(0, false, 1),
+        _ => status(Status::ErrorGlobal),
+    });
+    let refused = Error::Refused(Fid::RMM_ACTIVATE, ReturnCode::new(11));
+    assert_eq!(activate(&rmi), Err(refused));
+}
+
+#[test]
+fn who_wants_memory_and_may_not_is_cancelled_if_that_is_possible() {
+    for (can_cancel, cancels) in [(true, 1), (false, 0)] {
+        let rmi = rmm(move |fid, args| match fid {
+            Fid::RMM_ACTIVATE => incomplete(1, can_cancel, 5),
+            Fid::OP_CANCEL => {
+                assert_eq!(args.x(1), 5);
+                success(&[])
+            }
+            other => panic!("{other}"),
+        });
+        assert_eq!(activate(&rmi), Err(Error::WantsMemory(Fid::RMM_ACTIVATE)));
+        let cancelled = rmi
+            .counts()
+            .commands()
+            .filter(|(fid, ..)| *fid == Fid::OP_CANCEL)
+            .count();
+        assert_eq!(cancelled, cancels);
+    }
+}
+
+#[test]
+fn a_command_that_is_not_stateful_may_not_begin_an_operation() {
+    let range = AddrRange::new(PhysAddr::new(0), PhysAddr::new(0x1000)).unwrap();
+    let rmi = rmm(|_, _| incomplete(0, false, 1));
+    let error = tracking_get(&rmi, range).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::Broken(Fid::GRANULE_TRACKING_GET, Broken::Request(_))
+    ));
+}
+
+#[test]
+fn errors_say_which_command_and_what() {
+    let text = Error::Refused(Fid::RMM_ACTIVATE, ReturnCode::new(11)).to_string();
+    assert_eq!(
+        text,
+        "RMI_RMM_ACTIVATE (0xc4000202): ErrorGlobal (x0 = 0xb)"
+    );
+    let text = Error::NotForwarded(Fid::GRANULE_RANGE_DELEGATE).to_string();
+    assert!(
+        text.contains("EL3") && text.contains("RMI_GRANULE_RANGE_DELEGATE"),
+        "{text}"
+    );
+}
