@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What Rust cannot reach in C: macros, inline functions, and a module parameter
+ * that shows in sysfs. Each helper is named after what it wraps; none decides
+ * anything.
+ */
+
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/sched.h>
+
+#include <asm/cpufeature.h>
+#include <asm/sysreg.h>
+
+#include "helpers.h"
+
+/* KVM_CAP_ARM_RMI has no number upstream yet; see uapi/README.md. */
+unsigned int kvm_rmi_cap = 253;
+module_param_named(cap, kvm_rmi_cap, uint, 0444);
+MODULE_PARM_DESC(cap, "Number of KVM_CAP_ARM_RMI, as the VMMs on this host expect it");
+
+phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page)
+{
+	return page_to_phys(page);
+}
+
+struct page *kvm_rmi_helper_phys_to_page(phys_addr_t phys)
+{
+	return phys_to_page(phys);
+}
+
+void kvm_rmi_helper_cond_resched(void)
+{
+	cond_resched();
+}
+
+u64 kvm_rmi_helper_id_aa64pfr0_rme(void)
+{
+	u64 pfr0 = read_sanitised_ftr_reg(SYS_ID_AA64PFR0_EL1);
+
+	return SYS_FIELD_GET(ID_AA64PFR0_EL1, RME, pfr0);
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bringing up the RMM when the component loads.
+
+use crate::{
+    ffi,
+    memory,
+    rmi::{self, Decline, Delegated, GranuleRange, Negotiated, Rmi},
+    smccc::Smc, //
+};
+use kernel::{
+    pr_err_once,
+    prelude::*, //
+};
+
+/// A host whose RMM is active.
+pub(crate) struct Host {
+    /// The way to the RMM.
+    pub(crate) rmi: Rmi<Smc>,
+    /// What was agreed with it.
+    pub(crate) negotiated: Negotiated,
+}
+
+impl Host {
+    /// Allocates `1 << order` granules and delegates them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer. Either way nothing is kept.
+    pub(crate) fn alloc_delegated(&self, order: u32) -> Result<GranuleRange<Delegated>> {
+        let moved = memory::alloc(order)?.delegate(&self.rmi);
+        if let Some(rest) = moved.rest {
+            memory::free(rest);
+        }
+        match (moved.done, moved.error) {
+            (Some(granules), None) => Ok(granules),
+            (done, error) => {
+                // What cannot be taken back either is leaked, which the log will say.
+                let _ = done.map(|granules| self.free_delegated(granules));
+                Err(error.map_or(EIO, errno))
+            }
+        }
+    }
+
+    /// Takes granules back and frees them.
+    ///
+    /// # Errors
+    ///
+    /// What [`errno`] makes of the RMM's answer. What the RMM keeps is leaked.
+    pub(crate) fn free_delegated(&self, granules: GranuleRange<Delegated>) -> Result {
+        let moved = granules.undelegate(&self.rmi);
+        if let Some(done) = moved.done {
+            memory::free(done);
+        }
+        if let Some(rest) = moved.rest {
+            rest.leak(&self.rmi);
+        }
+        moved.error.map_or(Ok(()), |error| {
+            pr_err_once!(
+                "memory is lost to the realm world, see granules in debugfs: {}\n",
+                error
+            );
+            Err(errno(error))
+        })
+    }
+}
+
+/// What user space is told of a command that failed. The only place where one becomes the other.
+pub(crate) fn errno(error: rmi::Error) -> Error {
+    match error {
+        rmi::Error::StillBusy(_) => EBUSY,
+        rmi::Error::NotForwarded(_) => ENXIO,
+        rmi::Error::Refused(..) | rmi::Error::WantsMemory(_) | rmi::Error::Broken(..) => EIO,
+    }
+}
+
+/// Negotiates with the RMM and activates it.
+///
+/// # Errors
+///
+/// The kernel log has the reason. `ENODEV` if the machine has no RMM or one that we cannot work
+/// with, `EIO` if the RMM refuses what it has to do, `ENOMEM`.
+pub(crate) fn start() -> Result<Host> {
+    if ffi::kvm_rmi_helper_id_aa64pfr0_rme() == 0 {
+        pr_info!("no realms: not every CPU has the Realm Management Extension\n");
+        return Err(ENODEV);
+    }
+    let Some(smc) = Smc::new() else {
+        pr_info!("no realms: the firmware is not reached by SMC\n");
+        return Err(ENODEV);
+    };
+    let rmi = Rmi::new(smc);
+    let negotiated = match rmi::negotiate(&rmi, &mut memory::RmmBuffer::new()?) {
+        Ok(negotiated) => negotiated,
+        Err(reason) => return Err(decline(reason)),
+    };
+    memory::for_each_ram(|range| rmi::check_ram(&rmi, range).map_err(decline))?;
+    let host = Host { rmi, negotiated };
+    // Nothing above delegates: know that it works before a realm depends on it.
+    host.free_delegated(host.alloc_delegated(0)?)?;
+    announce(&host);
+    Ok(host)
+}
+
+/// Says why there will be no realms, and what to return for it.
+fn decline(reason: Decline) -> Error {
+    pr_err!("no realms: {}\n", reason);
+    match reason {
+        Decline::Command(_) => EIO,
+        _ => ENODEV,
+    }
+}
+
+/// Says what there is.
+fn announce(host: &Host) {
+    let how = match host.negotiated.was_active {
+        true => "was active already",
+        false => "activated",
+    };
+    pr_info!(
+        "RMI {} active ({}): granule size {}, {}\n",
+        host.negotiated.version,
+        how,
+        rmi::GRANULE_SIZE,
+        host.negotiated.features
+    );
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SMC calls, as the SMC Calling Convention 1.2 has them.
+
+use crate::{
+    ffi,
+    rmi::{Conduit, Regs}, //
+};
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// The SMC instruction as the way to the RMM.
+///
+/// # Invariants
+///
+/// The firmware's conduit is SMC, so the instruction is there and goes to EL3.
+#[derive(Debug)]
+pub(crate) struct Smc(());
+
+impl Smc {
+    /// The conduit, if this kernel's firmware is reached by SMC.
+    pub(crate) fn new() -> Option<Self> {
+        // SAFETY: Reads a variable that is set before the first initcall.
+        let conduit = unsafe { bindings::arm_smccc_1_1_get_conduit() };
+        // INVARIANT: Tested right here.
+        (conduit == bindings::arm_smccc_conduit_SMCCC_CONDUIT_SMC).then_some(Self(()))
+    }
+}
+
+// `Regs` crosses the border as it is.
+const _: () = assert!(size_of::<Regs>() == size_of::<bindings::arm_smccc_1_2_regs>());
+const _: () = assert!(align_of::<Regs>() == align_of::<bindings::arm_smccc_1_2_regs>());
+
+impl Conduit for Smc {
+    fn smc(&self, args: &Regs) -> Regs {
+        let mut results = Regs::default();
+        // SAFETY: Both pointers are to 18 registers' worth of memory that this function owns or
+        // borrows. By the type's invariant the SMC reaches the firmware. The memory that the RMM
+        // may touch is what the arguments name, for which their builder answers (`Conduit::smc`).
+        unsafe {
+            bindings::arm_smccc_1_2_smc(
+                core::ptr::from_ref(args).cast(),
+                core::ptr::from_mut(&mut results).cast(),
+            )
+        };
+        results
+    }
+
+    fn pause(&self) {
+        ffi::kvm_rmi_helper_cond_resched();
+    }
+}
