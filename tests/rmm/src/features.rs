@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The feature registers, `RmiFeatureRegister0` to `4`: what this RMM can do on this CPU.
+//!
+//! They say what the RMM can do today. SVE, the PMU, LPA2, planes, devices and memory encryption
+//! contexts are absent and read as 0.
+
+/// `RmiFeatureRegister1`: the RMM can work with 4 KiB granules.
+const GRANULE_4K: u64 = 1 << 0;
+/// `RmiFeatureRegister1`: realms can be measured with SHA-256.
+const SHA_256: u64 = 1 << 3;
+/// `RmiFeatureRegister1`: realms can be measured with SHA-512.
+const SHA_512: u64 = 1 << 5;
+
+/// `RmiFeatureRegister1`, position of the binary logarithm of the most RECs in a realm.
+const MAX_RECS_ORDER_SHIFT: u32 = 6;
+/// One REC per realm, until the RMM has RECs.
+const MAX_RECS_ORDER: u64 = 0;
+
+/// `RmiFeatureRegister1`, position of the size of what one level 0 GPT entry covers.
+const L0GPTSZ_SHIFT: u32 = 10;
+/// 1 GiB, which is how EL3 builds its table on the machine the RMM runs on.
+const L0GPTSZ_30_BITS: u64 = 0;
+
+/// `RmiFeatureRegister1`, position of the size of the protected physical address space.
+const PPS_SHIFT: u32 = 14;
+/// 48 bits. EL3 has no call that tells; this is what TF-RMM answers on every machine.
+const PPS_48_BITS: u64 = 5;
+
+/// `RmiFeatureRegister0`, position of the number of breakpoints, minus 1.
+const NUM_BPS_SHIFT: u32 = 14;
+/// `RmiFeatureRegister0`, position of the number of watchpoints, minus 1.
+const NUM_WPS_SHIFT: u32 = 20;
+
+/// Widest IPA space of a realm in bits, as long as stage 2 is built without FEAT_LPA2.
+const MAX_S2SZ: u64 = 48;
+
+/// The identification registers that decide what the RMM can offer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuId {
+    /// ID_AA64DFR0_EL1: breakpoints and watchpoints.
+    pub dfr0: u64,
+    /// ID_AA64DFR1_EL1: breakpoints and watchpoints, where there are 16 or more of them.
+    pub dfr1: u64,
+    /// ID_AA64MMFR0_EL1: physical address range and translation granules.
+    pub mmfr0: u64,
+}
+
+impl CpuId {
+    /// Bits of a physical address that the CPU implements. 52 need FEAT_LPA2 at stage 1, without
+    /// which 4 KiB granules end at 48.
+    pub fn pa_bits(&self) -> u64 {
+        let lpa2 = field(self.mmfr0, 28, 4) == 1;
+        match field(self.mmfr0, 0, 4) {
+            0 => 32,
+            1 => 36,
+            2 => 40,
+            3 => 42,
+            4 => 44,
+            5 => 48,
+            _ if lpa2 => 52,
+            _ => 48,
+        }
+    }
+
+    /// Breakpoints of the CPU, minus 1.
+    fn breakpoints(&self) -> u64 {
+        count(field(self.dfr0, 12, 4), field(self.dfr1, 8, 8))
+    }
+
+    /// Watchpoints of the CPU, minus 1.
+    fn watchpoints(&self) -> u64 {
+        count(field(self.dfr0, 20, 4), field(self.dfr1, 16, 8))
+    }
+}
+
+/// Number of breakpoints or watchpoints minus 1, from the field of ID_AA64DFR0_EL1 and that of
+/// ID_AA64DFR1_EL1, which counts if the first is full and the second is not 0.
+fn count(dfr0: u64, dfr1: u64) -> u64 {
+    match (dfr0, dfr1) {
+        (15, n) if n != 0 => n,
+        (n, _) => n,
+    }
+}
+
+/// `width` bits of `value` from bit `low` on.
+fn field(value: u64, low: u32, width: u32) -> u64 {
+    let above = 64u32.saturating_sub(low).saturating_sub(width);
+    (value << above) >> above >> low
+}
+
+/// Feature register `index` on a CPU with the identification registers `cpu`.
+///
+/// A register that the specification does not have reads as 0.
+pub fn feature_register(cpu: &CpuId, index: u64) -> u64 {
+    match index {
+        0 => {
+            cpu.pa_bits().min(MAX_S2SZ)
+                | (cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT
+                | (cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT
+        }
+        1 => {
+            GRANULE_4K
+                | SHA_256
+                | SHA_512
+                | MAX_RECS_ORDER << MAX_RECS_ORDER_SHIFT
+                | L0GPTSZ_30_BITS << L0GPTSZ_SHIFT
+                | PPS_48_BITS << PPS_SHIFT
+        }
+        _ => 0,
+    }
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A machine in memory for the RMM to run on, with a granule protection table of its own: it
+//! notices whatever would be a granule protection fault on the real one.
+
+// Each test program uses a part of this.
+#![allow(dead_code, reason = "shared by several test programs")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use kvm_arm_rmi::rmi::{AddrRange, Fid, PhysAddr, Regs, Status, GRANULE_SIZE};
+use rmm::features::CpuId;
+use rmm::granule::{Delegated, Locked, Undelegated};
+use rmm::platform::{GptRefused, GranuleData, Platform, GRANULE_WORDS};
+use rmm::ram::MAX_BANKS;
+use rmm::rmi::MAX_GRANULES_PER_CALL;
+use rmm::{GranuleTable, RamMap, Rmm};
+
+/// First byte of the memory.
+pub(crate) const RAM: u64 = 0x4000_0000;
+/// Granules of the memory: three calls' worth.
+pub(crate) const RAM_GRANULES: u64 = 3 * MAX_GRANULES_PER_CALL;
+/// First byte after the memory.
+pub(crate) const RAM_TOP: u64 = pa(RAM_GRANULES);
+/// The RMM's own memory: granules 8 to 15.
+pub(crate) const OWN: std::ops::Range<u64> = pa(8)..pa(16);
+/// A second bank, of 4 granules.
+pub(crate) const BANK2: u64 = 0x8000_0000;
+/// A device.
+pub(crate) const UART: u64 = 0x0900_0000;
+
+/// Address of granule `n` of the memory.
+pub(crate) const fn pa(n: u64) -> u64 {
+    RAM + n * GRANULE_SIZE
+}
+
+/// A physical address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pas {
+    /// The host's.
+    NonSecure,
+    /// The RMM's and its realms'.
+    Realm,
+    /// That of the secure world.
+    Secure,
+}
+
+/// What has been done to the machine, and how it behaves.
+#[derive(Default)]
+pub(crate) struct Fake {
+    /// Granules that are not [`Pas::NonSecure`].
+    gpt: Mutex<BTreeMap<u64, Pas>>,
+    /// Granules that are not all zeroes.
+    memory: Mutex<BTreeMap<u64, GranuleData>>,
+    /// Granules that EL3 keeps.
+    kept: Mutex<BTreeSet<u64>>,
+    /// Steps of a range until an interrupt is pending; 0 for never.
+    interrupt_after: AtomicU64,
+    steps: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|broken| broken.into_inner())
+}
+
+impl Fake {
+    /// The address space that the granule at `pa` is in.
+    pub(crate) fn pas(&self, pa: u64) -> Pas {
+        let gpt = lock(&self.gpt);
+        gpt.get(&pa).copied().unwrap_or(Pas::NonSecure)
+    }
+
+    /// Moves the granule at `pa` behind the RMM's back.
+    pub(crate) fn set_pas(&self, pa: u64, pas: Pas) {
+        lock(&self.gpt).insert(pa, pas);
+    }
+
+    /// Number of granules in the Realm address space, apart from the RMM's own.
+    pub(crate) fn realm_granules(&self) -> usize {
+        let gpt = lock(&self.gpt);
+        gpt.iter()
+            .filter(|(pa, pas)| **pas == Pas::Realm && !OWN.contains(*pa))
+            .count()
+    }
+
+    /// The contents of the granule at `pa`.
+    pub(crate) fn data(&self, pa: u64) -> GranuleData {
+        let memory = lock(&self.memory);
+        memory.get(&pa).copied().unwrap_or([0; GRANULE_WORDS])
+    }
+
+    /// Writes the granule at `pa` as the host.
+    pub(crate) fn host_write(&self, pa: u64, data: &GranuleData) {
+        assert_eq!(self.pas(pa), Pas::NonSecure, "the host faults at {pa:#x}");
+        lock(&self.memory).insert(pa, *data);
+    }
+
+    /// Makes EL3 keep the granule at `pa` where it is.
+    pub(crate) fn keep(&self, pa: u64) {
+        lock(&self.kept).insert(pa);
+    }
+
+    /// Makes an interrupt pending after `steps` granules of each range; 0 for never.
+    pub(crate) fn interrupt_after(&self, steps: u64) {
+        self.interrupt_after.store(steps, Ordering::Relaxed);
+    }
+
+    fn change(&self, pa: PhysAddr, from: Pas, to: Pas) -> Result<(), GptRefused> {
+        let mut gpt = lock(&self.gpt);
+        let now = gpt.get(&pa.raw()).copied().unwrap_or(Pas::NonSecure);
+        if now != from || lock(&self.kept).contains(&pa.raw()) {
+            return Err(GptRefused);
+        }
+        gpt.insert(pa.raw(), to);
+        Ok(())
+    }
+}
+
+impl Platform for Fake {
+    fn cpu_id(&self) -> CpuId {
+        CpuId {
+            dfr0: 0x0000_0000_0030_5000,
+            dfr1: 0,
+            mmfr0: 0x0000_0000_0000_0005,
+        }
+    }
+
+    fn gpt_delegate(&self, granule: &Locked<'_, Undelegated>) -> Result<(), GptRefused> {
+        self.change(granule.pa(), Pas::NonSecure, Pas::Realm)
+    }
+
+    fn gpt_undelegate(&self, granule: &Locked<'_, Delegated>) -> Result<(), GptRefused> {
+        self.change(granule.pa(), Pas::Realm, Pas::NonSecure)
+    }
+
+    fn scrub(&self, granule: &Locked<'_, Delegated>) {
+        let pa = granule.pa().raw();
+        assert_eq!(self.pas(pa), Pas::Realm, "the RMM faults at {pa:#x}");
+        lock(&self.memory).remove(&pa);
+    }
+
+    fn read(&self, granule: &Locked<'_, Undelegated>, words: &mut [u64]) {
+        let pa = granule.pa().raw();
+        assert_eq!(self.pas(pa), Pas::NonSecure, "the RMM faults at {pa:#x}");
+        words.copy_from_slice(&self.data(pa)[..words.len()]);
+    }
+
+    fn write(&self, granule: &Locked<'_, Undelegated>, data: &GranuleData) {
+        let pa = granule.pa().raw();
+        assert_eq!(self.pas(pa), Pas::NonSecure, "the RMM faults at {pa:#x}");
+        lock(&self.memory).insert(pa, *data);
+    }
+
+    fn interrupt_pending(&self) -> bool {
+        let after = self.interrupt_after.load(Ordering::Relaxed);
+        after != 0 && (self.steps.fetch_add(1, Ordering::Relaxed) + 1) % after == 0
+    }
+}
+
+/// An RMM on a [`Fake`] machine.
+pub(crate) struct Machine {
+    pub(crate) rmm: Rmm<'static, Fake>,
+}
+
+impl Machine {
+    /// A machine whose RMM has just booted.
+    pub(crate) fn new() -> Self {
+        let range = |base, top| AddrRange::new(PhysAddr::new(base), PhysAddr::new(top));
+        let mut banks = [None; MAX_BANKS];
+        banks[0] = range(RAM, RAM_TOP);
+        banks[1] = range(BANK2, BANK2 + 4 * GRANULE_SIZE);
+        let ram = RamMap::new(banks).unwrap();
+
+        // A table is there for good, on a machine as well.
+        let count = usize::try_from(ram.granules()).unwrap();
+        let entries: Vec<AtomicU8> = (0..count).map(|_| AtomicU8::new(0xa5)).collect();
+        let own = range(OWN.start, OWN.end).unwrap();
+        let table = GranuleTable::new(ram, entries.leak(), own).unwrap();
+
+        let fake = Fake::default();
+        for pa in OWN.step_by(GRANULE_SIZE as usize) {
+            fake.set_pas(pa, Pas::Realm);
+        }
+        Self {
+            rmm: Rmm::new(fake, table),
+        }
+    }
+
+    /// A machine whose RMM is active.
+    pub(crate) fn active() -> Self {
+        let machine = Self::new();
+        machine.expect(Fid::RMM_ACTIVATE, [], Status::Success, []);
+        machine
+    }
+
+    /// The machine under the RMM.
+    pub(crate) fn fake(&self) -> &Fake {
+        self.rmm.platform()
+    }
+
+    /// Makes a call and returns the registers after it.
+    pub(crate) fn call(&self, fid: Fid, args: &[u64]) -> Regs {
+        let mut regs = Regs::new(u64::from(fid.raw()), args);
+        self.rmm.handle(&mut regs);
+        regs
+    }
+
+    /// Makes a call and checks x0 and the results; x1 to x3 are 0 where there is none.
+    #[track_caller]
+    pub(crate) fn expect<const N: usize, const M: usize>(
+        &self,
+        fid: Fid,
+        args: [u64; N],
+        status: Status,
+        results: [u64; M],
+    ) {
+        let regs = self.call(fid, &args);
+        let mut wanted = [u64::from(status.raw()), 0, 0, 0];
+        wanted[1..][..M].copy_from_slice(&results);
+        assert_eq!(regs.0[..4], wanted, "{fid} {args:x?}");
+    }
+
+    /// Checks that the table and the GPT agree about the granule at `pa`, and that nobody holds it.
+    /// Returns true if it is delegated.
+    #[track_caller]
+    pub(crate) fn is_delegated(&self, pa: u64) -> bool {
+        let granules = self.rmm.granules();
+        let at = PhysAddr::new(pa);
+        let undelegated = granules.lock::<Undelegated>(at).is_some();
+        let delegated = granules.lock::<Delegated>(at).is_some();
+        assert_eq!(delegated, self.fake().pas(pa) == Pas::Realm, "{pa:#x}");
+        assert_ne!(undelegated, delegated, "{pa:#x}");
+        delegated
+    }
+}
