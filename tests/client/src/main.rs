@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs in a test host under emulation, statically linked, and does there what user space can do.
+//!
+//! Each subcommand is one test: it says what it sees, and its exit status is the result.
+
+#[cfg(target_arch = "aarch64")]
+mod devmem;
+#[cfg(target_arch = "aarch64")]
+mod gpf;
+#[cfg(target_arch = "aarch64")]
+mod guest;
+
+#[cfg(target_arch = "aarch64")]
+fn main() -> std::process::ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args[..] {
+        ["capability", number] => guest::capability(number),
+        ["guest"] => guest::run(),
+        ["gpf"] => gpf::run(),
+        _ => Err("usage: rmi-client capability NUMBER | guest | gpf".into()),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rmi-client: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn main() {
+    eprintln!("rmi-client: runs on arm64 hosts only");
+    std::process::exit(1);
+}
