@@ -1,62 +1,172 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `kvm_arm_rmi/` in debugfs: what was negotiated, what the RMM holds, what it was asked.
-//!
-//! | file | lines |
-//! |---|---|
-//! | `state` | `key: value` |
-//! | `granules` | `delegated: n`, `leaked: n` (leaked ones are among the delegated) |
-//! | `smcs` | command, calls, calls that failed |
+//! Directories of files in debugfs that keep the module loaded while they are open
+//! (`rust/debugfs.c`).
 
-use crate::{host::Host, rmi};
+use crate::ffi;
+use core::marker::PhantomData;
 use kernel::{
-    debugfs::{Dir, File},
+    alloc::AllocError,
+    bindings,
+    error::from_result,
     fmt,
     prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    str::CStrExt,
     sync::Arc, //
 };
 
-/// The files. They go away when this is dropped.
-#[pin_data]
-pub(crate) struct Files {
-    #[pin]
-    state: File<Arc<Host>>,
-    #[pin]
-    granules: File<Arc<Host>>,
-    #[pin]
-    smcs: File<Arc<Host>>,
+/// A file about a `T`.
+pub(crate) struct Spec<T: 'static> {
+    /// Its name.
+    pub(crate) name: &'static CStr,
+    /// Prints what reading it gives, if it can be read.
+    pub(crate) show: Option<fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result>,
+    /// Takes a word that is written to it, without blanks around it, if it can be written.
+    pub(crate) store: Option<fn(&T, &str) -> Result>,
 }
 
-/// Makes the files in `dir`.
-pub(crate) fn files<'a>(dir: &'a Dir, host: &'a Arc<Host>) -> impl PinInit<Files, Error> + 'a {
-    try_pin_init!(Files {
-        state <- dir.read_callback_file(c"state", host.clone(), &state),
-        granules <- dir.read_callback_file(c"granules", host.clone(), &granules),
-        smcs <- dir.read_callback_file(c"smcs", host.clone(), &smcs),
-    }? Error)
+/// A file, as C and Rust know it.
+///
+/// # Invariants
+///
+/// `file` is the first field, and its functions are those for `T`.
+#[repr(C)]
+struct Entry<T: 'static> {
+    file: ffi::File,
+    spec: &'static Spec<T>,
+    data: Arc<T>,
 }
 
-fn state(host: &Arc<Host>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let negotiated = &host.negotiated;
-    writeln!(f, "abi: {}", negotiated.version)?;
-    writeln!(f, "granule_size: {}", rmi::GRANULE_SIZE)?;
-    writeln!(f, "was_active: {}", negotiated.was_active)?;
-    writeln!(f, "features: {}", negotiated.features)?;
-    for (n, value) in negotiated.features.regs().iter().enumerate() {
-        writeln!(f, "feature_register_{n}: {value:#x}")?;
+/// A directory and its files. They go away when this is dropped.
+pub(crate) struct Dir<T: 'static> {
+    /// Null or an error pointer where there is no debugfs; C takes that for a directory as well.
+    dentry: *mut bindings::dentry,
+    entries: KVec<KBox<Entry<T>>>,
+    _data: PhantomData<T>,
+}
+
+// SAFETY: A `dentry` may be removed by any thread, and the data may be used by any.
+unsafe impl<T: Send + Sync> Send for Dir<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync> Sync for Dir<T> {}
+
+impl<T: Send + Sync> Dir<T> {
+    /// Makes directory `name` at the top, with files about `data`.
+    ///
+    /// # Errors
+    ///
+    /// Out of memory. What debugfs itself does not do is no error: nothing depends on it.
+    pub(crate) fn new(
+        name: &CStr,
+        data: &Arc<T>,
+        files: &'static [Spec<T>],
+    ) -> Result<Self, AllocError> {
+        // SAFETY: `name` is a string; a null parent is the top.
+        let dentry =
+            unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), core::ptr::null_mut()) };
+        Self::fill(dentry, data, files)
     }
-    Ok(())
-}
 
-fn granules(host: &Arc<Host>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let counts = host.rmi.counts();
-    writeln!(f, "delegated: {}", counts.delegated())?;
-    writeln!(f, "leaked: {}", counts.leaked())
-}
-
-fn smcs(host: &Arc<Host>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for (fid, calls, errors) in host.rmi.counts().commands() {
-        writeln!(f, "{} {calls} {errors}", fid.name())?;
+    /// Makes a directory `name` in this one, with files about `data`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`].
+    pub(crate) fn subdir<U: Send + Sync>(
+        &self,
+        name: &CStr,
+        data: &Arc<U>,
+        files: &'static [Spec<U>],
+    ) -> Result<Dir<U>, AllocError> {
+        // SAFETY: `name` is a string, and the parent is a directory as long as `self` lives.
+        let dentry = unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), self.dentry) };
+        Dir::fill(dentry, data, files)
     }
-    Ok(())
+
+    fn fill(
+        dentry: *mut bindings::dentry,
+        data: &Arc<T>,
+        files: &'static [Spec<T>],
+    ) -> Result<Self, AllocError> {
+        let mut dir = Self {
+            dentry,
+            entries: KVec::with_capacity(files.len(), GFP_KERNEL)?,
+            _data: PhantomData,
+        };
+        for spec in files {
+            // INVARIANT: The functions are those for `T`.
+            let entry = Entry {
+                file: ffi::File {
+                    show: spec.show.map(|_| show::<T> as ffi::Show),
+                    store: spec.store.map(|_| store::<T> as ffi::Store),
+                },
+                spec,
+                data: data.clone(),
+            };
+            dir.entries
+                .push(KBox::new(entry, GFP_KERNEL)?, GFP_KERNEL)?;
+            if let Some(entry) = dir.entries.last_mut() {
+                let file = core::ptr::from_mut::<Entry<T>>(entry).cast();
+                // SAFETY: The entry stays where it is until `drop` has removed the file.
+                unsafe {
+                    ffi::kvm_rmi_helper_debugfs_create_file(file, spec.name.as_char_ptr(), dentry)
+                };
+            }
+        }
+        Ok(dir)
+    }
+}
+
+impl<T: 'static> Drop for Dir<T> {
+    fn drop(&mut self) {
+        // SAFETY: Made by `debugfs_create_dir()`. When this returns nobody uses the files, and
+        // only then are the entries dropped.
+        unsafe { bindings::debugfs_remove(self.dentry) };
+    }
+}
+
+/// Prints a file's contents.
+struct Contents<'a, T: 'static>(&'a Entry<T>);
+
+impl<T: 'static> fmt::Display for Contents<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(entry) = self;
+        entry.spec.show.map_or(Ok(()), |show| show(&entry.data, f))
+    }
+}
+
+/// `struct kvm_rmi_file`'s show.
+///
+/// # Safety
+///
+/// `file` is that of an `Entry<T>`, and `seq` is being shown.
+unsafe extern "C" fn show<T: 'static>(
+    file: *const ffi::File,
+    seq: *mut bindings::seq_file,
+) -> c_int {
+    // SAFETY: By the contract of this function; files live as long as they can be opened.
+    let entry = unsafe { &*file.cast::<Entry<T>>() };
+    // SAFETY: By the contract of this function.
+    let seq = unsafe { SeqFile::from_raw(seq) };
+    seq_print!(seq, "{}", Contents(entry));
+    0
+}
+
+/// `struct kvm_rmi_file`'s store.
+///
+/// # Safety
+///
+/// `file` is that of an `Entry<T>`, and `word` is a string.
+unsafe extern "C" fn store<T: 'static>(file: *const ffi::File, word: *const c_char) -> c_int {
+    // SAFETY: By the contract of this function; files live as long as they can be opened.
+    let entry = unsafe { &*file.cast::<Entry<T>>() };
+    // SAFETY: By the contract of this function.
+    let word = unsafe { CStr::from_char_ptr(word) };
+    from_result(|| {
+        let word = word.to_str().map_err(|_| EINVAL)?;
+        let store = entry.spec.store.ok_or(EINVAL)?;
+        store(&entry.data, word).map(|()| 0)
+    })
 }

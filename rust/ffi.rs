@@ -9,7 +9,23 @@
               to them cross"
 )]
 
-use kernel::bindings;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// Prints a file's contents.
+pub(crate) type Show = unsafe extern "C" fn(*const File, *mut bindings::seq_file) -> c_int;
+
+/// Takes the word that was written to a file.
+pub(crate) type Store = unsafe extern "C" fn(*const File, *const c_char) -> c_int;
+
+/// `struct kvm_rmi_file`.
+#[repr(C)]
+pub(crate) struct File {
+    pub(crate) show: Option<Show>,
+    pub(crate) store: Option<Store>,
+}
 
 // The declarations are those of `rust/helpers.h`. What is marked safe may be called by
 // anybody who may sleep.
@@ -28,4 +44,11 @@ unsafe extern "C" {
 
     /// `ID_AA64PFR0_EL1.RME`, the lowest value of all CPUs.
     pub(crate) safe fn kvm_rmi_helper_id_aa64pfr0_rme() -> u64;
+
+    /// Makes a file in debugfs. It stays until its directory is removed, and `file` with it.
+    pub(crate) fn kvm_rmi_helper_debugfs_create_file(
+        file: *mut File,
+        name: *const c_char,
+        parent: *mut bindings::dentry,
+    );
 }

@@ -5,11 +5,11 @@
  * anything.
  */
 
+#include <linux/cpufeature.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
 
-#include <asm/cpufeature.h>
 #include <asm/sysreg.h>
 
 #include "helpers.h"

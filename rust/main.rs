@@ -17,6 +17,7 @@ pub(crate) const GRANULE_SHIFT: u32 = kernel::bindings::PAGE_SHIFT;
 #[path = "../rmi/mod.rs"]
 pub mod rmi;
 
+#[cfg(CONFIG_DEBUG_FS)]
 mod debugfs;
 mod ffi;
 mod host;
@@ -26,6 +27,8 @@ mod print;
 #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
 mod selftest;
 mod smccc;
+#[cfg(CONFIG_DEBUG_FS)]
+mod status;
 
 module! {
     type: KvmArmRmi,
@@ -42,22 +45,30 @@ struct KvmArmRmi {
     #[pin]
     registration: kvm::Registration,
     #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
-    #[pin]
-    selftest: kernel::debugfs::Scope<selftest::SelfTest>,
-    #[pin]
-    debugfs: debugfs::Files,
+    selftest: debugfs::Dir<selftest::SelfTest>,
+    #[cfg(CONFIG_DEBUG_FS)]
+    debugfs: debugfs::Dir<host::Host>,
+    _host: Arc<host::Host>,
 }
 
 impl kernel::InPlaceModule for KvmArmRmi {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let host = Arc::new(host::start()?, GFP_KERNEL)?;
-            let dir = kernel::debugfs::Dir::new(c"kvm_arm_rmi");
+            #[cfg(CONFIG_DEBUG_FS)]
+            let debugfs = debugfs::Dir::new(c"kvm_arm_rmi", &host, status::FILES)?;
+            #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
+            let selftest = {
+                let test = selftest::SelfTest::new(&host)?;
+                debugfs.subdir(c"selftest", &test, selftest::FILES)?
+            };
             Ok(try_pin_init!(Self {
-                debugfs <- debugfs::files(&dir, &host),
-                #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
-                selftest <- selftest::dir(&dir, &host),
                 registration <- kvm::Registration::new(module),
+                #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
+                selftest,
+                #[cfg(CONFIG_DEBUG_FS)]
+                debugfs,
+                _host: host,
             }? Error))
         })
     }

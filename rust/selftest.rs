@@ -8,16 +8,15 @@
 //! | `hold` | `n`: delegates `1 << n` granules and keeps them; `-`: takes them back | what is held |
 
 use crate::{
+    debugfs::Spec,
     host::Host,
     rmi::{Delegated, GranuleRange, GRANULE_SIZE}, //
 };
 use kernel::{
-    debugfs::{Dir, Scope},
     fmt,
     new_mutex,
     prelude::*,
-    sync::{Arc, Mutex},
-    uaccess::UserSliceReader, //
+    sync::{Arc, Mutex}, //
 };
 
 /// Memory is moved in blocks of `1 << 9` granules, which every host has plenty of.
@@ -35,26 +34,34 @@ pub(crate) struct SelfTest {
     held: Mutex<Option<GranuleRange<Delegated>>>,
 }
 
-/// Makes the directory.
-pub(crate) fn dir<'a>(
-    parent: &'a Dir,
-    host: &'a Arc<Host>,
-) -> impl PinInit<Scope<SelfTest>, Error> + 'a {
-    let data = try_pin_init!(SelfTest {
-        host: host.clone(),
-        held <- new_mutex!(None),
-    }? Error);
-    parent.scope(data, c"selftest", |data, dir| {
-        dir.write_only_callback_file(c"cycle", data, &write_cycle);
-        dir.read_write_callback_file(c"hold", data, &show_held, &write_hold);
-    })
+impl SelfTest {
+    /// Holds nothing.
+    pub(crate) fn new(host: &Arc<Host>) -> Result<Arc<Self>> {
+        let new = try_pin_init!(Self {
+            host: host.clone(),
+            held <- new_mutex!(None),
+        });
+        Arc::pin_init(new, GFP_KERNEL)
+    }
 }
 
-fn write_cycle(data: &SelfTest, input: &mut UserSliceReader) -> Result {
-    let mib = word(input, |text| text.parse::<u64>().ok())?;
-    if mib > MAX_MIB {
-        return Err(EINVAL);
-    }
+/// The files.
+pub(crate) const FILES: &[Spec<SelfTest>] = &[
+    Spec {
+        name: c"cycle",
+        show: None,
+        store: Some(cycle),
+    },
+    Spec {
+        name: c"hold",
+        show: Some(show_held),
+        store: Some(hold),
+    },
+];
+
+fn cycle(data: &SelfTest, mib: &str) -> Result {
+    let mib = mib.parse::<u64>().ok().filter(|mib| *mib <= MAX_MIB);
+    let mib = mib.ok_or(EINVAL)?;
     let mut held = KVec::new();
     let mut result = Ok(());
     for _ in 0..(mib << 20).div_ceil(BLOCK_SIZE) {
@@ -72,24 +79,19 @@ fn write_cycle(data: &SelfTest, input: &mut UserSliceReader) -> Result {
     result
 }
 
-/// What is written to `hold`.
-enum Hold {
-    Granules(u32),
-    Nothing,
-}
-
-fn write_hold(data: &SelfTest, input: &mut UserSliceReader) -> Result {
-    let hold = word(input, |text| match text {
-        "-" => Some(Hold::Nothing),
-        order => order.parse().ok().map(Hold::Granules),
-    })?;
+fn hold(data: &SelfTest, word: &str) -> Result {
+    // `None` is to hold nothing.
+    let order = match word {
+        "-" => None,
+        order => Some(order.parse::<u32>().map_err(|_| EINVAL)?),
+    };
     let mut held = data.held.lock();
-    match (hold, held.take()) {
-        (Hold::Granules(order), None) if order <= BLOCK_ORDER => {
+    match (order, held.take()) {
+        (Some(order), None) if order <= BLOCK_ORDER => {
             *held = Some(data.host.alloc_delegated(order)?);
             Ok(())
         }
-        (Hold::Nothing, Some(granules)) => data.host.free_delegated(granules),
+        (None, Some(granules)) => data.host.free_delegated(granules),
         (_, unchanged) => {
             *held = unchanged;
             Err(EINVAL)
@@ -112,13 +114,4 @@ impl PinnedDrop for SelfTest {
             let _ = self.host.free_delegated(granules);
         }
     }
-}
-
-/// Reads the one word that was written.
-fn word<T>(input: &mut UserSliceReader, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
-    let mut buffer = [0; 16];
-    let text = buffer.get_mut(..input.len()).ok_or(EINVAL)?;
-    input.read_slice(text)?;
-    let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
-    parse(text.trim()).ok_or(EINVAL)
 }
