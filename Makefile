@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# For people. The kernel's build reads Kbuild and never this file.
+
+MAKEFLAGS += --no-print-directory
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm_arm_rmi
+
+# One's own settings, one "NAME = value" a line; not part of the repository.
+-include local.mk
+
+export CACHE
+export $(filter KDIR FIRMWARE RMM CROSS_COMPILE LLVM QEMU SMP MEM,$(.VARIABLES))
+
+.PHONY: help run shell test doctor kernel module firmware rmm fmt lint clean
+
+help:
+	@echo 'make run       boot a Linux host with kvm_arm_rmi under QEMU; builds what is missing'
+	@echo 'make shell     the same, with a prompt on the host'
+	@echo 'make test      everything that has to pass'
+	@echo 'make doctor    show what is there and what is missing; changes nothing'
+	@echo
+	@echo 'make kernel    the patched kernel            make firmware  TF-A with the RMM'
+	@echo 'make module    the component as a module     make rmm       our RMM image'
+	@echo 'make fmt       format the Rust sources       make lint      format and lints'
+	@echo 'make clean     remove what was built (downloads and bindgen stay)'
+	@echo
+	@echo 'Variables (make run NAME=value, or in local.mk):'
+	@echo '  CACHE          everything that is downloaded and built: $(CACHE)'
+	@echo '  KDIR           your own Linux 7.3 tree: patched or not, configured or not'
+	@echo '  FIRMWARE       a flash image to boot instead of ours, such as TF-A with TF-RMM'
+	@echo '  RMM            an RMM image for our TF-A instead of ours'
+	@echo '  CROSS_COMPILE  prefix of the arm64 gcc for TF-A (aarch64-linux-gnu-)'
+	@echo '  LLVM           as for the kernel: -19 (default), a version suffix or a directory/'
+	@echo '  QEMU           qemu-system-aarch64 to use; 9 or later'
+	@echo '  SMP, MEM       CPUs (2) and MiB of memory (2048, at most 3072) of the host'
+
+run:
+	@scripts/run
+
+shell:
+	@scripts/run shell
+
+test:
+	@scripts/test
+
+doctor:
+	@scripts/doctor
+
+kernel: setup-rust-kernel
+	@scripts/kernel/build plain none
+
+module: setup-rust-kernel
+	@scripts/kernel/module plain
+
+firmware: setup-rust-kernel-firmware
+	@scripts/firmware
+
+rmm: setup-rust-kernel
+	@scripts/rmm
+
+fmt: setup-rust
+	@. scripts/lib.sh && . scripts/toolchain.sh && "$$CARGO_FMT" fmt --all
+
+lint: setup-rust-kernel
+	@scripts/lint && scripts/lint --kernel
+
+clean:
+	@scripts/clean
+
+# setup-GROUP-GROUP: the packages of these groups (scripts/packages)
+.PHONY: FORCE
+setup-%: FORCE
+	@scripts/setup base $(subst -, ,$*)

@@ -1,0 +1,164 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Sourced by every script here: messages, checks, content keys and the cache.
+# Results go to standard output, everything meant for people to standard error.
+
+set -euo pipefail
+shopt -s inherit_errexit
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=$(realpath -m "${CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kvm_arm_rmi}")
+RMI_STARTED=${RMI_STARTED:-$EPOCHSECONDS}
+export CACHE RMI_STARTED
+# `make run NAME=value` would hand its variables on to every make that we start.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+# Sorting and messages must not depend on who runs this.
+export LC_ALL=C
+
+elapsed() {
+	local s=$((EPOCHSECONDS - ${1:-RMI_STARTED}))
+	printf '%02d:%02d' $((s / 60)) $((s % 60))
+}
+
+say() { printf '  %s\n' "$*" >&2; }
+
+die() {
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+# step TEXT: one numbered step of a command that set STEPS
+step() {
+	STEP=$((${STEP:-0} + 1))
+	# shellcheck disable=SC2153 # set by the caller
+	printf '[%d/%d %s] %s\n' "$STEP" "$STEPS" "$(elapsed)" "$*" >&2
+}
+
+# The kernel's own build refuses such a directory, but says so only after minutes.
+case $CACHE in *[[:space:]:%]*)
+	die "CACHE=$CACHE: the kernel build does not accept blanks, ':' or '%' in a path"
+	;;
+esac
+
+# need_space GB WHAT [DIR]: stop before a big step that the disk cannot take
+need_space() {
+	local where=${3:-$CACHE} dir have
+	dir=$where
+	while [[ ! -d $dir ]]; do dir=$(dirname "$dir"); done
+	have=$(df -BG --output=avail "$dir" | tail -n 1 | tr -dc 0-9)
+	((have >= $1)) ||
+		die "$2 needs $1 GB of free space in $where, which has $have GB (CACHE= moves what we build)"
+}
+
+# size PATH: for people
+size() { { du -shL "$1" 2>/dev/null || true; } | cut -f 1; }
+
+# downloaded PATTERN: the newest download of that name, or nothing
+downloaded() {
+	find "$CACHE/download" -name "$1" 2>/dev/null | sort -V | tail -n 1 || true
+}
+
+# key: a short name for what arrives on standard input
+key() { sha256sum | cut -c 1-16; }
+
+# contents PATH...: names and hashes of the files below these paths of the repository
+contents() {
+	local path present=()
+	for path; do
+		if [[ -e $REPO/$path ]]; then present+=("$path"); fi
+	done
+	((${#present[@]})) || return 0
+	(cd "$REPO" && find "${present[@]}" -name target -prune -o -type f -print0 |
+		sort -z | xargs -0r sha256sum)
+}
+
+# ticker LOG: shows that the build which writes LOG is alive, and where it is
+ticker() {
+	local t0=$EPOCHSECONDS every=60 line fd
+	# Its last sleep must not hold our locks when we are gone.
+	for fd in "${LOCKS[@]}"; do exec {fd}>&-; done
+	if [[ -t 2 ]]; then every=1; fi
+	while sleep 1 && kill -0 $$ 2>/dev/null; do
+		(((EPOCHSECONDS - t0) % every == 0)) || continue
+		line=$(tail -n 1 "$1" 2>/dev/null | tr -d '\r' | cut -c 1-60)
+		if [[ -t 2 ]]; then
+			printf '\r\033[K  %s %s' "$(elapsed "$t0")" "$line" >&2
+		else
+			printf '  %s %s\n' "$(elapsed "$t0")" "$line" >&2
+		fi
+	done
+}
+
+# logged LOG PROGRAM...: a long PROGRAM, its output in LOG, whose end is shown on failure.
+# (A program, not a shell function: `set -e` would not hold inside.)
+logged() {
+	local log=$1 pid rc=0
+	shift
+	mkdir -p "$(dirname "$log")"
+	: >"$log"
+	ticker "$log" &
+	pid=$!
+	"$@" >>"$log" 2>&1 </dev/null || rc=$?
+	kill "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
+	if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
+	if ((rc)); then
+		tail -n 30 "$log" | sed 's/^/  | /' >&2
+		die "'$(basename "$1")' failed with status $rc; all of its output is in $log"
+	fi
+}
+
+LOCKS=()
+
+# lock FILE [shared]: hold FILE's lock until this shell ends, so that nothing is built twice at
+# a time, nor changed while it is used. Sets LOCK.
+lock() {
+	mkdir -p "$(dirname "$1")"
+	exec {LOCK}>>"$1"
+	LOCKS+=("$LOCK")
+	relock "$@"
+}
+
+# relock FILE [shared]: change the kind of LOCK
+relock() {
+	local kind=-x
+	if [[ ${2:-} ]]; then kind=-s; fi
+	if ! flock $kind -n "$LOCK"; then
+		say "waiting for another run that uses ${1%.lock}"
+		flock $kind "$LOCK"
+	fi
+}
+
+# current PATH STATE COMMAND...: have COMMAND bring PATH to STATE unless it is there already, and
+# keep it so until this shell ends; others may use it at the same time
+current() {
+	local path=$1 state
+	state=$(key <<<"$2")
+	shift 2
+	lock "$path.lock" shared
+	# Between the two kinds of lock another run may come.
+	while [[ $(cat "$path.state" 2>/dev/null) != "$state" ]]; do
+		relock "$path.lock"
+		if [[ $(cat "$path.state" 2>/dev/null) != "$state" ]]; then
+			rm -f "$path.state"
+			"$@"
+			echo "$state" >"$path.state"
+		fi
+		relock "$path.lock" shared
+	done
+}
+
+# cached DIR PROGRAM...: `PROGRAM... DIR`, unless an earlier run completed DIR. What an
+# interrupted run left is thrown away. Call it in a subshell: it holds a lock.
+cached() {
+	local dir=$1
+	shift
+	if [[ -e $dir/.complete ]]; then return 0; fi
+	lock "$dir.lock"
+	if [[ -e $dir/.complete ]]; then return 0; fi
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	"$@" "$dir"
+	touch "$dir/.complete"
+}
