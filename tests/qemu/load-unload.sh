@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# A hundred times: load, delegate 64 MiB and take them back, unload. Built in: the same
+# without loading.
+# time-limit: 900
+
+. "${0%/*}/lib.sh"
+
+cycles=100
+i=0
+while [ $i -lt $cycles ]; do
+	i=$((i + 1))
+	load || fail "cycle $i: the component does not load"
+	expect_value state abi 2.0
+	expect_value state granule_size 4096
+	echo 64 >"$component_debugfs/selftest/cycle" || fail "cycle $i: cannot delegate 64 MiB"
+	expect_value granules delegated 0
+	expect_value granules leaked 0
+	unload || fail "cycle $i: the component does not unload"
+	[ $((i % 10)) != 0 ] || echo "  $i of $cycles cycles"
+done
+pass
