@@ -38,7 +38,7 @@ impl Version {
 
     /// The version as it stands in a register.
     pub fn raw(self) -> u64 {
-        u64::from(self.major) << 16 | u64::from(self.minor)
+        (u64::from(self.major) << 16) | u64::from(self.minor)
     }
 }
 

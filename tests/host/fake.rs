@@ -47,7 +47,7 @@ pub(crate) fn not_forwarded() -> Regs {
 
 /// INCOMPLETE with a memory request (0 none, 1 donate, 2 reclaim), cancellable or not.
 pub(crate) fn incomplete(request: u64, can_cancel: bool, handle: u64) -> Regs {
-    let x0 = u64::from(Status::Incomplete.raw()) | request << 8 | u64::from(can_cancel) << 10;
+    let x0 = u64::from(Status::Incomplete.raw()) | (request << 8) | (u64::from(can_cancel) << 10);
     Regs::new(x0, &[handle])
 }
 

@@ -24,14 +24,18 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         page.read_byte();
     })?;
     expect("user read after it came back", status.success(), &status)?;
-    page.read_by_kernel().map_err(|e| format!("kernel read after it came back: {e}"))?;
+    page.read_by_kernel()
+        .map_err(|e| format!("kernel read after it came back: {e}"))?;
     println!("kernel read after it came back: ok");
     Ok(())
 }
 
 fn touch_delegated() -> Result<Mapping, Box<dyn Error>> {
     let held = fs::read_to_string(HOLD)?;
-    let base = held.split("..").next().and_then(|base| base.strip_prefix("0x"));
+    let base = held
+        .split("..")
+        .next()
+        .and_then(|base| base.strip_prefix("0x"));
     let pa = u64::from_str_radix(base.ok_or("nothing is held")?, 16)?;
     println!("delegated: {pa:#x}");
     let page = Mapping::new(pa)?;

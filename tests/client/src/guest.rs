@@ -3,7 +3,10 @@
 //! KVM as VMMs use it: a capability, and an ordinary guest that still runs.
 
 use kvm_bindings::{
-    kvm_userspace_memory_region, kvm_vcpu_init, KVM_ARM_VCPU_PSCI_0_2, KVM_SYSTEM_EVENT_SHUTDOWN, //
+    kvm_userspace_memory_region,
+    kvm_vcpu_init,
+    KVM_ARM_VCPU_PSCI_0_2,
+    KVM_SYSTEM_EVENT_SHUTDOWN, //
 };
 use kvm_ioctls::{Kvm, VcpuExit};
 use std::error::Error;
@@ -94,7 +97,8 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("instead of the read: {other:?}").into()),
     }
     match vcpu.run()? {
-        VcpuExit::MmioWrite(address, data) if address == DEVICE + 4 && data == 42u32.to_le_bytes() => {}
+        VcpuExit::MmioWrite(address, data)
+            if address == DEVICE + 4 && data == 42u32.to_le_bytes() => {}
         other => return Err(format!("instead of the write: {other:?}").into()),
     }
     match vcpu.run()? {

@@ -96,16 +96,16 @@ pub fn feature_register(cpu: &CpuId, index: u64) -> u64 {
     match index {
         0 => {
             cpu.pa_bits().min(MAX_S2SZ)
-                | (cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT
-                | (cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT
+                | ((cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT)
+                | ((cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT)
         }
         1 => {
             GRANULE_4K
                 | SHA_256
                 | SHA_512
-                | MAX_RECS_ORDER << MAX_RECS_ORDER_SHIFT
-                | L0GPTSZ_30_BITS << L0GPTSZ_SHIFT
-                | PPS_48_BITS << PPS_SHIFT
+                | (MAX_RECS_ORDER << MAX_RECS_ORDER_SHIFT)
+                | (L0GPTSZ_30_BITS << L0GPTSZ_SHIFT)
+                | (PPS_48_BITS << PPS_SHIFT)
         }
         _ => 0,
     }
