@@ -12,3 +12,18 @@ pub const GRANULE_SHIFT: u32 = 12;
 
 #[path = "../rmi/mod.rs"]
 pub mod rmi;
+
+#[path = "../realm/mod.rs"]
+pub mod realm;
+
+#[path = "../rec/mod.rs"]
+pub mod rec;
+
+#[path = "../exit/mod.rs"]
+pub mod exit;
+
+#[path = "../mmu/mod.rs"]
+pub mod mmu;
+
+#[path = "../guest_memfd/mod.rs"]
+pub mod guest_memfd;

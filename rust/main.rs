@@ -17,6 +17,21 @@ pub(crate) const GRANULE_SHIFT: u32 = kernel::bindings::PAGE_SHIFT;
 #[path = "../rmi/mod.rs"]
 pub mod rmi;
 
+#[path = "../realm/mod.rs"]
+pub mod realm;
+
+#[path = "../rec/mod.rs"]
+pub mod rec;
+
+#[path = "../exit/mod.rs"]
+pub mod exit;
+
+#[path = "../mmu/mod.rs"]
+pub mod mmu;
+
+#[path = "../guest_memfd/mod.rs"]
+pub mod guest_memfd;
+
 #[cfg(CONFIG_DEBUG_FS)]
 mod debugfs;
 mod ffi;
