@@ -2,6 +2,7 @@
 #
 # For people. The kernel's build reads Kbuild and never this file.
 
+SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm_arm_rmi
 

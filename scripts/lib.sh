@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Sourced by every script here: messages, checks, content keys and the cache.
+# Sourced by every script here: messages and checks; and, with cache.sh, keys and results.
 # Results go to standard output, everything meant for people to standard error.
 
 set -euo pipefail
@@ -54,25 +54,6 @@ need_space() {
 # size PATH: for people
 size() { { du -shL "$1" 2>/dev/null || true; } | cut -f 1; }
 
-# downloaded PATTERN: the newest download of that name, or nothing
-downloaded() {
-	find "$CACHE/download" -name "$1" 2>/dev/null | sort -V | tail -n 1 || true
-}
-
-# key: a short name for what arrives on standard input
-key() { sha256sum | cut -c 1-16; }
-
-# contents PATH...: names and hashes of the files below these paths of the repository
-contents() {
-	local path present=()
-	for path; do
-		if [[ -e $REPO/$path ]]; then present+=("$path"); fi
-	done
-	((${#present[@]})) || return 0
-	(cd "$REPO" && find "${present[@]}" -name target -prune -o -type f -print0 |
-		sort -z | xargs -0r sha256sum)
-}
-
 # ticker LOG: shows that the build which writes LOG is alive, and where it is
 ticker() {
 	local t0=$EPOCHSECONDS every=60 line fd
@@ -109,56 +90,4 @@ logged() {
 	fi
 }
 
-LOCKS=()
-
-# lock FILE [shared]: hold FILE's lock until this shell ends, so that nothing is built twice at
-# a time, nor changed while it is used. Sets LOCK.
-lock() {
-	mkdir -p "$(dirname "$1")"
-	exec {LOCK}>>"$1"
-	LOCKS+=("$LOCK")
-	relock "$@"
-}
-
-# relock FILE [shared]: change the kind of LOCK
-relock() {
-	local kind=-x
-	if [[ ${2:-} ]]; then kind=-s; fi
-	if ! flock $kind -n "$LOCK"; then
-		say "waiting for another run that uses ${1%.lock}"
-		flock $kind "$LOCK"
-	fi
-}
-
-# current PATH STATE COMMAND...: have COMMAND bring PATH to STATE unless it is there already, and
-# keep it so until this shell ends; others may use it at the same time
-current() {
-	local path=$1 state
-	state=$(key <<<"$2")
-	shift 2
-	lock "$path.lock" shared
-	# Between the two kinds of lock another run may come.
-	while [[ $(cat "$path.state" 2>/dev/null) != "$state" ]]; do
-		relock "$path.lock"
-		if [[ $(cat "$path.state" 2>/dev/null) != "$state" ]]; then
-			rm -f "$path.state"
-			"$@"
-			echo "$state" >"$path.state"
-		fi
-		relock "$path.lock" shared
-	done
-}
-
-# cached DIR PROGRAM...: `PROGRAM... DIR`, unless an earlier run completed DIR. What an
-# interrupted run left is thrown away. Call it in a subshell: it holds a lock.
-cached() {
-	local dir=$1
-	shift
-	if [[ -e $dir/.complete ]]; then return 0; fi
-	lock "$dir.lock"
-	if [[ -e $dir/.complete ]]; then return 0; fi
-	rm -rf "$dir"
-	mkdir -p "$dir"
-	"$@" "$dir"
-	touch "$dir/.complete"
-}
+source "$REPO/scripts/cache.sh"

@@ -46,7 +46,7 @@ kernel_vars=(ARCH=arm64 "LLVM=$LLVM" "RUSTC=$RUSTC" "RUSTDOC=$RUSTDOC" "RUSTFMT=
 
 # toolchain_id: what a key needs to know of the tools that build a kernel
 toolchain_id() {
-	"$CLANG" --version | head -n 1
+	"$CLANG" --version | sed -n 1p
 	"$RUSTC" --version
 	"$BINDGEN" --version
 }

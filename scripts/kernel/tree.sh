@@ -26,7 +26,7 @@ copy_if_changed() {
 sync_component() {
 	local dir=$1 file
 	mkdir -p "$dir"
-	(cd "$REPO" && find "${COMPONENT_PATHS[@]}" -type f) >"$dir.files"
+	files "${COMPONENT_PATHS[@]}" >"$dir.files"
 	while read -r file; do copy_if_changed "$REPO/$file" "$dir/$file"; done <"$dir.files"
 	(cd "$dir" && find . -type f -printf '%P\n') | sort | comm -23 - <(sort "$dir.files") |
 		while read -r file; do rm -f "$dir/$file"; done
