@@ -2,8 +2,10 @@
 
 //! The feature registers, `RmiFeatureRegister0` to `4`: what this RMM can do on this CPU.
 //!
-//! They say what the RMM can do today. SVE, the PMU, LPA2, planes, devices and memory encryption
-//! contexts are absent and read as 0.
+//! They say what the RMM can do today. The PMU, LPA2, planes, devices and memory encryption contexts
+//! are absent and read as 0.
+
+use crate::granule::MAX_COUNT;
 
 /// `RmiFeatureRegister1`: the RMM can work with 4 KiB granules.
 const GRANULE_4K: u64 = 1 << 0;
@@ -14,8 +16,9 @@ const SHA_512: u64 = 1 << 5;
 
 /// `RmiFeatureRegister1`, position of the binary logarithm of the most RECs in a realm.
 const MAX_RECS_ORDER_SHIFT: u32 = 6;
-/// One REC per realm, until the RMM has RECs.
-const MAX_RECS_ORDER: u64 = 0;
+/// Room for 1023 RECs, which is one less.
+const MAX_RECS_ORDER: u64 = 10;
+const _: () = assert!((1 << MAX_RECS_ORDER) - 1 == MAX_COUNT as u64);
 
 /// `RmiFeatureRegister1`, position of the size of what one level 0 GPT entry covers.
 const L0GPTSZ_SHIFT: u32 = 10;
@@ -27,6 +30,10 @@ const PPS_SHIFT: u32 = 14;
 /// 48 bits. EL3 has no call that tells; this is what TF-RMM answers on every machine.
 const PPS_48_BITS: u64 = 5;
 
+/// `RmiFeatureRegister0`: realms can have SVE.
+const SVE: u64 = 1 << 9;
+/// `RmiFeatureRegister0`, position of the longest vector.
+const SVE_VL_SHIFT: u32 = 10;
 /// `RmiFeatureRegister0`, position of the number of breakpoints, minus 1.
 const NUM_BPS_SHIFT: u32 = 14;
 /// `RmiFeatureRegister0`, position of the number of watchpoints, minus 1.
@@ -44,6 +51,8 @@ pub struct CpuId {
     pub dfr1: u64,
     /// ID_AA64MMFR0_EL1: physical address range and translation granules.
     pub mmfr0: u64,
+    /// Longest SVE vector in quadwords, minus 1. `None` without SVE.
+    pub sve_vl: Option<u8>,
 }
 
 impl CpuId {
@@ -61,6 +70,11 @@ impl CpuId {
             _ if lpa2 => 52,
             _ => 48,
         }
+    }
+
+    /// True if a PMU can be given no counters at all (FEAT_HPMN0).
+    pub fn has_hpmn0(&self) -> bool {
+        field(self.dfr0, 60, 4) == 1
     }
 
     /// Breakpoints of the CPU, minus 1.
@@ -95,18 +109,67 @@ fn field(value: u64, low: u32, width: u32) -> u64 {
 pub fn feature_register(cpu: &CpuId, index: u64) -> u64 {
     match index {
         0 => {
+            let sve = cpu
+                .sve_vl
+                .map_or(0, |vl| SVE | u64::from(vl & 0xf) << SVE_VL_SHIFT);
             cpu.pa_bits().min(MAX_S2SZ)
-                | ((cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT)
-                | ((cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT)
+                | sve
+                | (cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT
+                | (cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT
         }
         1 => {
             GRANULE_4K
                 | SHA_256
                 | SHA_512
-                | (MAX_RECS_ORDER << MAX_RECS_ORDER_SHIFT)
-                | (L0GPTSZ_30_BITS << L0GPTSZ_SHIFT)
-                | (PPS_48_BITS << PPS_SHIFT)
+                | MAX_RECS_ORDER << MAX_RECS_ORDER_SHIFT
+                | L0GPTSZ_30_BITS << L0GPTSZ_SHIFT
+                | PPS_48_BITS << PPS_SHIFT
         }
         _ => 0,
+    }
+}
+
+/// `RmiFeatureRegister0`, by its fields.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Feature0(pub u64);
+
+impl Feature0 {
+    /// Most bits of an IPA.
+    pub fn s2sz(self) -> u32 {
+        self.field(0, 8)
+    }
+
+    /// True if realms can have IPAs of 52 bits.
+    pub fn has_lpa2(self) -> bool {
+        self.field(8, 1) != 0
+    }
+
+    /// True if realms can have SVE.
+    pub fn has_sve(self) -> bool {
+        self.field(9, 1) != 0
+    }
+
+    /// Longest vector in quadwords, minus 1.
+    pub fn sve_vl(self) -> u32 {
+        self.field(10, 4)
+    }
+
+    /// Most breakpoints, minus 1.
+    pub fn breakpoints(self) -> u32 {
+        self.field(NUM_BPS_SHIFT, 6)
+    }
+
+    /// Most watchpoints, minus 1.
+    pub fn watchpoints(self) -> u32 {
+        self.field(NUM_WPS_SHIFT, 6)
+    }
+
+    /// Most PMU counters.
+    pub fn pmu_counters(self) -> u32 {
+        self.field(27, 5)
+    }
+
+    fn field(self, low: u32, width: u32) -> u32 {
+        u32::try_from(field(self.0, low, width)).unwrap_or(0)
     }
 }

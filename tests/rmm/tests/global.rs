@@ -37,8 +37,8 @@ fn features_are_those_of_the_cpu() {
     let machine = Machine::new();
     // S2SZ 48, 6 breakpoints, 4 watchpoints.
     machine.expect(Fid::FEATURES, [0], Status::Success, [0x31_4030]);
-    // 4 KiB granules, SHA-256 and SHA-512, L0GPTSZ 30 bits, PPS 48 bits.
-    machine.expect(Fid::FEATURES, [1], Status::Success, [0x1_4029]);
+    // 4 KiB granules, SHA-256 and SHA-512, up to 1023 RECs, L0GPTSZ 30 bits, PPS 48 bits.
+    machine.expect(Fid::FEATURES, [1], Status::Success, [0x1_42a9]);
     for index in [2, 3, 4] {
         machine.expect(Fid::FEATURES, [index], Status::Success, [0]);
     }
@@ -79,6 +79,7 @@ fn sixteen_or_more_breakpoints_are_counted_in_the_second_register() {
         dfr0: 0xf0_f000,
         dfr1: 0x1f_2f00,
         mmfr0: 5,
+        sve_vl: None,
     };
     assert_eq!(feature_register(&full, 0), 0x1f << 20 | 0x2f << 14 | 48);
     let old = CpuId { dfr1: 0, ..full };
@@ -175,7 +176,7 @@ fn configuration_ends_with_activation() {
     machine.expect(Fid::RMM_CONFIG_SET, [0], Status::ErrorGlobal, []);
     machine.expect(Fid::RMM_CONFIG_GET, [pa(1)], Status::Success, []);
     machine.expect(Fid::VERSION, [V2_0], Status::Success, [V2_0, V2_0]);
-    machine.expect(Fid::FEATURES, [1], Status::Success, [0x1_4029]);
+    machine.expect(Fid::FEATURES, [1], Status::Success, [0x1_42a9]);
 }
 
 #[test]

@@ -4,45 +4,70 @@
 
 use core::arch::asm;
 
-/// Defines a function that reads a system register. Reads have no effect on anything.
-macro_rules! read_sysreg {
-    ($($(#[$doc:meta])* $name:ident = $register:literal;)*) => {
-        $(
-            $(#[$doc])*
-            pub(crate) fn $name() -> u64 {
-                let value;
-                // SAFETY: the register exists at EL2 of every CPU with RME, and reading it changes
-                // nothing.
-                unsafe {
-                    asm!(
-                        concat!("mrs {}, ", $register),
-                        out(reg) value,
-                        options(nomem, nostack, preserves_flags),
-                    );
-                }
-                value
-            }
-        )*
-    };
+/// Reads a system register. Its number stands for its name where the assembler may not know that:
+/// only registers that are read without any effect are read this way.
+macro_rules! mrs {
+    ($register:expr) => {{
+        let value: u64;
+        // SAFETY: the register exists at EL2 of a CPU with RME, or the caller has asked whether it
+        // does; reading it changes nothing.
+        unsafe {
+            core::arch::asm!(
+                concat!("mrs {}, ", $register),
+                out(reg) value,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        value
+    }};
+}
+pub(crate) use mrs;
+
+/// Writes a system register that has no effect on how Rust code runs at EL2.
+macro_rules! msr {
+    ($register:literal, $value:expr) => {{
+        let value: u64 = $value;
+        // SAFETY: the register exists, as for `mrs!`. It is of a lower exception level, or of a
+        // device, or it governs what lower exception levels may do.
+        unsafe {
+            core::arch::asm!(
+                concat!("msr ", $register, ", {}"),
+                in(reg) value,
+                options(nostack, preserves_flags),
+            );
+        }
+    }};
+}
+pub(crate) use msr;
+
+/// This CPU's number, which `entry.S` keeps in TPIDR_EL2.
+pub(crate) fn cpu() -> u64 {
+    mrs!("tpidr_el2")
 }
 
-read_sysreg! {
-    /// This CPU's number, which `entry.S` keeps in TPIDR_EL2.
-    cpu = "tpidr_el2";
-    /// ESR_EL2: what the last exception was.
-    esr = "esr_el2";
-    /// ELR_EL2: where it came from.
-    elr = "elr_el2";
-    /// FAR_EL2: the address that it is about.
-    far = "far_el2";
-    /// ISR_EL1: which physical interrupts are pending, masked or not.
-    isr = "isr_el1";
-    /// ID_AA64DFR0_EL1.
-    id_aa64dfr0 = "id_aa64dfr0_el1";
-    /// ID_AA64DFR1_EL1.
-    id_aa64dfr1 = "id_aa64dfr1_el1";
-    /// ID_AA64MMFR0_EL1.
-    id_aa64mmfr0 = "id_aa64mmfr0_el1";
+/// ESR_EL2: what the last exception was.
+pub(crate) fn esr() -> u64 {
+    mrs!("esr_el2")
+}
+
+/// ELR_EL2: where it came from.
+pub(crate) fn elr() -> u64 {
+    mrs!("elr_el2")
+}
+
+/// FAR_EL2: the virtual address that it is about.
+pub(crate) fn far() -> u64 {
+    mrs!("far_el2")
+}
+
+/// HPFAR_EL2: the page that it is about, as stage 1 sees it, if stage 2 is the reason.
+pub(crate) fn hpfar() -> u64 {
+    mrs!("hpfar_el2")
+}
+
+/// ISR_EL1: which physical interrupts are pending, masked or not.
+pub(crate) fn isr() -> u64 {
+    mrs!("isr_el1")
 }
 
 /// Registers that a call to EL3 passes and returns: x0 to x7.
@@ -69,6 +94,12 @@ pub(crate) unsafe fn smc(regs: SmcRegs) -> SmcRegs {
         );
     }
     [x0, x1, x2, x3, x4, x5, x6, x7]
+}
+
+/// Makes what was written to system registers take effect before anything that follows.
+pub(crate) fn isb() {
+    // SAFETY: a barrier has no effect but to order.
+    unsafe { asm!("isb", options(nostack, preserves_flags)) }
 }
 
 /// Waits until all writes before have reached memory, for table walkers and for EL3 as well.

@@ -80,16 +80,25 @@ boot_failed:
 	.ltorg
 
 /*
- * No exception is expected. All of them are reported, on a stack of their own, in case the stack is
- * what went wrong. Nothing is saved: nothing returns.
+ * Exceptions from lower exception levels end the run of a realm (realm.S).
+ *
+ * From the RMM itself no exception is expected. All of them are reported, on a stack of their own, in
+ * case the stack is what went wrong. Nothing is saved: nothing returns.
  */
 	.balign	2048
 vectors:
 	.set	vector, 0
-	.rept	16
+	.rept	8
 	.balign	128
 	mov	x0, #vector
 	b	report
+	.set	vector, vector + 1
+	.endr
+	.rept	8
+	.balign	128
+	stp	x0, x1, [sp, #-16]!
+	mov	x0, #(vector & 3)
+	b	realm_exit
 	.set	vector, vector + 1
 	.endr
 
@@ -135,6 +144,7 @@ early_level2:
 	.fill	({BASE} >> 21) & 511, 8, 0
 	.quad	early_image + {TABLE}
 	.quad	early_stacks + {TABLE}
+	.quad	early_stacks + (1 << 12) + {TABLE}
 	map	{BSS}, {BSS_END}, (1 << 21), {BLOCK_RW}
 	.balign	4096
 

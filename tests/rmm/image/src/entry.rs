@@ -9,7 +9,7 @@ use rmm::stage1;
 
 use crate::{fatal, layout};
 
-/// HCR_EL2: EL2 host extensions (E2H), lower exception levels in AArch64 (RW).
+/// HCR_EL2 at first: EL2 host extensions (E2H), lower exception levels in AArch64 (RW).
 const HCR: u64 = 1 << 34 | 1 << 31;
 
 /// TCR_EL2 in its E2H form: 4 KiB granules, [`stage1::VA_BITS`], walks cacheable and inner
@@ -71,7 +71,7 @@ extern "C" fn warm_boot(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
     crate::warm_boot([x0, x1, x2, x3])
 }
 
-/// An exception, on the page of this CPU's stack slot that is kept for it. `vector` is the number
+/// An exception from the RMM itself, on the page of this CPU's stack slot that is kept for it. `vector` is the number
 /// of the vector table's entry, `sp` the stack pointer until then.
 extern "C" fn exception(vector: u64, sp: u64) -> ! {
     fatal::exception(vector, sp)

@@ -20,13 +20,8 @@ const VECTORS: [&str; 4] = ["synchronous exception", "IRQ", "FIQ", "SError"];
 /// vector table, `sp` the stack pointer until then.
 pub(crate) fn exception(vector: u64, sp: u64) -> ! {
     let kind = VECTORS[vector as usize % VECTORS.len()];
-    let from = if vector < 8 {
-        "the RMM"
-    } else {
-        "below the RMM"
-    };
     stop(format_args!(
-        "{kind} from {from}: ESR {:#x} ELR {:#x} FAR {:#x} SP {sp:#x}",
+        "{kind} in the RMM: ESR {:#x} ELR {:#x} FAR {:#x} SP {sp:#x}",
         arch::esr(),
         arch::elr(),
         arch::far(),

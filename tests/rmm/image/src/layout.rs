@@ -7,8 +7,8 @@
 //! | 0x40100000 | 512 KiB | code | read, execute |
 //! | 0x40180000 | 256 KiB | constants | read |
 //! | 0x401c0000 | 256 KiB | initialised data | read, write |
-//! | 0x40200000 | 2 MiB | stacks, see [`STACK_SLOT`] | read, write, with gaps |
-//! | 0x40400000 | 20 MiB | zeroed data | read, write |
+//! | 0x40200000 | 4 MiB | stacks, see [`STACK_SLOT`] | read, write, with gaps |
+//! | 0x40600000 | 18 MiB | zeroed data | read, write |
 //! | 0x41800000 | 1 MiB | unused, up to the page shared with EL3 | |
 //!
 //! All of it is mapped at its physical address. Further mappings are at a fixed distance from
@@ -30,17 +30,17 @@ pub(crate) const DATA: Range<u64> = RODATA.end..RODATA.end + (256 << 10);
 /// The stacks.
 pub(crate) const STACKS: Range<u64> = DATA.end..DATA.end + MAX_CPUS * STACK_SLOT;
 /// The data that are zero at boot.
-pub(crate) const BSS: Range<u64> = STACKS.end..STACKS.end + (20 << 20);
+pub(crate) const BSS: Range<u64> = STACKS.end..STACKS.end + (18 << 20);
 
 /// CPUs that the RMM can serve.
 pub(crate) const MAX_CPUS: u64 = 32;
 /// log2 of [`STACK_SLOT`].
-pub(crate) const STACK_SLOT_SHIFT: u32 = 16;
+pub(crate) const STACK_SLOT_SHIFT: u32 = 17;
 /// Bytes of stack per CPU: an unmapped page, the stack, an unmapped page, and the page on which an
 /// exception is reported.
 pub(crate) const STACK_SLOT: u64 = 1 << STACK_SLOT_SHIFT;
 /// Offset of the top of the stack in its slot.
-pub(crate) const STACK_TOP: u64 = 14 << 12;
+pub(crate) const STACK_TOP: u64 = STACK_SLOT - (2 << 12);
 
 /// Distance from a device's registers to their mapping.
 pub(crate) const DEVICE_WINDOW: u64 = 1 << 36;
@@ -54,7 +54,7 @@ pub(crate) const RAM_LIMIT: u64 = 1 << 36;
 /// Granules that the RMM can keep track of: 3 GiB.
 pub(crate) const MAX_GRANULES: usize = 3 << 18;
 
-// The early tables have one level 3 table for the image and one for the stacks.
-const _: () = assert!(STACKS.start % (2 << 20) == 0 && STACKS.end - STACKS.start == 2 << 20);
+// The early tables have one level 3 table for the image and two for the stacks.
+const _: () = assert!(STACKS.start % (2 << 20) == 0 && STACKS.end - STACKS.start == 4 << 20);
 const _: () = assert!(BASE / (2 << 20) + 1 == STACKS.start / (2 << 20));
 const _: () = assert!(BSS.end <= BASE + SIZE && BASE >> 30 == (BASE + SIZE - 1) >> 30);

@@ -13,6 +13,10 @@
 //! | `el3.rs` | the calls to EL3 |
 //! | `memory.rs` | translation tables and access to granules |
 //! | `platform.rs` | what the library asks of the machine |
+//! | `cpu.rs` | what the CPU can do, and how its Realm EL2 is set up |
+//! | `realm.S`, `realm.rs` | the way into a realm and back |
+//! | `el1.rs`, `timer.rs`, `simd.S`, `simd.rs` | what the host and the realms share of a CPU |
+//! | `gic.rs`, `tlb.rs`, `random.rs` | the interrupt controller, the TLBs, random numbers |
 //! | `console.rs`, `fatal.rs` | the log, and the end |
 
 #![no_std]
@@ -20,18 +24,26 @@
 
 mod arch;
 mod console;
+mod cpu;
+mod el1;
 mod el3;
 mod entry;
 mod fatal;
+mod gic;
 mod layout;
 mod memory;
 mod platform;
-
-use core::sync::atomic::AtomicU8;
+mod random;
+mod realm;
+mod simd;
+mod timer;
+mod tlb;
 
 use kvm_arm_rmi::rmi::{PhysAddr, Regs};
 use rmm::el3::{check_warm_boot, BootError, ColdBoot, Manifest};
+use rmm::granule::Entry;
 use rmm::rmi::RMI_VERSION;
+use rmm::rsi::RSI_VERSION;
 use rmm::{GranuleTable, Rmm};
 use spin::Once;
 
@@ -40,8 +52,7 @@ use crate::memory::{AddressSpace, Windows};
 use crate::platform::RealmEl2;
 
 /// The states of the granules.
-static GRANULES: [AtomicU8; layout::MAX_GRANULES] =
-    [const { AtomicU8::new(0) }; layout::MAX_GRANULES];
+static GRANULES: [Entry; layout::MAX_GRANULES] = [const { Entry::new(0) }; layout::MAX_GRANULES];
 
 /// What the first boot leaves for all CPUs.
 struct Machine {
@@ -53,8 +64,8 @@ static MACHINE: Once<Machine> = Once::new();
 
 /// Boots the RMM on the first CPU. `args` are x0 to x3 as EL3 passed them.
 fn cold_boot(args: [u64; 4]) -> ! {
-    match start(args) {
-        Ok(machine) => serve(MACHINE.call_once(|| machine)),
+    match MACHINE.try_call_once(|| start(args)) {
+        Ok(machine) => serve(machine),
         Err(error) => fail(error),
     }
 }
@@ -95,9 +106,11 @@ fn start(args: [u64; 4]) -> Result<Machine, BootError> {
     let windows = unsafe { Windows::new() };
 
     log!(
-        "RMI {}.{}, RMM-EL3 interface {}, boot manifest {}",
+        "RMI {}.{}, RSI {}.{}, RMM-EL3 interface {}, boot manifest {}",
         RMI_VERSION >> 16,
         RMI_VERSION & 0xffff,
+        RSI_VERSION >> 16,
+        RSI_VERSION & 0xffff,
         boot.version,
         manifest.version,
     );
@@ -112,6 +125,7 @@ fn start(args: [u64; 4]) -> Result<Machine, BootError> {
 
 /// Serves the host on this CPU: each return to EL3 brings the next command.
 fn serve(machine: &Machine) -> ! {
+    cpu::init();
     let mut smc = el3::boot_complete(Ok(()));
     loop {
         fatal::check();

@@ -10,7 +10,7 @@ use core::ptr;
 
 use kvm_arm_rmi::rmi::{AddrRange, PhysAddr, GRANULE_SIZE};
 use rmm::el3::Manifest;
-use rmm::granule::{Delegated, Locked, Undelegated};
+use rmm::granule::{Delegated, Held, Locked, Undelegated};
 use rmm::platform::{GranuleData, GRANULE_WORDS};
 use rmm::stage1::{MapError, Mapper, Memory, Table};
 
@@ -123,24 +123,51 @@ impl Windows {
         // SAFETY: the granule is memory, mapped, in the Realm address space, and nobody else uses
         // it: the token says so.
         unsafe { ptr::write_bytes(words, 0, GRANULE_WORDS) };
+        arch::complete_writes();
     }
 
-    /// Reads the first words of a granule.
-    pub(crate) fn read(&self, granule: &Locked<'_, Undelegated>, words: &mut [u64]) {
-        let (words, _) = words.split_at_mut(words.len().min(GRANULE_WORDS));
+    /// Runs `f` on the contents of a granule.
+    pub(crate) fn with<G: Held, R>(
+        &self,
+        granule: &mut G,
+        f: impl FnOnce(&mut GranuleData) -> R,
+    ) -> R {
+        let data = window(granule.pa(), layout::REALM_WINDOW).cast::<GranuleData>();
+        // SAFETY: the granule is memory, mapped, in the Realm address space. The token says that no
+        // other CPU accesses it, and this one has lent the token to us. Table walkers may read it at
+        // any time, and do not mind that words change one by one.
+        let result = f(unsafe { &mut *data });
+        arch::complete_writes();
+        result
+    }
+
+    /// Reads words of a granule from number `first` on.
+    pub(crate) fn read(&self, granule: &Locked<'_, Undelegated>, first: usize, words: &mut [u64]) {
+        let from = part(first, words.len(), granule);
         // SAFETY: the granule is memory, mapped, and stays in the Non-secure address space while it
         // is held: the token says so.
-        unsafe { read(window(granule.pa(), layout::NS_WINDOW), words) };
+        unsafe { read(from, words) };
     }
 
-    /// Writes a granule.
-    pub(crate) fn write(&self, granule: &Locked<'_, Undelegated>, data: &GranuleData) {
-        let words = window(granule.pa(), layout::NS_WINDOW);
-        for (n, word) in data.iter().enumerate() {
+    /// Writes words of a granule from number `first` on.
+    pub(crate) fn write(&self, granule: &Locked<'_, Undelegated>, first: usize, words: &[u64]) {
+        let to = part(first, words.len(), granule);
+        for (n, word) in words.iter().enumerate() {
             // SAFETY: as for `read`; volatile, because the host may access it at the same time.
-            unsafe { words.add(n).write_volatile(*word) };
+            unsafe { to.add(n).write_volatile(*word) };
         }
     }
+}
+
+/// Word `first` of a granule of the host's, from where there are `count` words in it.
+fn part(first: usize, count: usize, granule: &Locked<'_, Undelegated>) -> *mut u64 {
+    assert!(first <= GRANULE_WORDS && count <= GRANULE_WORDS - first);
+    window(granule.pa(), layout::NS_WINDOW).wrapping_add(first)
+}
+
+/// The granule at `pa` in the Realm physical address space, if it is memory.
+pub(crate) fn realm_granule(pa: PhysAddr) -> *mut u64 {
+    window(pa, layout::REALM_WINDOW)
 }
 
 /// The first word of the granule at `pa`, as seen through the window at `offset`.

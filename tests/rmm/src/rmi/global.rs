@@ -57,7 +57,7 @@ impl<P: Platform> Rmm<'_, P> {
             return Reply::new(Status::ErrorInput);
         };
         let mut wanted = [0; CONFIG_WORDS];
-        self.platform.read(&granule, &mut wanted);
+        self.platform.read(&granule, 0, &mut wanted);
         drop(granule);
 
         if wanted == CONFIG {
@@ -78,7 +78,7 @@ impl<P: Platform> Rmm<'_, P> {
         for (word, value) in data.iter_mut().zip(CONFIG) {
             *word = value;
         }
-        self.platform.write(&granule, &data);
+        self.platform.write(&granule, 0, &data);
         Reply::new(Status::Success)
     }
 

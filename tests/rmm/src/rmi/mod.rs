@@ -5,18 +5,36 @@
 //! The table `COMMANDS` is the place to start: it lists every command with the states of the RMM that
 //! it is allowed in and with the number of its results. [`Rmm::handle`] does the rest.
 
+mod absent;
+mod blocks;
+mod data_map;
 mod global;
 mod granule;
+mod map;
+mod op;
+mod realm;
+mod realm_params;
+mod rec;
+mod ripas;
+mod rtt;
+mod run;
+mod unmap;
 
 use core::iter;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_arm_rmi::rmi::{Fid, Regs, ReturnCode, Status};
 
+#[cfg(feature = "fault-injection")]
+use crate::fault::Faults;
 use crate::granule::GranuleTable;
 use crate::platform::Platform;
+use crate::sro::{Next, Operations};
+use crate::vmid::Vmids;
 
+pub use data_map::DataMap;
 pub use granule::MAX_GRANULES_PER_CALL;
+pub use unmap::DataUnmap;
 
 /// The version of the interface: major number in bits 30:16, minor number in bits 15:0.
 pub const RMI_VERSION: u64 = 2 << 16;
@@ -71,14 +89,34 @@ impl Reply {
 
     /// An answer with results in x1 and up.
     fn with<const N: usize>(status: Status, values: [u64; N]) -> Self {
+        Self::failed(status.into()).results(values)
+    }
+
+    /// An answer with a status and its index, without results.
+    fn failed(failure: Failure) -> Self {
+        let raw = u64::from(failure.status.raw()) | u64::from(failure.index) << 8;
+        Self {
+            code: ReturnCode::new(raw),
+            out: [0; 4],
+        }
+    }
+
+    /// The same answer with results in x1 and up.
+    fn results<const N: usize>(self, values: [u64; N]) -> Self {
         const { assert!(N <= 4) };
         let mut out = [0; 4];
         for (x, value) in out.iter_mut().zip(values) {
             *x = value;
         }
+        Self { out, ..self }
+    }
+
+    /// The answer to a step of an operation that is to go on with `next`. At the first step, x1 is
+    /// the handle.
+    fn incomplete(next: Next, x1: u64) -> Self {
         Self {
-            code: ReturnCode::new(u64::from(status.raw())),
-            out,
+            code: next.code(),
+            out: [x1, next.request(), 0, 0],
         }
     }
 
@@ -88,6 +126,47 @@ impl Reply {
             code: ReturnCode::NOT_FORWARDED,
             out: [0; 4],
         }
+    }
+}
+
+/// How a command fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    status: Status,
+    /// Bits 15:8 of the result.
+    index: u8,
+}
+
+impl Failure {
+    /// ERROR_RTT: a walk has ended at `level`, or something else was in its way there.
+    pub(crate) fn rtt(level: u8) -> Self {
+        Self {
+            status: Status::ErrorRtt,
+            index: level,
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self { status, index: 0 }
+    }
+}
+
+/// What a command returns: an answer, or a failure that has no results.
+trait Answer {
+    fn reply(self) -> Reply;
+}
+
+impl Answer for Reply {
+    fn reply(self) -> Reply {
+        self
+    }
+}
+
+impl Answer for Result<Reply, Failure> {
+    fn reply(self) -> Reply {
+        self.unwrap_or_else(Reply::failed)
     }
 }
 
@@ -108,7 +187,7 @@ macro_rules! commands {
             fid: Fid::$fid,
             when: When::$when,
             results: $results,
-            run: Self::$run,
+            run: |rmm, regs| Self::$run(rmm, regs).reply(),
         }),*]
     };
 }
@@ -118,12 +197,39 @@ pub struct Rmm<'a, P> {
     platform: P,
     granules: GranuleTable<'a>,
     state: AtomicU8,
+    vmids: Vmids,
+    pub(crate) operations: Operations,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) faults: Faults,
 }
 
 impl<'a, P: Platform> Rmm<'a, P> {
     /// Every command there is.
-    const COMMANDS: [Command<Self>; 9] = commands! {
+    const COMMANDS: [Command<Self>; 32] = commands! {
         VERSION                     Always  2   version;
+        REALM_ACTIVATE              Active  0   realm_activate;
+        REALM_CREATE                Active  0   realm_create;
+        REALM_DESTROY               Active  0   realm_destroy;
+        REALM_TERMINATE             Active  0   realm_terminate;
+        REC_CREATE                  Active  2   rec_create;
+        REC_DESTROY                 Active  1   rec_destroy;
+        REC_ENTER                   Active  0   rec_enter;
+        PSCI_COMPLETE               Active  0   psci_complete;
+        OP_CONTINUE                 Active  3   op_continue;
+        OP_MEM_DONATE               Active  2   op_mem_donate;
+        OP_MEM_RECLAIM              Active  1   op_mem_reclaim;
+        OP_CANCEL                   Active  0   op_cancel;
+        RTT_CREATE                  Active  0   rtt_create;
+        RTT_DATA_MAP                Active  1   data_map;
+        RTT_DATA_MAP_INIT           Active  0   data_map_init;
+        RTT_DATA_UNMAP              Active  3   data_unmap;
+        RTT_DESTROY                 Active  2   rtt_destroy;
+        RTT_FOLD                    Active  1   rtt_fold;
+        RTT_INIT_RIPAS              Active  1   init_ripas;
+        RTT_READ_ENTRY              Active  4   rtt_read_entry;
+        RTT_SET_RIPAS               Active  1   set_ripas;
+        RTT_UNPROT_MAP              Active  1   unprot_map;
+        RTT_UNPROT_UNMAP            Active  3   unprot_unmap;
         FEATURES                    Always  1   features;
         RMM_CONFIG_SET              Init    0   config_set;
         RMM_CONFIG_GET              Always  0   config_get;
@@ -140,12 +246,22 @@ impl<'a, P: Platform> Rmm<'a, P> {
             platform,
             granules,
             state: AtomicU8::new(State::Init as u8),
+            vmids: Vmids::new(),
+            operations: Operations::new(),
+            #[cfg(feature = "fault-injection")]
+            faults: Faults::new(),
         }
     }
 
     /// The platform under this RMM.
     pub fn platform(&self) -> &P {
         &self.platform
+    }
+
+    /// The faults that are to come.
+    #[cfg(feature = "fault-injection")]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The states of the granules.
@@ -170,16 +286,33 @@ impl<'a, P: Platform> Rmm<'a, P> {
     ///
     /// Any number of CPUs may call at once.
     pub fn handle(&self, regs: &mut Regs) {
+        #[cfg(feature = "fault-injection")]
+        return self.execute_with_faults(fid(regs.x(0)), regs);
+        #[cfg(not(feature = "fault-injection"))]
+        self.execute(regs);
+    }
+
+    /// Carries out the call as [`Self::handle`] says.
+    pub(crate) fn execute(&self, regs: &mut Regs) {
         let call = *regs;
+        let fid = fid(call.x(0));
         let command = Self::COMMANDS
             .into_iter()
-            .find(|command| command.fid == fid(call.x(0)));
+            .find(|command| command.fid == fid);
         let (reply, results) = match command {
-            None => (Reply::unknown(), 0),
+            None => {
+                let absent = absent::answer(fid, self.state());
+                (absent.unwrap_or(Reply::unknown()), 0)
+            }
             Some(c) if !c.when.allows(self.state()) => (Reply::new(Status::ErrorGlobal), 0),
             Some(c) => ((c.run)(self, &call), c.results),
         };
 
+        // x4 is a result only of what has succeeded; otherwise SMCCC has it preserved.
+        let results = match reply.code.status() {
+            Status::Success => results,
+            _ => results.min(CLEARED.saturating_sub(1)),
+        };
         regs.0.iter_mut().take(CLEARED).for_each(|x| *x = 0);
         let values = iter::once(reply.code.raw()).chain(reply.out.into_iter().take(results));
         for (x, value) in regs.0.iter_mut().zip(values) {

@@ -6,15 +6,23 @@
 // Each test program uses a part of this.
 #![allow(dead_code, reason = "shared by several test programs")]
 
+pub(crate) mod cpu;
+pub(crate) mod ghost;
+pub(crate) mod guest;
+pub(crate) mod realm;
+pub(crate) mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use kvm_arm_rmi::rmi::{AddrRange, Fid, PhysAddr, Regs, Status, GRANULE_SIZE};
 use rmm::features::CpuId;
-use rmm::granule::{Delegated, Locked, Undelegated};
-use rmm::platform::{GptRefused, GranuleData, Platform, GRANULE_WORDS};
+use rmm::granule::{Delegated, Entry, Held, Locked, Undelegated};
+use rmm::platform::{GptRefused, GranuleData, Platform, GRANULE_WORDS, LIST_REGISTERS};
 use rmm::ram::MAX_BANKS;
+use rmm::rec::{Context, Trap};
 use rmm::rmi::MAX_GRANULES_PER_CALL;
 use rmm::{GranuleTable, RamMap, Rmm};
 
@@ -50,6 +58,8 @@ pub(crate) enum Pas {
 /// What has been done to the machine, and how it behaves.
 #[derive(Default)]
 pub(crate) struct Fake {
+    /// What the realms do.
+    pub(crate) cpu: cpu::Cpu,
     /// Granules that are not [`Pas::NonSecure`].
     gpt: Mutex<BTreeMap<u64, Pas>>,
     /// Granules that are not all zeroes.
@@ -59,6 +69,10 @@ pub(crate) struct Fake {
     /// Steps of a range until an interrupt is pending; 0 for never.
     interrupt_after: AtomicU64,
     steps: AtomicU64,
+    /// What the TLBs were told to forget: VMID and IPAs.
+    invalidated: Mutex<Vec<(u16, Range<u64>)>>,
+    /// The next random number.
+    random: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,6 +99,19 @@ impl Fake {
             .count()
     }
 
+    /// The granules in the Realm address space, apart from the RMM's own.
+    pub(crate) fn in_realm_space(&self) -> Vec<u64> {
+        let gpt = lock(&self.gpt);
+        let realm = gpt.iter().filter(|(_, pas)| **pas == Pas::Realm);
+        let own = |pa: &u64| OWN.contains(pa);
+        realm.map(|(pa, _)| *pa).filter(|pa| !own(pa)).collect()
+    }
+
+    /// What the TLBs were told to forget since the last call: VMID and IPAs.
+    pub(crate) fn invalidated(&self) -> Vec<(u16, Range<u64>)> {
+        std::mem::take(&mut lock(&self.invalidated))
+    }
+
     /// The contents of the granule at `pa`.
     pub(crate) fn data(&self, pa: u64) -> GranuleData {
         let memory = lock(&self.memory);
@@ -94,6 +121,12 @@ impl Fake {
     /// Writes the granule at `pa` as the host.
     pub(crate) fn host_write(&self, pa: u64, data: &GranuleData) {
         assert_eq!(self.pas(pa), Pas::NonSecure, "the host faults at {pa:#x}");
+        lock(&self.memory).insert(pa, *data);
+    }
+
+    /// Writes the granule at `pa` as a realm.
+    pub(crate) fn realm_write(&self, pa: u64, data: &GranuleData) {
+        assert_eq!(self.pas(pa), Pas::Realm, "the realm faults at {pa:#x}");
         lock(&self.memory).insert(pa, *data);
     }
 
@@ -119,11 +152,36 @@ impl Fake {
 }
 
 impl Platform for Fake {
+    fn run(&self, ctx: &mut Context) -> Trap {
+        self.cpu.run(ctx)
+    }
+
+    fn leave(&self, _: &mut Context) {
+        self.cpu.leave();
+    }
+
+    fn list_registers(&self) -> [u64; LIST_REGISTERS] {
+        self.cpu.list_registers()
+    }
+
+    fn gic_vtr(&self) -> u64 {
+        0x9008_0003
+    }
+
+    fn counter(&self) -> u64 {
+        self.cpu.counter()
+    }
+
+    fn id_register(&self, crm: u8, op2: u8) -> u64 {
+        self.cpu.id_register(crm, op2)
+    }
+
     fn cpu_id(&self) -> CpuId {
         CpuId {
             dfr0: 0x0000_0000_0030_5000,
             dfr1: 0,
             mmfr0: 0x0000_0000_0000_0005,
+            sve_vl: None,
         }
     }
 
@@ -141,16 +199,37 @@ impl Platform for Fake {
         lock(&self.memory).remove(&pa);
     }
 
-    fn read(&self, granule: &Locked<'_, Undelegated>, words: &mut [u64]) {
+    fn with<G: Held, R>(&self, granule: &mut G, f: impl FnOnce(&mut GranuleData) -> R) -> R {
         let pa = granule.pa().raw();
-        assert_eq!(self.pas(pa), Pas::NonSecure, "the RMM faults at {pa:#x}");
-        words.copy_from_slice(&self.data(pa)[..words.len()]);
+        assert_eq!(self.pas(pa), Pas::Realm, "the RMM faults at {pa:#x}");
+        // Out of the memory while `f` uses it, since `f` may use other granules.
+        let mut data = lock(&self.memory).remove(&pa).unwrap_or([0; GRANULE_WORDS]);
+        let result = f(&mut data);
+        lock(&self.memory).insert(pa, data);
+        result
     }
 
-    fn write(&self, granule: &Locked<'_, Undelegated>, data: &GranuleData) {
+    fn read(&self, granule: &Locked<'_, Undelegated>, first: usize, words: &mut [u64]) {
         let pa = granule.pa().raw();
         assert_eq!(self.pas(pa), Pas::NonSecure, "the RMM faults at {pa:#x}");
-        lock(&self.memory).insert(pa, *data);
+        words.copy_from_slice(&self.data(pa)[first..][..words.len()]);
+    }
+
+    fn write(&self, granule: &Locked<'_, Undelegated>, first: usize, words: &[u64]) {
+        let pa = granule.pa().raw();
+        assert_eq!(self.pas(pa), Pas::NonSecure, "the RMM faults at {pa:#x}");
+        let mut data = self.data(pa);
+        data[first..][..words.len()].copy_from_slice(words);
+        lock(&self.memory).insert(pa, data);
+    }
+
+    fn invalidate_stage2(&self, vmid: u16, ipa: Range<u64>) {
+        lock(&self.invalidated).push((vmid, ipa));
+    }
+
+    fn random(&self) -> u64 {
+        self.random
+            .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
     }
 
     fn interrupt_pending(&self) -> bool {
@@ -175,7 +254,7 @@ impl Machine {
 
         // A table is there for good, on a machine as well.
         let count = usize::try_from(ram.granules()).unwrap();
-        let entries: Vec<AtomicU8> = (0..count).map(|_| AtomicU8::new(0xa5)).collect();
+        let entries: Vec<Entry> = (0..count).map(|_| Entry::new(0xa5a5)).collect();
         let own = range(OWN.start, OWN.end).unwrap();
         let table = GranuleTable::new(ram, entries.leak(), own).unwrap();
 

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands that make a realm, let it run, stop it and take it apart.
+
+use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status};
+
+use super::realm_params::{RawParams, RealmParams};
+use super::{Failure, Reply, Rmm};
+use crate::granule::{Delegated, Locked, Rd as RdGranule, Rtt, Undelegated};
+use crate::platform::{GranuleData, Platform, GRANULE_WORDS};
+use crate::rd::{Rd, State, INSTANCE_ID_BYTES};
+use crate::rtt::{block_size, tables, Entry, Ripas, Stage2, Table, ENTRIES};
+
+/// First byte of an instance id: the rest is random.
+const UEID_RAND: u8 = 1;
+
+impl<P: Platform> Rmm<'_, P> {
+    /// RMI_REALM_CREATE. x1: PA of a delegated granule, which becomes the RD. x2: PA of an
+    /// `RmiRealmParams`, in a granule of the host's; the root tables that it names are delegated.
+    ///
+    /// # Errors
+    ///
+    /// In this order. ERROR_INPUT: the parameters are not in such a granule; the machine cannot do
+    /// what they ask for. ERROR_GLOBAL: as many realms as VMIDs. ERROR_INPUT: a root table is not
+    /// delegated; the RD is not delegated, or one of the root tables.
+    pub(super) fn realm_create(&self, regs: &Regs) -> Result<Reply, Failure> {
+        let mut data: GranuleData = [0; GRANULE_WORDS];
+        let page = self
+            .granules
+            .lock::<Undelegated>(PhysAddr::new(regs.x(2)))
+            .ok_or(Status::ErrorInput)?;
+        self.platform.read(&page, 0, &mut data);
+        drop(page);
+
+        let mut params = RawParams::view(&data)
+            .check(&self.platform)
+            .ok_or(Status::ErrorInput)?;
+        params.stage2.vmid = self
+            .vmids
+            .take(self.vmid_bits())
+            .ok_or(Status::ErrorGlobal)?;
+        let created = self.create(PhysAddr::new(regs.x(1)), &params);
+        if created.is_err() {
+            self.vmids.give(params.stage2.vmid);
+        }
+        created.map(|()| Reply::new(Status::Success))
+    }
+
+    /// Takes the root tables and the RD, and fills them.
+    ///
+    /// # Errors
+    ///
+    /// ERROR_INPUT if one of them is not delegated; then all are as they were.
+    fn create(&self, rd: PhysAddr, params: &RealmParams) -> Result<(), Failure> {
+        // One by one, each let go again: the host may have named one granule twice, and the second
+        // time it is found in use.
+        let stage2 = params.stage2;
+        for (done, pa) in (0..).zip(stage2.root_tables()) {
+            let Some(table) = self.granules.lock::<Delegated>(pa) else {
+                self.free_roots(stage2.root, done);
+                return Err(Status::ErrorInput.into());
+            };
+            drop(table.change::<Rtt>());
+        }
+        let Some(rd) = self.granules.lock::<Delegated>(rd) else {
+            self.free_roots(stage2.root, u64::from(stage2.roots));
+            return Err(Status::ErrorInput.into());
+        };
+
+        self.platform.scrub(&rd);
+        let mut ipa = 0;
+        for pa in stage2.root_tables() {
+            let mut table = self.granules.own::<Rtt>(pa);
+            ipa = self.platform.with(&mut table, |data| {
+                fill_root(&Table::view(data, stage2.start_level), &stage2, ipa)
+            });
+        }
+        // Nobody has heard of the realm yet, so that the order of the locks does not matter.
+        let mut rd = rd.change::<RdGranule>();
+        let instance_id = self.instance_id();
+        self.platform.with(&mut rd, |data| {
+            let rd = Rd::view(data);
+            rd.set_state(State::New);
+            rd.set_stage2(stage2);
+            rd.set_algorithm(params.algorithm);
+            rd.set_sve_vl(params.sve_vl);
+            rd.set_pmu_counters(params.pmu_counters);
+            rd.rpv = params.rpv;
+            rd.instance_id = instance_id;
+            rd.rim().start(&params.measured);
+        });
+        Ok(())
+    }
+
+    /// RMI_REALM_ACTIVATE. x1: PA of the RD.
+    ///
+    /// # Errors
+    ///
+    /// ERROR_INPUT: not an RD. ERROR_REALM: the realm is not new.
+    pub(super) fn realm_activate(&self, regs: &Regs) -> Result<Reply, Failure> {
+        let mut rd = self.lock_rd(regs.x(1))?;
+        self.with_rd(&mut rd, |rd| {
+            if rd.state() != State::New {
+                return Err(Status::ErrorRealm.into());
+            }
+            rd.set_state(State::Active);
+            Ok(Reply::new(Status::Success))
+        })
+    }
+
+    /// RMI_REALM_TERMINATE. x1: PA of the RD. From here on, no REC of the realm runs.
+    ///
+    /// # Errors
+    ///
+    /// ERROR_INPUT: not an RD. ERROR_REALM: a REC of the realm runs.
+    pub(super) fn realm_terminate(&self, regs: &Regs) -> Result<Reply, Failure> {
+        let mut rd = self.lock_rd(regs.x(1))?;
+        self.with_rd(&mut rd, |rd| {
+            if rd.running != 0 {
+                return Err(Status::ErrorRealm.into());
+            }
+            rd.set_state(State::Terminated);
+            Ok(Reply::new(Status::Success))
+        })
+    }
+
+    /// RMI_REALM_DESTROY. x1: PA of the RD. The RD and the root tables are delegated afterwards.
+    ///
+    /// # Errors
+    ///
+    /// ERROR_INPUT: not an RD. ERROR_REALM: the realm still has RECs, is not terminated, or its root
+    /// tables are in use.
+    pub(super) fn realm_destroy(&self, regs: &Regs) -> Result<Reply, Failure> {
+        let mut rd = self.lock_rd(regs.x(1))?;
+        if rd.count() != 0 {
+            return Err(Status::ErrorRealm.into());
+        }
+        let (state, stage2) = self.with_rd(&mut rd, |rd| (rd.state(), rd.stage2()));
+        let in_use = |pa| self.granules.own::<Rtt>(pa).count() != 0;
+        if state != State::Terminated || stage2.root_tables().any(in_use) {
+            return Err(Status::ErrorRealm.into());
+        }
+        // The tables cannot come into use again: that takes the RD, which is held. What they had of
+        // the host's memory may still be in a TLB.
+        self.platform
+            .invalidate_stage2(stage2.vmid, 0..stage2.ipa_size());
+        self.free_roots(stage2.root, u64::from(stage2.roots));
+        self.vmids.give(stage2.vmid);
+        drop(rd.change::<Delegated>());
+        Ok(Reply::new(Status::Success))
+    }
+
+    /// Takes the RD that the host names.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::ErrorInput`] if it is none.
+    pub(crate) fn lock_rd(&self, pa: u64) -> Result<Locked<'_, RdGranule>, Failure> {
+        let rd = self.granules.lock(PhysAddr::new(pa));
+        rd.ok_or_else(|| Status::ErrorInput.into())
+    }
+
+    /// Runs `f` on the RD in a granule.
+    pub(crate) fn with_rd<R>(
+        &self,
+        granule: &mut Locked<'_, RdGranule>,
+        f: impl FnOnce(&mut Rd) -> R,
+    ) -> R {
+        self.platform.with(granule, |data| f(Rd::view(data)))
+    }
+
+    /// Makes the first `count` root tables delegated again.
+    fn free_roots(&self, root: PhysAddr, count: u64) {
+        for pa in tables(root, count) {
+            drop(self.granules.own::<Rtt>(pa).change::<Delegated>());
+        }
+    }
+
+    fn instance_id(&self) -> [u8; INSTANCE_ID_BYTES] {
+        let mut id = [UEID_RAND; INSTANCE_ID_BYTES];
+        let (_, random) = id.split_at_mut(1);
+        for chunk in random.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&self.platform.random().to_le_bytes());
+        }
+        id
+    }
+
+    /// Bits of a VMID: ID_AA64MMFR1_EL1.VMIDBits.
+    fn vmid_bits(&self) -> u32 {
+        match self.platform.id_register(7, 1) >> 4 & 0xf {
+            2 => 16,
+            _ => 8,
+        }
+    }
+}
+
+/// Fills a root table whose first entry is for `ipa`, and returns the IPA of the next one.
+fn fill_root(table: &Table<'_>, stage2: &Stage2, mut ipa: u64) -> u64 {
+    for index in 0..ENTRIES {
+        let entry = if stage2.is_protected(ipa) {
+            Entry::Unassigned(Ripas::Empty)
+        } else {
+            Entry::UnassignedNs
+        };
+        table.set(index, entry);
+        ipa = ipa.saturating_add(block_size(table.level()));
+    }
+    ipa
+}
