@@ -1,6 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The realm translation tables: which ones are missing, mapping and unmapping, RIPAS, and
-//! `realm_map_ipa`.
+//! The realm translation tables (RTTs) and what they map.
 //!
-//! Nothing is here yet: realms cannot be created so far.
+//! Nothing here allocates: what needs a table says so ([`Step::NeedTable`]) and does not lose its
+//! place, so that the caller can leave its locks, find a granule, make the table with
+//! [`Tables::create`], and go on.
+//!
+//! Which tables there are is written down ([`TableSet`]), so that no command is tried just to learn
+//! that it cannot work.
+
+// A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
+#![deny(
+    unsafe_code,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::missing_safety_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod protected;
+mod ripas;
+mod tables;
+mod unprotected;
+
+pub use protected::{map_protected, unmap_protected, Mapping};
+pub use ripas::{init_ripas, set_ripas};
+pub use tables::{MissingTable, TableSet, Tables};
+pub use unprotected::{map_unprotected, unmap_unprotected};
+
+use crate::rmi::Error;
+
+/// How far an operation on a range has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// To the end.
+    Done,
+    /// To this IPA; it may go on from there after a while.
+    Until(u64),
+    /// To this IPA, where a table has to be made first.
+    NeedTable(u64, MissingTable),
+    /// To this IPA, where the RMM refused to go on.
+    Failed(u64, Error),
+}

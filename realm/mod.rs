@@ -1,5 +1,199 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The life of a realm: its states, its parameters, and taking it apart.
+//! The life of a realm, as the host sees it.
 //!
-//! Nothing is here yet: realms cannot be created so far.
+//! ```text
+//!   None ──create──> New ──activate──> Active
+//!                     │                  │
+//!                     └────terminate─────┴──> Dying ──destroy──> Dead
+//! ```
+//!
+//! *None*: a VM that is to become a realm; the RMM does not know it. *New*: it can be populated, and
+//! what it is made of is measured. *Active*: its RECs run. *Dying*: no REC will run again, and its
+//! memory is taken back piece by piece. *Dead*: nothing is left.
+//!
+//! A step that fails half way leaves the realm where it can only be torn down.
+
+// A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
+#![deny(
+    unsafe_code,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::missing_safety_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod teardown;
+
+pub use teardown::{destroy_tables, unmap_all};
+
+use crate::rmi::cmd::realm::{self as cmd, Failed, Params, Rd, RealmGranules};
+use crate::rmi::{Conduit, Error, Pages, Rmi, SharedPage};
+
+/// A realm.
+#[derive(Debug)]
+pub enum Realm {
+    /// The RMM does not know it yet.
+    None,
+    /// It can be populated.
+    New(Rd),
+    /// It runs.
+    Active(Rd),
+    /// Its memory is taken back.
+    Dying(Rd),
+    /// It is no more.
+    Dead,
+}
+
+/// The name of a realm's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// See [`Realm::None`].
+    None,
+    /// See [`Realm::New`].
+    New,
+    /// See [`Realm::Active`].
+    Active,
+    /// See [`Realm::Dying`].
+    Dying,
+    /// See [`Realm::Dead`].
+    Dead,
+}
+
+/// Why a realm did not change its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// It is in a state from which there is no such step.
+    State(State),
+    /// The RMM refuses.
+    Rmm(Error),
+}
+
+impl Realm {
+    /// The state's name.
+    pub fn state(&self) -> State {
+        match self {
+            Self::None => State::None,
+            Self::New(_) => State::New,
+            Self::Active(_) => State::Active,
+            Self::Dying(_) => State::Dying,
+            Self::Dead => State::Dead,
+        }
+    }
+
+    /// The descriptor, in the states that have one.
+    pub fn rd(&self) -> Option<&Rd> {
+        match self {
+            Self::New(rd) | Self::Active(rd) | Self::Dying(rd) => Some(rd),
+            Self::None | Self::Dead => None,
+        }
+    }
+
+    /// None becomes New.
+    ///
+    /// `page` must be zeroed; it and `list` are used while this runs.
+    ///
+    /// # Errors
+    ///
+    /// The granules come back, if the RMM does not leave unclear whose they are; the realm is None
+    /// still, and it may be tried again.
+    pub fn create<C: Conduit, P: Pages, L: SharedPage>(
+        &mut self,
+        rmi: &Rmi<C>,
+        granules: RealmGranules,
+        params: &Params,
+        page: &mut impl SharedPage,
+        (pages, list): (&P, &mut L),
+    ) -> Result<(), (Refused, Option<RealmGranules>)> {
+        let Self::None = self else {
+            return Err((Refused::State(self.state()), Some(granules)));
+        };
+        match cmd::create(rmi, granules, params, page, pages, list) {
+            Ok(rd) => {
+                *self = Self::New(rd);
+                Ok(())
+            }
+            Err(Failed { granules, error }) => Err((Refused::Rmm(error), granules)),
+        }
+    }
+
+    /// New becomes Active, or Dying if the RMM refuses: what was populated cannot be taken back
+    /// one by one.
+    ///
+    /// # Errors
+    ///
+    /// It is not New, or it is Dying now.
+    pub fn activate<C: Conduit>(&mut self, rmi: &Rmi<C>) -> Result<(), Refused> {
+        match core::mem::replace(self, Self::Dead) {
+            Self::New(rd) => match cmd::activate(rmi, &rd) {
+                Ok(()) => {
+                    *self = Self::Active(rd);
+                    Ok(())
+                }
+                Err(error) => {
+                    *self = Self::Dying(rd);
+                    Err(Refused::Rmm(error))
+                }
+            },
+            other => {
+                *self = other;
+                Err(Refused::State(self.state()))
+            }
+        }
+    }
+
+    /// New and Active become Dying; None becomes Dead at once.
+    ///
+    /// # Errors
+    ///
+    /// The RMM refuses, because a REC is running: nothing has changed, and it may be tried again.
+    pub fn terminate<C: Conduit, P: Pages, L: SharedPage>(
+        &mut self,
+        rmi: &Rmi<C>,
+        (pages, list): (&P, &mut L),
+    ) -> Result<(), Refused> {
+        match self {
+            Self::New(rd) | Self::Active(rd) => {
+                cmd::terminate(rmi, rd, pages, list).map_err(Refused::Rmm)?;
+            }
+            Self::None => {}
+            Self::Dying(_) | Self::Dead => return Ok(()),
+        }
+        *self = match core::mem::replace(self, Self::Dead) {
+            Self::New(rd) | Self::Active(rd) => Self::Dying(rd),
+            _ => Self::Dead,
+        };
+        Ok(())
+    }
+
+    /// Dying becomes Dead: the last step, when its RECs, its memory and its tables are gone.
+    /// Returns the granules it was made of.
+    ///
+    /// # Errors
+    ///
+    /// It is not Dying, or the RMM refuses because something of it is left: then it is Dying still.
+    /// If the RMM leaves unclear whether there still is a realm it is Dead and its granules are
+    /// leaked.
+    pub fn destroy<C: Conduit, P: Pages, L: SharedPage>(
+        &mut self,
+        rmi: &Rmi<C>,
+        (pages, list): (&P, &mut L),
+    ) -> Result<Option<RealmGranules>, Refused> {
+        let mut slot = match core::mem::replace(self, Self::Dead) {
+            Self::Dying(rd) => Some(rd),
+            other => {
+                *self = other;
+                return Err(Refused::State(self.state()));
+            }
+        };
+        let result = cmd::destroy(rmi, &mut slot, pages, list);
+        if let Some(rd) = slot {
+            *self = Self::Dying(rd);
+        }
+        result.map_err(Refused::Rmm)
+    }
+}

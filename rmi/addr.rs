@@ -71,9 +71,14 @@ impl AddrRange {
         self.top
     }
 
+    /// Size in bytes, a multiple of the granule size.
+    pub fn bytes(&self) -> u64 {
+        self.top.0.wrapping_sub(self.base.0)
+    }
+
     /// Number of granules in the range, at least 1.
     pub fn granules(&self) -> u64 {
-        self.top.0.wrapping_sub(self.base.0) >> crate::GRANULE_SHIFT
+        self.bytes() >> crate::GRANULE_SHIFT
     }
 
     /// Cuts the range at `at`: what lies below and what lies above, either of which may be nothing.

@@ -16,6 +16,8 @@ pub enum Error {
     StillBusy(Fid),
     /// The RMM wanted memory for an operation that the specification gives none.
     WantsMemory(Fid),
+    /// The host had no memory for an operation, which was cancelled; nothing changed.
+    NoMemory(Fid),
     /// The answer contradicts the specification: what was done is unknown.
     Broken(Fid, Broken),
 }
@@ -28,8 +30,15 @@ pub enum Broken {
         /// Where the RMM says the range ends.
         top: u64,
     },
+    /// More list entries than the list has room for.
+    Count {
+        /// How many the RMM says it wrote.
+        entries: u64,
+    },
     /// A stateful operation that went on without ever ending.
     Endless,
+    /// A stateful operation that could neither go on nor be cancelled.
+    Stuck,
     /// A stateful operation ended with a request that no specification has.
     Request(ReturnCode),
 }
@@ -64,6 +73,14 @@ impl fmt::Display for Error {
                     "{fid}: succeeded up to {top:#x}, which is no part of the request"
                 )
             }
+            Error::NoMemory(fid) => write!(f, "{fid}: no memory to lend"),
+            Error::Broken(fid, Broken::Count { entries }) => {
+                write!(
+                    f,
+                    "{fid}: wrote {entries} list entries, more than there are"
+                )
+            }
+            Error::Broken(fid, Broken::Stuck) => write!(f, "{fid}: is stuck half way"),
             Error::Broken(fid, Broken::Endless) => write!(f, "{fid}: never ends"),
             Error::Broken(fid, Broken::Request(code)) => {
                 write!(f, "{fid}: wants something unknown, {code}")

@@ -83,7 +83,8 @@ pub struct Moved<To: GranuleState, From: GranuleState> {
 }
 
 impl<S: GranuleState> GranuleRange<S> {
-    fn of(range: AddrRange) -> Self {
+    /// The owner of a range. For those in this folder who know that there is no other.
+    pub(super) fn of(range: AddrRange) -> Self {
         Self {
             range,
             state: PhantomData,
@@ -93,6 +94,15 @@ impl<S: GranuleState> GranuleRange<S> {
     /// The addresses.
     pub fn range(&self) -> AddrRange {
         self.range
+    }
+
+    /// Cuts the range after its first `granules`: what comes before and after the cut.
+    pub fn split(self, granules: u64) -> (Option<Self>, Option<Self>) {
+        let bytes = granules.saturating_mul(super::GRANULE_SIZE);
+        let at = self.range.base().raw().saturating_add(bytes);
+        let at = PhysAddr::new(at).min(self.range.top());
+        let (before, after) = self.range.split(at).unwrap_or((Some(self.range), None));
+        (before.map(Self::of), after.map(Self::of))
     }
 }
 
@@ -149,6 +159,12 @@ impl GranuleRange<Delegated> {
             rest: rest.map(GranuleRange::of),
             error,
         }
+    }
+
+    /// The range after the RMM has undelegated it on its own, as it may with what it gives back.
+    pub(super) fn undelegated_by_rmm<C: Conduit>(self, rmi: &Rmi<C>) -> GranuleRange<Undelegated> {
+        rmi.counts().undelegate(self.range.granules());
+        GranuleRange::of(self.range)
     }
 
     /// Gives the range up for good. It stays out of the page allocator's reach for ever.

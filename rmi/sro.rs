@@ -1,19 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stateful request operations: commands that the RMM answers in several steps (section "Stateful
-//! RMI operations").
+//! Stateful request operations (SROs): commands that the RMM answers in several steps, and for some
+//! of which it borrows memory (section "Stateful RMI operations").
 //!
-//! A command that may not ask for memory runs here. What lends memory to an operation comes with
-//! the first command that needs it.
+//! ```text
+//!   command ──> INCOMPLETE, nothing  ──> OP_CONTINUE    ──┐
+//!               INCOMPLETE, donate   ──> OP_MEM_DONATE  ──┤
+//!               INCOMPLETE, reclaim  ──> OP_MEM_RECLAIM ──┴──> the same again, SUCCESS or an error
+//! ```
 
-use super::{Broken, Conduit, Error, Fid, MemoryRequest, Regs, ReturnCode, Rmi, Status};
+use super::{
+    Broken,
+    Conduit,
+    Error,
+    Fid,
+    Memory,
+    MemoryRequest,
+    Pages,
+    Regs,
+    ReturnCode,
+    Rmi,
+    SharedPage,
+    Status, //
+};
 
 /// How many steps an operation may take. A step covers at least one granule, and the host never
 /// asks for more than 1 GiB at once.
 const STEPS: u32 = 1 << 19;
 
+/// How many offers of memory in a row the RMM may decline (it may, while it has enough from another
+/// operation) before we take it that it will decline all of them.
+const OFFERS: u32 = 1000;
+
 /// OP_CONTINUE, second argument: go on.
 const GO_ON: u64 = 0;
+
+/// An operation that wants memory, or wants to give some back.
+struct Step {
+    code: ReturnCode,
+    /// X2: what kind of memory it wants.
+    request: u64,
+    handle: u64,
+}
 
 impl<C: Conduit> Rmi<C> {
     /// Makes a call that may be stateful but has no use for memory, and sees it through to its end.
@@ -23,35 +51,94 @@ impl<C: Conduit> Rmi<C> {
     /// Whatever the RMM says instead of SUCCESS. An operation that wants memory is cancelled if
     /// that is possible; in either case the error says that its effect is unknown.
     pub(super) fn stateful(&self, fid: Fid, args: &[u64]) -> Result<Regs, Error> {
-        let (mut code, mut regs) = self.begin(fid, args)?;
-        // The first answer alone carries the handle; later ones use x1 for results.
-        let handle = regs.x(1);
-        for _ in 0..STEPS {
-            match (code.status(), code.memory_request()) {
-                (Status::Success, _) => return Ok(regs),
-                (Status::Incomplete, MemoryRequest::None) => {}
-                (Status::Incomplete, _) => return Err(self.abandon(fid, handle, code)),
-                _ => return Err(Error::Broken(fid, Broken::Request(code))),
+        self.drive(fid, args, |step| {
+            if step.code.can_cancel() {
+                // Its answer changes nothing for us: the operation has failed.
+                let _ = self.begin(Fid::OP_CANCEL, &[step.handle]);
             }
-            self.pause();
-            (code, regs) = self
-                .begin(Fid::OP_CONTINUE, &[handle, GO_ON])
-                .map_err(|e| blame(fid, e))?;
-        }
-        Err(Error::Broken(fid, Broken::Endless))
+            Err(match step.code.memory_request() {
+                MemoryRequest::Unknown => Error::Broken(fid, Broken::Request(step.code)),
+                _ => Error::WantsMemory(fid),
+            })
+        })
     }
 
-    /// Ends an operation that asks for what it cannot have.
-    fn abandon(&self, fid: Fid, handle: u64, code: ReturnCode) -> Error {
-        if code.can_cancel() {
-            // Its answer changes nothing for us: the operation failed, and how far it came is
-            // unknown either way.
-            let _ = self.begin(Fid::OP_CANCEL, &[handle]);
+    /// Makes a call for which the RMM may borrow memory, and sees it through to its end.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the RMM says instead of SUCCESS. If memory runs out the operation is cancelled:
+    /// [`Error::NoMemory`]. Where it cannot be cancelled it stays half way, and what the command
+    /// works on is lost with it: [`Broken::Stuck`].
+    pub(super) fn with_memory<P: Pages, L: SharedPage>(
+        &self,
+        fid: Fid,
+        args: &[u64],
+        memory: &mut Memory<'_, P, L>,
+    ) -> Result<Regs, Error> {
+        let mut out_of_memory = false;
+        let mut declined = 0u32;
+        let result = self.drive(fid, args, |step| match step.code.memory_request() {
+            MemoryRequest::Reclaim => memory.reclaim(self, step.handle),
+            MemoryRequest::Donate => {
+                let donation = match declined {
+                    OFFERS.. => None,
+                    _ => memory.donate(self, step.handle, step.request),
+                };
+                match donation {
+                    Some(donation) => {
+                        declined = match donation.taken {
+                            true => 0,
+                            false => declined.saturating_add(1),
+                        };
+                        donation.answer
+                    }
+                    None if step.code.can_cancel() => {
+                        out_of_memory = true;
+                        self.begin(Fid::OP_CANCEL, &[step.handle])
+                    }
+                    None => Err(Error::Broken(fid, Broken::Stuck)),
+                }
+            }
+            _ => Err(Error::Broken(fid, Broken::Request(step.code))),
+        });
+        match result {
+            // What was cancelled has failed, whatever its last word is.
+            _ if out_of_memory => Err(Error::NoMemory(fid)),
+            result => result,
         }
-        match code.memory_request() {
-            MemoryRequest::Donate | MemoryRequest::Reclaim => Error::WantsMemory(fid),
-            _ => Error::Broken(fid, Broken::Request(code)),
+    }
+
+    /// Makes a call and goes on until it is over; `on_memory` takes the steps about memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of the command and of `on_memory`; [`Broken::Endless`] if it never is over.
+    fn drive(
+        &self,
+        fid: Fid,
+        args: &[u64],
+        mut on_memory: impl FnMut(&Step) -> Result<(ReturnCode, Regs), Error>,
+    ) -> Result<Regs, Error> {
+        let (mut code, mut regs) = self.begin(fid, args)?;
+        // The first answer alone carries the handle; later ones use X1 for results.
+        let handle = regs.x(1);
+        for _ in 0..STEPS {
+            if code.status() == Status::Success {
+                return Ok(regs);
+            }
+            self.pause();
+            (code, regs) = match code.memory_request() {
+                MemoryRequest::None => self.begin(Fid::OP_CONTINUE, &[handle, GO_ON]),
+                _ => on_memory(&Step {
+                    code,
+                    request: regs.x(2),
+                    handle,
+                }),
+            }
+            .map_err(|error| blame(fid, error))?;
         }
+        Err(Error::Broken(fid, Broken::Endless))
     }
 }
 
@@ -62,7 +149,7 @@ impl<C: Conduit> Rmi<C> {
 fn blame(fid: Fid, error: Error) -> Error {
     match error {
         Error::Refused(_, code) => Error::Refused(fid, code),
-        Error::NotForwarded(_) | Error::StillBusy(_) => Error::Broken(fid, Broken::Endless),
+        Error::NotForwarded(_) | Error::StillBusy(_) => Error::Broken(fid, Broken::Stuck),
         other => other,
     }
 }

@@ -143,6 +143,11 @@ impl ReturnCode {
         self.0 & (1 << 10) != 0
     }
 
+    /// True for an operation that goes on by giving memory back.
+    pub fn wants_reclaim(self) -> bool {
+        self.status() == Status::Incomplete && self.memory_request() == MemoryRequest::Reclaim
+    }
+
     fn byte(self, n: usize) -> u8 {
         self.0.to_le_bytes().get(n).copied().unwrap_or(0)
     }

@@ -70,6 +70,7 @@ pub(crate) fn errno(error: rmi::Error) -> Error {
     match error {
         rmi::Error::StillBusy(_) => EBUSY,
         rmi::Error::NotForwarded(_) => ENXIO,
+        rmi::Error::NoMemory(_) => ENOMEM,
         rmi::Error::Refused(..) | rmi::Error::WantsMemory(_) | rmi::Error::Broken(..) => EIO,
     }
 }

@@ -5,5 +5,9 @@
 //! A wrapper passes typed arguments, and returns results only where the specification says that
 //! they are valid, after checking that they can be true.
 
+pub mod data;
 pub mod granule;
+pub mod realm;
+pub mod rec;
 pub mod rmm;
+pub mod rtt;

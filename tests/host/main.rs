@@ -3,10 +3,16 @@
 //! Tests of the product's own code on the machine that builds it.
 //!
 //! The RMM is either a script of answers (`fake`), for what no good RMM would say, or the embedded
-//! RMM's state machine, for what one does.
+//! RMM's state machine (`machine`), for what one does.
 
 mod abi;
 mod fake;
 mod granule;
+mod lending;
+mod life;
+mod machine;
 mod negotiate;
+#[path = "../rmm/tests/common/mod.rs"]
+mod rmm_machine;
 mod stateful;
+mod world;

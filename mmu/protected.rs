@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that only the realm sees.
+
+use super::{MissingTable, Step, TableSet, Tables};
+use crate::rmi::cmd::data;
+use crate::rmi::cmd::realm::Rd;
+use crate::rmi::cmd::rtt::{self, EntryState};
+use crate::rmi::{
+    Conduit, Delegated, Error, GranuleRange, IpaRange, Protected, Rmi, RttLevel, SharedPage,
+};
+
+/// Memory on its way into a realm.
+#[derive(Debug)]
+pub struct Mapping {
+    /// Where it goes: what is left to do.
+    pub range: IpaRange<Protected>,
+    /// The memory for it, as much as the range is large.
+    pub granules: GranuleRange<Delegated>,
+    /// Size of the blocks to map it in; both must be aligned to it.
+    pub level: RttLevel,
+}
+
+/// Maps memory, one command for as much as the RMM does at once.
+///
+/// Returns how far it came, and what is not mapped; nothing, after [`Step::Done`].
+pub fn map_protected<C: Conduit, S: TableSet>(
+    rmi: &Rmi<C>,
+    rd: &Rd,
+    tables: &Tables<'_, S>,
+    mapping: Mapping,
+) -> (Step, Option<Mapping>) {
+    let Mapping {
+        mut range,
+        mut granules,
+        level,
+    } = mapping;
+    loop {
+        let at = range.base();
+        if let Some(table) = tables.missing(at, level) {
+            let rest = Mapping {
+                range,
+                granules,
+                level,
+            };
+            return (Step::NeedTable(at, table), Some(rest));
+        }
+        let mapped = match data::map(rmi, rd, range, granules, level) {
+            Ok(mapped) => mapped,
+            Err(failed) => {
+                let rest = failed.granules.map(|granules| Mapping {
+                    range,
+                    granules,
+                    level,
+                });
+                return (Step::Failed(at, failed.error), rest);
+            }
+        };
+        match (range.from(mapped.top), mapped.rest) {
+            (Some(left), Some(rest)) => (range, granules) = (left, rest),
+            // The range and its memory end together.
+            _ => return (Step::Done, None),
+        }
+        rmi.pause();
+    }
+}
+
+/// Unmaps what is mapped in a range and hands it to `each`, still delegated.
+///
+/// A block that reaches beyond the range is split, for which a table is needed. `list` is used
+/// while this runs.
+pub fn unmap_protected<C: Conduit, S: TableSet>(
+    rmi: &Rmi<C>,
+    rd: &Rd,
+    tables: &Tables<'_, S>,
+    range: IpaRange<Protected>,
+    list: &mut impl SharedPage,
+    mut each: impl FnMut(GranuleRange<Delegated>),
+) -> Step {
+    let mut left = range;
+    loop {
+        let at = left.base();
+        let top = match straddled(rmi, rd, tables, left) {
+            // Nothing is mapped there, so there is nothing to split.
+            Ok(Straddled::Hole(top)) => top,
+            Ok(Straddled::Block(table)) => return Step::NeedTable(at, table),
+            Ok(Straddled::No) => match data::unmap(rmi, rd, left, list, &mut each) {
+                Ok(top) => top,
+                Err(error) => return Step::Failed(at, error),
+            },
+            Err(error) => return Step::Failed(at, error),
+        };
+        match left.from(top) {
+            Some(rest) => left = rest,
+            None => return Step::Done,
+        }
+        rmi.pause();
+    }
+}
+
+/// How a range begins, with regard to the entry at its base.
+pub(super) enum Straddled {
+    /// The entry lies in the range, or the tables go down to granules.
+    No,
+    /// The entry reaches beyond the range and maps nothing, up to here at least.
+    Hole(u64),
+    /// The entry reaches beyond the range and is a block; it takes this table to split it.
+    Block(MissingTable),
+}
+
+/// Looks at the entry at the base of a range, if it does not lie in the range as a whole: an unmap
+/// of it would be refused.
+///
+/// # Errors
+///
+/// Those of RTT_READ_ENTRY.
+pub(super) fn straddled<C: Conduit, S: TableSet, H>(
+    rmi: &Rmi<C>,
+    rd: &Rd,
+    tables: &Tables<'_, S>,
+    range: IpaRange<H>,
+) -> Result<Straddled, Error> {
+    let at = range.base();
+    let block = tables.depth(at).block_size();
+    let base = at & !block.wrapping_sub(1);
+    let top = base.saturating_add(block);
+    if base == at && top <= range.top() {
+        return Ok(Straddled::No);
+    }
+    let Some(table) = tables.missing(at, RttLevel::L3) else {
+        return Ok(Straddled::No);
+    };
+    Ok(match rtt::read_entry(rmi, rd, at, RttLevel::L3)?.state {
+        EntryState::Unassigned => Straddled::Hole(top.min(range.top())),
+        _ => Straddled::Block(table),
+    })
+}

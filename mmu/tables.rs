@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which tables a realm has, and making and removing them.
+
+use crate::rmi::cmd::realm::{Failed, Rd};
+use crate::rmi::cmd::rtt;
+use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel, Status};
+
+/// A table that is not there: the one at `level` for the block that begins at `ipa`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct MissingTable {
+    /// Level of the table's entries.
+    pub level: RttLevel,
+    /// First IPA that the table maps: a multiple of the block size of the level above.
+    pub ipa: u64,
+}
+
+/// A set of tables, for one realm. Several CPUs use it at once.
+pub trait TableSet {
+    /// True if the table is in the set.
+    fn has(&self, table: MissingTable) -> bool;
+
+    /// Adds a table. False if there is no memory for that.
+    fn insert(&self, table: MissingTable) -> bool;
+
+    /// Removes a table.
+    fn remove(&self, table: MissingTable);
+
+    /// Any table of that level.
+    fn any(&self, level: RttLevel) -> Option<MissingTable>;
+}
+
+/// The tables of a realm, below its starting ones.
+pub struct Tables<'a, S> {
+    /// Those that there are.
+    pub set: &'a S,
+    /// Level of the starting tables, which are always there.
+    pub start: RttLevel,
+}
+
+impl<S: TableSet> Tables<'_, S> {
+    /// The first table, from the top, that is missing on the way to entries at `level` for `ipa`.
+    pub fn missing(&self, ipa: u64, level: RttLevel) -> Option<MissingTable> {
+        let mut at = self.start;
+        while at < level {
+            let ipa = ipa & !at.block_size().wrapping_sub(1);
+            at = at.below()?;
+            let table = MissingTable { level: at, ipa };
+            if !self.set.has(table) {
+                return Some(table);
+            }
+        }
+        None
+    }
+
+    /// The lowest level at which there are entries for `ipa`.
+    pub fn depth(&self, ipa: u64) -> RttLevel {
+        match self.missing(ipa, RttLevel::L3) {
+            None => RttLevel::L3,
+            Some(table) => above(table.level).unwrap_or(self.start),
+        }
+    }
+
+    /// Makes a table of a delegated granule.
+    ///
+    /// If another CPU has made it meanwhile, that is as good, and the granule comes back unused.
+    ///
+    /// # Errors
+    ///
+    /// The RMM refuses, or there is no memory to write the table down ([`Error::NoMemory`]).
+    pub fn create<C: Conduit>(
+        &self,
+        rmi: &Rmi<C>,
+        rd: &Rd,
+        table: MissingTable,
+        granule: GranuleRange<Delegated>,
+    ) -> Result<Option<GranuleRange<Delegated>>, Failed<GranuleRange<Delegated>>> {
+        // Written down first: a table that is there and not in the set would never be removed.
+        if !self.set.insert(table) {
+            return Err(Failed {
+                granules: Some(granule),
+                error: Error::NoMemory(crate::rmi::Fid::RTT_CREATE),
+            });
+        }
+        match rtt::create(rmi, rd, granule, table.ipa, table.level) {
+            Ok(()) => Ok(None),
+            Err(failed) if already_there(&failed.error, table.level) => Ok(failed.granules),
+            Err(failed) => {
+                self.set.remove(table);
+                Err(failed)
+            }
+        }
+    }
+
+    /// Removes the table, which must map nothing, and returns its granule.
+    ///
+    /// # Errors
+    ///
+    /// The RMM refuses: the table stays.
+    pub fn destroy<C: Conduit>(
+        &self,
+        rmi: &Rmi<C>,
+        rd: &Rd,
+        table: MissingTable,
+    ) -> Result<GranuleRange<Delegated>, Error> {
+        let granule = rtt::destroy(rmi, rd, table.ipa, table.level)?;
+        self.set.remove(table);
+        Ok(granule)
+    }
+}
+
+/// The level above.
+fn above(level: RttLevel) -> Option<RttLevel> {
+    [RttLevel::L0, RttLevel::L1, RttLevel::L2]
+        .into_iter()
+        .find(|upper| upper.below() == Some(level))
+}
+
+/// RTT_CREATE's way to say that the table exists: the walk to its parent's entry ended there, and
+/// the entry is a table.
+fn already_there(error: &Error, level: RttLevel) -> bool {
+    let Error::Refused(_, code) = error else {
+        return false;
+    };
+    let parent = above(level).map(RttLevel::raw);
+    code.status() == Status::ErrorRtt && Some(u64::from(code.index())) == parent
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands on a realm as a whole.
+
+use crate::rmi::{
+    Conduit,
+    Delegated,
+    Error,
+    Fid,
+    GranuleRange,
+    Loans,
+    Memory,
+    Pages,
+    Rmi,
+    SharedPage, //
+};
+
+/// How a realm is measured, `RmiHashAlgorithm`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HashAlgorithm {
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl HashAlgorithm {
+    fn raw(self) -> u64 {
+        match self {
+            Self::Sha256 => 0,
+            Self::Sha512 => 1,
+            Self::Sha384 => 2,
+        }
+    }
+}
+
+/// What a realm shall be, `RmiRealmParams`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Params {
+    /// Width of the IPA space in bits.
+    pub s2sz: u32,
+    /// Addresses of 52 bits in the tables.
+    pub lpa2: bool,
+    /// Longest SVE vector in quadwords, or no SVE.
+    pub sve_vq: Option<u64>,
+    /// Number of breakpoints, at least 2.
+    pub breakpoints: u64,
+    /// Number of watchpoints, at least 2.
+    pub watchpoints: u64,
+    /// Number of PMU counters, or no PMU.
+    pub pmu_counters: Option<u64>,
+    /// How it is measured.
+    pub hash: HashAlgorithm,
+    /// Realm personalisation value: part of what is attested, meaningful to the deployer only.
+    pub rpv: [u64; 8],
+    /// Level of the starting tables, -1 to 3.
+    pub rtt_level_start: i64,
+}
+
+/// Byte offsets in the structure, which fills a granule.
+mod offset {
+    pub(super) const FLAGS0: usize = 0x0;
+    pub(super) const S2SZ: usize = 0x8;
+    pub(super) const SVE_VL: usize = 0x10;
+    pub(super) const NUM_BPS: usize = 0x18;
+    pub(super) const NUM_WPS: usize = 0x20;
+    pub(super) const PMU_NUM_CTRS: usize = 0x28;
+    pub(super) const HASH_ALGO: usize = 0x30;
+    pub(super) const RPV: usize = 0x400;
+    pub(super) const RTT_BASE: usize = 0x808;
+    pub(super) const RTT_LEVEL_START: usize = 0x810;
+    pub(super) const RTT_NUM_START: usize = 0x818;
+}
+
+const FLAG_LPA2: u64 = 1 << 0;
+const FLAG_SVE: u64 = 1 << 1;
+const FLAG_PMU: u64 = 1 << 2;
+
+impl Params {
+    /// Fills a zeroed page with the structure.
+    fn write(&self, roots: &GranuleRange<Delegated>, page: &mut impl SharedPage) {
+        let mut flags = 0;
+        if self.lpa2 {
+            flags |= FLAG_LPA2;
+        }
+        if let Some(vq) = self.sve_vq {
+            flags |= FLAG_SVE;
+            page.write(offset::SVE_VL, vq.saturating_sub(1));
+        }
+        if let Some(counters) = self.pmu_counters {
+            flags |= FLAG_PMU;
+            page.write(offset::PMU_NUM_CTRS, counters);
+        }
+        page.write(offset::FLAGS0, flags);
+        page.write(offset::S2SZ, self.s2sz.into());
+        page.write(offset::NUM_BPS, self.breakpoints.saturating_sub(1));
+        page.write(offset::NUM_WPS, self.watchpoints.saturating_sub(1));
+        page.write(offset::HASH_ALGO, self.hash.raw());
+        for (n, word) in self.rpv.iter().enumerate() {
+            page.write(n.saturating_mul(8).saturating_add(offset::RPV), *word);
+        }
+        page.write(offset::RTT_BASE, roots.range().base().raw());
+        page.write(
+            offset::RTT_LEVEL_START,
+            u64::from_le_bytes(self.rtt_level_start.to_le_bytes()),
+        );
+        page.write(offset::RTT_NUM_START, roots.range().granules());
+    }
+}
+
+/// A realm that the RMM knows: its descriptor (RD) and its starting tables, which the RMM has.
+///
+/// Only [`destroy`] gives them back. Dropping one leaks them; they stay counted as delegated.
+#[derive(Debug)]
+#[must_use = "a realm that is not destroyed keeps its memory"]
+pub struct Rd {
+    rd: GranuleRange<Delegated>,
+    roots: GranuleRange<Delegated>,
+    loans: Loans,
+}
+
+impl Rd {
+    /// The RD's address, by which commands name the realm.
+    pub fn raw(&self) -> u64 {
+        self.rd.range().base().raw()
+    }
+}
+
+/// The granules that a realm is made of.
+#[derive(Debug)]
+#[must_use = "memory that is not given back is lost"]
+pub struct RealmGranules {
+    /// For the RD: one granule.
+    pub rd: GranuleRange<Delegated>,
+    /// The starting tables: next to each other, aligned to their size.
+    pub roots: GranuleRange<Delegated>,
+}
+
+/// What is left when a command that takes granules has failed: these, unless the RMM left unclear
+/// whose they are; then they have been leaked.
+#[derive(Debug)]
+#[must_use = "memory that is not given back is lost"]
+pub struct Failed<G> {
+    /// The granules.
+    pub granules: Option<G>,
+    /// Why.
+    pub error: Error,
+}
+
+/// RMI_REALM_CREATE (0xC4000158): makes a realm, in state New.
+///
+/// `page` holds the parameters during the call; it must be zeroed.
+///
+/// # Errors
+///
+/// * ERROR_INPUT: a parameter is out of range, or a granule is not delegated.
+/// * ERROR_GLOBAL: the RMM has no room for another realm.
+pub fn create<C: Conduit, P: Pages, L: SharedPage>(
+    rmi: &Rmi<C>,
+    granules: RealmGranules,
+    params: &Params,
+    page: &mut impl SharedPage,
+    pages: &P,
+    list: &mut L,
+) -> Result<Rd, Failed<RealmGranules>> {
+    params.write(&granules.roots, page);
+    let mut loans = Loans::new();
+    let mut memory = Memory {
+        pages,
+        list,
+        loans: &mut loans,
+    };
+    let rd = granules.rd.range().base().raw();
+    let result = rmi.with_memory(Fid::REALM_CREATE, &[rd, page.pa().raw()], &mut memory);
+    match result {
+        Ok(_) => Ok(Rd {
+            rd: granules.rd,
+            roots: granules.roots,
+            loans,
+        }),
+        Err(error) => {
+            memory.write_off(rmi);
+            if error.changed_nothing() {
+                return Err(Failed {
+                    granules: Some(granules),
+                    error,
+                });
+            }
+            granules.rd.leak(rmi);
+            granules.roots.leak(rmi);
+            Err(Failed {
+                granules: None,
+                error,
+            })
+        }
+    }
+}
+
+/// RMI_REALM_ACTIVATE (0xC4000157): New becomes Active; what is measured is final.
+///
+/// # Errors
+///
+/// * ERROR_REALM: the realm is not New.
+pub fn activate<C: Conduit>(rmi: &Rmi<C>, rd: &Rd) -> Result<(), Error> {
+    rmi.plain(Fid::REALM_ACTIVATE, &[rd.raw()])?;
+    Ok(())
+}
+
+/// RMI_REALM_TERMINATE (0xC4000201): no REC of the realm will run again.
+///
+/// # Errors
+///
+/// * ERROR_REALM: a REC is running.
+pub fn terminate<C: Conduit, P: Pages, L: SharedPage>(
+    rmi: &Rmi<C>,
+    rd: &mut Rd,
+    pages: &P,
+    list: &mut L,
+) -> Result<(), Error> {
+    let args = [rd.raw()];
+    let mut memory = Memory {
+        pages,
+        list,
+        loans: &mut rd.loans,
+    };
+    rmi.with_memory(Fid::REALM_TERMINATE, &args, &mut memory)?;
+    Ok(())
+}
+
+/// RMI_REALM_DESTROY (0xC4000159): the end of a terminated realm that has no RECs, tables or data.
+///
+/// # Errors
+///
+/// The realm stays in its slot. If the RMM leaves unclear whether there is one it has been leaked,
+/// and the slot is empty.
+///
+/// * ERROR_REALM: it is not terminated, or something of it is left.
+pub fn destroy<C: Conduit, P: Pages, L: SharedPage>(
+    rmi: &Rmi<C>,
+    slot: &mut Option<Rd>,
+    pages: &P,
+    list: &mut L,
+) -> Result<Option<RealmGranules>, Error> {
+    let Some(mut rd) = slot.take() else {
+        return Ok(None);
+    };
+    let args = [rd.raw()];
+    let mut memory = Memory {
+        pages,
+        list,
+        loans: &mut rd.loans,
+    };
+    match rmi.with_memory(Fid::REALM_DESTROY, &args, &mut memory) {
+        Ok(_) => {
+            memory.write_off(rmi);
+            Ok(Some(RealmGranules {
+                rd: rd.rd,
+                roots: rd.roots,
+            }))
+        }
+        Err(error) if error.changed_nothing() => {
+            *slot = Some(rd);
+            Err(error)
+        }
+        Err(error) => {
+            memory.write_off(rmi);
+            rd.rd.leak(rmi);
+            rd.roots.leak(rmi);
+            Err(error)
+        }
+    }
+}

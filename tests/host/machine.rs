@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A host on the machine in memory that the embedded RMM's own tests run on: its page allocator,
+//! its SMC, and the pages that it shows to the RMM.
+
+use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
+use kvm_arm_rmi::mmu::{MissingTable, TableSet};
+use kvm_arm_rmi::rmi::{
+    AddrRange,
+    Conduit,
+    GranuleRange,
+    Pages,
+    PhysAddr,
+    Regs,
+    Rmi,
+    RttLevel,
+    SharedPage,
+    Undelegated,
+    GRANULE_SIZE, //
+};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// The SMC instruction of the machine.
+#[derive(Clone)]
+pub(crate) struct Smc(Rc<Machine>);
+
+impl Conduit for Smc {
+    fn smc(&self, args: &Regs) -> Regs {
+        let mut regs = *args;
+        self.0.rmm.handle(&mut regs);
+        regs
+    }
+}
+
+/// A host.
+pub(crate) struct Host {
+    pub(crate) machine: Rc<Machine>,
+    pub(crate) rmi: Rmi<Smc>,
+    free: RefCell<BTreeSet<u64>>,
+    total: usize,
+}
+
+impl Host {
+    /// A host whose RMM is active. Its memory is what is above the RMM's own.
+    pub(crate) fn new() -> Self {
+        let machine = Rc::new(Machine::active());
+        let free: BTreeSet<u64> = (pa(512)..RAM_TOP).step_by(GRANULE_SIZE as usize).collect();
+        Self {
+            rmi: Rmi::new(Smc(machine.clone())),
+            machine,
+            total: free.len(),
+            free: RefCell::new(free),
+        }
+    }
+
+    /// Granules that are allocated.
+    pub(crate) fn allocated(&self) -> usize {
+        self.total - self.free.borrow().len()
+    }
+
+    /// A zeroed page that the RMM may look into.
+    pub(crate) fn page(&self) -> Page {
+        let page = self.alloc(0).expect("memory").into_range();
+        let pa = page.base();
+        self.machine.fake().host_write(pa.raw(), &[0; 512]);
+        Page {
+            machine: self.machine.clone(),
+            pa,
+        }
+    }
+
+    /// Frees a page.
+    pub(crate) fn put(&self, page: Page) {
+        self.free.borrow_mut().insert(page.pa.raw());
+    }
+
+    /// Commands that failed.
+    pub(crate) fn failed(&self) -> Vec<(String, u64)> {
+        let commands = self.rmi.counts().commands();
+        let failed = commands.filter(|(.., errors)| *errors != 0);
+        failed
+            .map(|(fid, _, errors)| (fid.to_string(), errors))
+            .collect()
+    }
+
+    /// Nothing is delegated, leaked or allocated.
+    #[track_caller]
+    pub(crate) fn assert_idle(&self) {
+        let counts = self.rmi.counts();
+        assert_eq!((counts.delegated(), counts.leaked()), (0, 0));
+        assert_eq!(self.machine.fake().realm_granules(), 0);
+        assert_eq!(self.allocated(), 0);
+    }
+}
+
+impl Pages for Host {
+    fn alloc(&self, order: u32) -> Option<GranuleRange<Undelegated>> {
+        let bytes = GRANULE_SIZE << order;
+        let mut free = self.free.borrow_mut();
+        let is_free = |base: &u64| {
+            base % bytes == 0
+                && (*base..base + bytes)
+                    .step_by(4096)
+                    .all(|pa| free.contains(&pa))
+        };
+        let base = free.iter().copied().find(is_free)?;
+        for pa in (base..base + bytes).step_by(4096) {
+            free.remove(&pa);
+        }
+        let range = AddrRange::new(PhysAddr::new(base), PhysAddr::new(base + bytes));
+        // SAFETY: The memory is the fake machine's, and it was free.
+        range.map(|range| unsafe { GranuleRange::new(range) })
+    }
+
+    fn free(&self, granules: GranuleRange<Undelegated>) {
+        let range = granules.into_range();
+        for pa in (range.base().raw()..range.top().raw()).step_by(4096) {
+            assert_eq!(
+                self.machine.fake().pas(pa),
+                Pas::NonSecure,
+                "{pa:#x} faults"
+            );
+            assert!(self.free.borrow_mut().insert(pa), "{pa:#x} is free");
+        }
+    }
+}
+
+/// A page of the host.
+pub(crate) struct Page {
+    machine: Rc<Machine>,
+    pa: PhysAddr,
+}
+
+impl SharedPage for Page {
+    fn pa(&self) -> PhysAddr {
+        self.pa
+    }
+
+    fn write(&mut self, offset: usize, value: u64) {
+        let mut data = self.machine.fake().data(self.pa.raw());
+        data[offset / 8] = value;
+        self.machine.fake().host_write(self.pa.raw(), &data);
+    }
+
+    fn read(&self, offset: usize) -> u64 {
+        self.machine.fake().data(self.pa.raw())[offset / 8]
+    }
+}
+
+/// The tables of a realm.
+#[derive(Default)]
+pub(crate) struct Set(RefCell<BTreeSet<MissingTable>>);
+
+impl Set {
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+impl TableSet for Set {
+    fn has(&self, table: MissingTable) -> bool {
+        self.0.borrow().contains(&table)
+    }
+
+    fn insert(&self, table: MissingTable) -> bool {
+        self.0.borrow_mut().insert(table);
+        true
+    }
+
+    fn remove(&self, table: MissingTable) {
+        self.0.borrow_mut().remove(&table);
+    }
+
+    fn any(&self, level: RttLevel) -> Option<MissingTable> {
+        self.0
+            .borrow()
+            .iter()
+            .copied()
+            .find(|table| table.level == level)
+    }
+}
