@@ -35,8 +35,15 @@ put 3 "$hold"
 expect_value granules delegated 8
 refused "holding twice" put 0 "$hold"
 expect_value granules delegated 8
-# More than there is: it fails half way, and everything comes back.
-refused "delegating more memory than there is" put 16384 "$cycle"
+# More than one may have: it fails half way, and everything comes back.
+mkdir -p /tmp/cgroup
+mount -t cgroup2 none /tmp/cgroup
+echo +memory >/tmp/cgroup/cgroup.subtree_control
+mkdir /tmp/cgroup/small
+echo 64M >/tmp/cgroup/small/memory.max
+refused "delegating more memory than one may have" \
+	sh -c "echo 0 >/tmp/cgroup/small/cgroup.procs && echo 256 >$cycle"
+grep -q "Cannot allocate memory" /tmp/error || fail "too much memory: $(cat /tmp/error)"
 expect_value granules delegated 8
 
 if [ "$component" = module ]; then
