@@ -1,6 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RECs, the virtual CPUs of a realm: their life, what goes into an entry, and completing what one
-//! asked for at its last exit.
+//! RECs, the virtual CPUs of a realm: what goes into an entry, what an exit leaves to be done, and
+//! completing it.
 //!
-//! Nothing is here yet: realms cannot be created so far.
+//! A vCPU goes round and round:
+//!
+//! ```text
+//!      prepare()            RMI_REC_ENTER             exited()
+//!   ──────────────> run page ──────────> x0, run page ────────> Exit, for KVM to act upon
+//!   ^                                                             │
+//!   └── KVM acts; complete_psci(), ripas() where something is owed┘
+//! ```
+//!
+//! [`Vcpu`] remembers what the host owes the REC for its last exit ([`Owed`]). Only an entry that
+//! the RMM has carried out pays for it: until then it may be prepared as often as it takes, and
+//! signals, exits to user space and entries that the RMM refuses change nothing. In the same way
+//! KVM's own marks (the PC to be advanced, the exception to be taken) must stay until an entry has
+//! been carried out.
+
+// A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
+#![deny(
+    unsafe_code,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::missing_safety_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+pub mod entry;
+mod psci;
+mod ripas;
+pub mod run;
+mod vcpu;
+
+pub use psci::Wake;
+pub use ripas::{Misplaced, RipasWork};
+pub use vcpu::{Access, Owed, Vcpu};

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From the result of REC_ENTER and the RMM's half of the run page to a decision.
+
+use super::{HostCall, Psci, RipasChange, Sync};
+use crate::rec::run;
+use crate::rmi::{IpaSpace, ReturnCode, SharedPage, Status};
+
+/// Exit reasons, `RmiRecExitReason`.
+mod reason {
+    pub(super) const SYNC: u8 = 0;
+    pub(super) const IRQ: u8 = 1;
+    pub(super) const FIQ: u8 = 2;
+    pub(super) const PSCI: u8 = 3;
+    pub(super) const RIPAS_CHANGE: u8 = 4;
+    pub(super) const HOST_CALL: u8 = 5;
+    pub(super) const SERROR: u8 = 6;
+}
+
+/// Why a REC was not entered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The realm has turned itself off, or is not active for another reason: no REC of it runs.
+    RealmOff,
+    /// The REC is not in the state to run now, and may be later: it is off, or waits for something.
+    NotReady,
+    /// The same after the REC has turned itself off; see [`crate::rec`] on how to stop its vCPU.
+    TurnedOff,
+    /// Something that must not happen. The code is for people to read.
+    Failed(ReturnCode),
+}
+
+/// Why a REC has exited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// An instruction that the host has to deal with.
+    Sync(Sync),
+    /// An interrupt of the host's, or a timer of the realm's has changed its output.
+    Irq,
+    /// A fast interrupt.
+    Fiq,
+    /// An SError, with its syndrome.
+    SError {
+        /// In the form of ESR_EL2.
+        esr: u64,
+    },
+    /// A PSCI call.
+    Psci(Psci),
+    /// The realm wants the RIPAS of a range changed.
+    Ripas(RipasChange),
+    /// The realm calls the host.
+    HostCall(HostCall),
+    /// A reason that we do not know.
+    Unknown {
+        /// The number of the reason.
+        reason: u8,
+    },
+    /// Something that no RMM may report.
+    Malformed(Malformed),
+}
+
+/// What cannot be true of an exit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Malformed {
+    /// An access outside of the realm's IPA space.
+    Outside {
+        /// The IPA.
+        ipa: u64,
+    },
+    /// An instruction fetch from an unprotected IPA, which the RMM deals with itself.
+    Fetch {
+        /// The IPA.
+        ipa: u64,
+    },
+    /// A RIPAS change of what is not a range of protected granules, or to something that a realm
+    /// cannot ask for.
+    Ripas {
+        /// First IPA.
+        base: u64,
+        /// First IPA after it.
+        top: u64,
+        /// What it is to become.
+        value: u8,
+    },
+}
+
+/// Decides what an entry that came back with `x0` means. `page` is the run page, `space` the realm's.
+///
+/// # Errors
+///
+/// The REC was not entered.
+pub fn decode(x0: ReturnCode, page: &impl SharedPage, space: IpaSpace) -> Result<Exit, Refused> {
+    match x0.status() {
+        Status::Success => {}
+        Status::ErrorRealm => return Err(Refused::RealmOff),
+        Status::ErrorRec => return Err(Refused::NotReady),
+        _ => return Err(Refused::Failed(x0)),
+    }
+    let report = run::Exit::of(page);
+    let exit = match report.reason() {
+        reason::SYNC => Sync::decode(&report, space).map(Exit::Sync),
+        reason::IRQ => Ok(Exit::Irq),
+        reason::FIQ => Ok(Exit::Fiq),
+        reason::PSCI => Ok(Exit::Psci(Psci::decode(&report))),
+        reason::RIPAS_CHANGE => RipasChange::decode(&report, space).map(Exit::Ripas),
+        reason::HOST_CALL => Ok(Exit::HostCall(HostCall::decode(&report))),
+        reason::SERROR => Ok(Exit::SError { esr: report.esr() }),
+        reason => Ok(Exit::Unknown { reason }),
+    };
+    Ok(exit.unwrap_or_else(Exit::Malformed))
+}
