@@ -40,17 +40,17 @@ const PAGE: u64 = 0x1000;
 const MIB: u64 = 0x10_0000;
 
 /// A realm in the making.
-struct Guest<'h> {
-    host: &'h Host,
-    realm: Realm,
-    set: Set,
-    recs: Vec<Rec>,
-    list: Option<Page>,
-    space: IpaSpace,
+pub(crate) struct Guest<'h> {
+    pub(crate) host: &'h Host,
+    pub(crate) realm: Realm,
+    pub(crate) set: Set,
+    pub(crate) recs: Vec<Rec>,
+    pub(crate) list: Option<Page>,
+    pub(crate) space: IpaSpace,
 }
 
 impl<'h> Guest<'h> {
-    fn new(host: &'h Host) -> Self {
+    pub(crate) fn new(host: &'h Host) -> Self {
         let mut guest = Self {
             host,
             realm: Realm::None,
@@ -79,30 +79,30 @@ impl<'h> Guest<'h> {
         moved.done.unwrap()
     }
 
-    fn rd(&self) -> &Rd {
+    pub(crate) fn rd(&self) -> &Rd {
         self.realm.rd().unwrap()
     }
 
-    fn tables(&self) -> Tables<'_, Set> {
+    pub(crate) fn tables(&self) -> Tables<'_, Set> {
         Tables {
             set: &self.set,
             start: RttLevel::L1,
         }
     }
 
-    fn range(&self, base: u64, size: u64) -> IpaRange<Protected> {
+    pub(crate) fn range(&self, base: u64, size: u64) -> IpaRange<Protected> {
         self.space.protected(base, base + size).unwrap()
     }
 
     /// Goes on with what a step leaves until there is nothing left.
-    fn make_table(&self, table: mmu::MissingTable) {
+    pub(crate) fn make_table(&self, table: mmu::MissingTable) {
         let made = self
             .tables()
             .create(&self.host.rmi, self.rd(), table, self.delegated(0));
         assert!(made.unwrap().is_none());
     }
 
-    fn map(&self, base: u64, size: u64, order: u32, level: RttLevel) {
+    pub(crate) fn map(&self, base: u64, size: u64, order: u32, level: RttLevel) {
         let mut at = base;
         while at < base + size {
             let bytes = PAGE << order;
@@ -125,7 +125,7 @@ impl<'h> Guest<'h> {
         }
     }
 
-    fn unmap(&mut self, base: u64, size: u64) -> u64 {
+    pub(crate) fn unmap(&mut self, base: u64, size: u64) -> u64 {
         let mut list = self.list.take().unwrap();
         let mut freed = 0;
         let mut range = self.range(base, size);
@@ -151,7 +151,7 @@ impl<'h> Guest<'h> {
         freed
     }
 
-    fn init_ripas(&self, base: u64, size: u64) {
+    pub(crate) fn init_ripas(&self, base: u64, size: u64) {
         let mut range = self.range(base, size);
         loop {
             match mmu::init_ripas(&self.host.rmi, self.rd(), &self.tables(), range) {
@@ -166,7 +166,7 @@ impl<'h> Guest<'h> {
     }
 
     /// Maps a page with contents, while the realm is New.
-    fn populate(&self, ipa: u64) {
+    pub(crate) fn populate(&self, ipa: u64) {
         let source = self.host.page();
         while let Some(table) = self.tables().missing(ipa, RttLevel::L3) {
             self.make_table(table);
@@ -177,7 +177,7 @@ impl<'h> Guest<'h> {
         self.host.put(source);
     }
 
-    fn add_rec(&mut self) {
+    pub(crate) fn add_rec(&mut self) {
         let params = rec::Params {
             runnable: self.recs.is_empty(),
             mpidr: self.recs.len() as u64,
@@ -202,7 +202,7 @@ impl<'h> Guest<'h> {
         self.host.put(page);
     }
 
-    fn tear_down(mut self) {
+    pub(crate) fn tear_down(mut self) {
         let host = self.host;
         let mut list = self.list.take().unwrap();
         self.realm.terminate(&host.rmi, (host, &mut list)).unwrap();
