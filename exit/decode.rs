@@ -2,7 +2,7 @@
 
 //! From the result of REC_ENTER and the RMM's half of the run page to a decision.
 
-use super::{HostCall, Psci, RipasChange, Sync};
+use super::{HostCall, Psci, RipasChange, Sync, NOT_SUPPORTED};
 use crate::rec::run;
 use crate::rmi::{IpaSpace, ReturnCode, SharedPage, Status};
 
@@ -82,6 +82,40 @@ pub enum Malformed {
         /// What it is to become.
         value: u8,
     },
+}
+
+impl Exit {
+    /// Puts registers of the REC into those of the vCPU, where KVM looks for what the realm tells
+    /// it: all for a host call, the arguments of a PSCI call, and in x0 the value of a write. If the
+    /// host refuses the call, these are the results.
+    ///
+    /// `page` is the run page that the exit was decoded from.
+    pub fn take_gprs(&self, page: &impl SharedPage, gprs: &mut [u64; run::GPRS]) {
+        let report = run::Exit::of(page);
+        match self {
+            Self::HostCall(call) => {
+                report.copy_gprs(gprs);
+                if call.is_psci {
+                    for (to, from) in gprs.iter_mut().zip(NOT_SUPPORTED) {
+                        *to = from;
+                    }
+                }
+            }
+            Self::Psci(_) => {
+                let [x0, x1, x2, x3, ..] = gprs;
+                for (n, to) in [x0, x1, x2, x3].into_iter().enumerate() {
+                    *to = report.gpr(n);
+                }
+            }
+            Self::Sync(sync) => {
+                if let Some(value) = sync.written() {
+                    let [x0, ..] = gprs;
+                    *x0 = value;
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Decides what an entry that came back with `x0` means. `page` is the run page, `space` the realm's.

@@ -19,13 +19,13 @@ const PSCI_NUMBERS: u32 = 0x1f;
 /// HVC64 in ESR_EL2, with IL.
 const HVC: u64 = 0x16 << 26 | 1 << 25;
 
-/// A host call. The registers are in the run page: [`run::Exit::copy_gprs`].
+/// A host call. Its registers come with [`super::Exit::take_gprs`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HostCall {
     /// The number that the call has.
     pub imm: u16,
-    /// True if x0 is a function of PSCI. The realm's PSCI is the RMM's: KVM's must not see the
-    /// call, and it returns [`NOT_SUPPORTED`].
+    /// True if x0 is a function of PSCI. The realm's PSCI is the RMM's: KVM's must not see the call.
+    /// It returns [`NOT_SUPPORTED`], and the REC can be entered.
     pub is_psci: bool,
 }
 

@@ -2,7 +2,7 @@
 
 //! Synchronous exceptions.
 
-use super::abort::{self, Fault};
+use super::abort::{self, Access, Fault};
 use super::Malformed;
 use crate::rec::run;
 use crate::rmi::{IpaSpace, SharedPage};
@@ -60,6 +60,18 @@ pub struct Sysreg {
 }
 
 impl Sync {
+    /// What the realm writes, to memory or to a system register.
+    pub(super) fn written(&self) -> Option<u64> {
+        match self {
+            Self::Fault(fault) => match fault.access {
+                Access::Write(value) => Some(value),
+                Access::Read | Access::Execute | Access::Opaque => None,
+            },
+            Self::Sysreg(trap) => trap.written,
+            Self::ExternalAbort { .. } | Self::Wait { .. } | Self::Unknown { .. } => None,
+        }
+    }
+
     /// # Errors
     ///
     /// What is reported cannot be true.

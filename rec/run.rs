@@ -105,12 +105,9 @@ impl<'p, P: SharedPage> Exit<'p, P> {
         self.0.read(gpr(offset::EXIT_GPRS, n))
     }
 
-    /// Copies registers from x0 on, as many as there is room for.
-    ///
-    /// The vCPU needs all of them after a host call, x0 to x3 after a PSCI call, and x0 after a
-    /// write that KVM is to emulate.
-    pub fn copy_gprs(&self, to: &mut [u64]) {
-        for (n, value) in to.iter_mut().take(GPRS).enumerate() {
+    /// Copies all registers.
+    pub fn copy_gprs(&self, to: &mut [u64; GPRS]) {
+        for (n, value) in to.iter_mut().enumerate() {
             *value = self.gpr(n);
         }
     }

@@ -6,12 +6,16 @@
 //! RMM's state machine (`machine`), for what one does.
 
 mod abi;
+mod entry;
+mod entry_seam;
+mod exits;
 mod fake;
 mod granule;
 mod lending;
 mod life;
 mod machine;
 mod negotiate;
+mod psci;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
 mod stateful;
