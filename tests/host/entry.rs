@@ -6,7 +6,7 @@
 
 use crate::entry_seam::Seam;
 use crate::machine::Host;
-use kvm_arm_rmi::exit::{Access, Exit, Fault, Half, HostCall, Refused, Ripas, Sync, Sysreg};
+use kvm_arm_rmi::exit::{Access, Exit, Fault, Half, HostCall, Ripas, Sync, Sysreg};
 use kvm_arm_rmi::mmu::{self, Step};
 use kvm_arm_rmi::rec::entry::Unready;
 use kvm_arm_rmi::rec::{Misplaced, Owed};
@@ -90,17 +90,6 @@ fn read_host_call(seam: &Seam<'_>) -> [u64; 31] {
     page[1..32].try_into().unwrap()
 }
 
-/// The RMM refuses an entry, as KVM has a list register with a physical interrupt.
-#[track_caller]
-fn refuse(seam: &mut Seam<'_>, n: usize) {
-    let host = seam.guest.host;
-    host.machine.fake().cpu.set_list_register(0, 3 << 61 | 30);
-    let before = *seam.cpus[n].vcpu.owed();
-    assert_eq!(seam.try_enter(n), Ok(Err(Refused::NotReady)));
-    assert_eq!(*seam.cpus[n].vcpu.owed(), before);
-    host.machine.fake().cpu.set_list_register(0, 0);
-}
-
 #[test]
 fn emulated_writes() {
     let host = Host::new();
@@ -123,10 +112,10 @@ fn emulated_writes() {
         assert_eq!(fault(seam.enter(0)), wanted);
         assert_eq!(seam.cpus[0].gprs[0], value);
         assert!(seam.cpus[0].vcpu.mmio_pending());
-        refuse(&mut seam, 0);
+        seam.refuse(0);
         assert!(seam.cpus[0].vcpu.mmio_pending());
         seam.cpus[0].advanced = true;
-        refuse(&mut seam, 0);
+        seam.refuse(0);
         let ctx = seam.look(0);
         assert_eq!((ctx.pc, ctx.gprs[5]), (pc + 4, 0x1122_3344_5566_7788));
         assert!(!seam.cpus[0].vcpu.mmio_pending());
@@ -147,7 +136,7 @@ fn emulated_reads() {
         assert_eq!(fault(seam.enter(0)).access, Access::Read);
         seam.cpus[0].gprs[0] = 0xf1e1_d1c1_b1a1_8191;
         seam.cpus[0].advanced = true;
-        refuse(&mut seam, 0);
+        seam.refuse(0);
         assert_eq!(seam.look(0).gprs[5], value);
     }
     seam.end(3);
@@ -159,12 +148,17 @@ fn accesses_that_the_vmm_lets_fail() {
     let mut seam = Seam::new(&host, 1);
     for esr in [described(2), described(2) | WNR, 0] {
         for advanced in [false, true] {
+            seam.then(|ctx| {
+                ctx.pc = 0x1000;
+                Trap::Irq
+            });
+            seam.enter(0);
             access(&seam, esr, UNPROTECTED | DEVICE);
             fault(seam.enter(0));
             assert_eq!(seam.cpus[0].vcpu.mmio_pending(), esr != 0);
             seam.cpus[0].external_abort = true;
             seam.cpus[0].advanced = advanced;
-            refuse(&mut seam, 0);
+            seam.refuse(0);
             let ctx = seam.look(0);
             assert_eq!(ctx.pc, 0x8_0200);
             assert_eq!(ctx.el1.esr_el1 & 0x3f, 0x10);
@@ -251,8 +245,9 @@ fn an_interrupt_for_another_cpu_of_the_realm() {
     };
     assert_eq!(seam.enter(0), Exit::Sync(Sync::Sysreg(wanted)));
     assert_eq!(seam.cpus[0].gprs[0], 0x77);
+    assert_eq!(*seam.cpus[0].vcpu.owed(), Owed::Nothing);
     seam.cpus[0].advanced = true;
-    refuse(&mut seam, 0);
+    seam.refuse(0);
     let ctx = seam.look(0);
     assert_eq!((ctx.pc, ctx.gprs[3]), (0x1004, 0x77));
     seam.end(1);
@@ -270,7 +265,7 @@ fn a_register_that_kvm_reads_for_the_realm() {
     assert_eq!(seam.enter(0), Exit::Sync(Sync::Sysreg(wanted)));
     seam.cpus[0].gprs[0] = 0xf0;
     seam.cpus[0].advanced = true;
-    refuse(&mut seam, 0);
+    seam.refuse(0);
     let ctx = seam.look(0);
     assert_eq!((ctx.pc, ctx.gprs[3]), (0x1004, 0xf0));
     // Once.
@@ -340,10 +335,10 @@ fn a_host_call_and_its_results() {
     };
     assert_eq!(seam.enter(0), Exit::HostCall(call));
     assert_eq!(seam.cpus[0].gprs, args);
-    refuse(&mut seam, 0);
+    seam.refuse(0);
     let results: [u64; 31] = std::array::from_fn(|n| 0xb00 + n as u64);
     seam.cpus[0].gprs = results;
-    refuse(&mut seam, 0);
+    seam.refuse(0);
     let ctx = seam.look(0);
     assert_eq!((ctx.gprs[0], ctx.pc), (0, 0x1004));
     assert_eq!(read_host_call(&seam), results);
@@ -388,7 +383,7 @@ fn results_of_a_host_call_wait_for_memory() {
         // The registers of the vCPU are what user space makes of them meanwhile.
         seam.cpus[0].gprs = [0x66; 31];
         seam.cpus[0].external_abort = true;
-        refuse(&mut seam, 0);
+        seam.refuse(0);
     }
     // Another vCPU takes what is lost for RAM again.
     seam.smc(&[IPA_STATE_SET, MEMORY, MEMORY + 0x1000, 1, 1]);
@@ -450,7 +445,7 @@ fn a_ripas_change_in_parts() {
         assert!(parts > 5);
         let work = seam.cpus[0].vcpu.ripas().unwrap();
         assert_eq!(work.advance(top), Err(Misplaced(top)));
-        refuse(&mut seam, 0);
+        seam.refuse(0);
         let ctx = seam.look(0);
         assert_eq!(ctx.gprs[..3], [0, top, 0]);
         assert_eq!(*seam.cpus[0].vcpu.owed(), Owed::Nothing);
@@ -478,7 +473,7 @@ fn a_ripas_change_that_the_host_refuses() {
         work.advance(part.top()).unwrap();
         work.reject();
         assert_eq!((work.next(), work.is_rejected()), (None, true));
-        refuse(&mut seam, 0);
+        seam.refuse(0);
         let ctx = seam.look(0);
         assert_eq!(ctx.gprs[..3], [0, base + 0x1000, response]);
     }
@@ -550,7 +545,8 @@ fn perform(seam: &mut Seam<'_>, deed: Deed, ctx: &Context, number: u64) -> (u64,
     let exit = seam.enter(0);
     let cpu = &mut seam.cpus[0];
     cpu.advanced = !matches!(deed, Deed::Fail | Deed::Resolve | Deed::Interrupt);
-    cpu.external_abort = matches!(deed, Deed::Fail);
+    // What cannot end in one goes on.
+    cpu.external_abort = !matches!(deed, Deed::Load | Deed::Store);
     match (deed, exit) {
         (Deed::Load | Deed::ReadRegister, _) => cpu.gprs[0] = number,
         (Deed::Call, _) => cpu.gprs = [number; 31],
@@ -580,7 +576,7 @@ proptest! {
             let number = 0xabcd_0000_0000 + n as u64;
             let (pc, x5) = perform(&mut seam, deed, &ctx, number);
             for _ in 0..refusals {
-                refuse(&mut seam, 0);
+                seam.refuse(0);
                 refused += 1;
             }
             let before = ctx;

@@ -112,6 +112,18 @@ impl<'h> Seam<'h> {
         self.try_enter(n).unwrap().unwrap()
     }
 
+    /// Enters vCPU `n`, which the RMM refuses because a list register has a physical interrupt. What
+    /// is owed stays.
+    #[track_caller]
+    pub(crate) fn refuse(&mut self, n: usize) {
+        let host = self.guest.host;
+        let owed = *self.cpus[n].vcpu.owed();
+        host.machine.fake().cpu.set_list_register(0, 3 << 61 | 30);
+        assert_eq!(self.try_enter(n), Ok(Err(Refused::NotReady)));
+        host.machine.fake().cpu.set_list_register(0, 0);
+        assert_eq!(*self.cpus[n].vcpu.owed(), owed);
+    }
+
     /// Enters vCPU `n` until an interrupt, and returns the registers that the realm saw.
     #[track_caller]
     pub(crate) fn look(&mut self, n: usize) -> Context {

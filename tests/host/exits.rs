@@ -359,7 +359,7 @@ fn ripas_changes() {
 fn host_calls() {
     let call = |x0, imm| exit(&[(REASON, 5), (IMM, imm), (GPRS, x0)]);
     let wanted = HostCall {
-        imm: 0x42,
+        imm: 0x1234,
         is_psci: false,
     };
     for x0 in [
@@ -371,9 +371,9 @@ fn host_calls() {
         0x0400_0001,
         0xc600_0003,
     ] {
-        assert_eq!(call(x0, 0xf_0042), Exit::HostCall(wanted), "{x0:#x}");
+        assert_eq!(call(x0, 0xf_1234), Exit::HostCall(wanted), "{x0:#x}");
     }
-    assert_eq!(wanted.esr(), 0x16 << 26 | 1 << 25 | 0x42);
+    assert_eq!(wanted.esr(), 0x16 << 26 | 1 << 25 | 0x1234);
     let psci = HostCall {
         imm: 0,
         is_psci: true,

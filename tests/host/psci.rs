@@ -192,6 +192,21 @@ fn a_target_that_the_host_does_not_have() {
     }
 }
 
+#[test]
+fn a_target_that_is_another() {
+    let host = Host::new();
+    let mut seam = Seam::new(&host, 3);
+    let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
+    let recs = &seam.guest.recs;
+    let vcpu = &mut seam.cpus[0].vcpu;
+    let refused = vcpu.complete_psci(&host.rmi, &recs[0], Some(&recs[2]), Verdict::Success);
+    assert_eq!(refused.unwrap_err().status(), Some(Status::ErrorInput));
+    assert_eq!(*vcpu.owed(), Owed::Psci(call));
+    assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+    assert_eq!(x0(&mut seam, 0), 0);
+    assert_eq!(seam.look(1).pc, 0x3000);
+}
+
 /// A vCPU that has exited with `function` about vCPU 5.
 fn asking(function: u64) -> Vcpu {
     let mut page = fake::Page::new();
@@ -217,7 +232,9 @@ fn a_vcpu_turns_itself_off() {
     let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x4000, 0]);
     assert_eq!(complete(&mut seam, 0, call), Wake::Target);
     assert_eq!(seam.look(1).pc, 0x4000);
-    seam.end(2);
+    // If it cannot be entered now, it is not because it is off.
+    seam.refuse(1);
+    seam.end(3);
 }
 
 #[test]
