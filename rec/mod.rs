@@ -17,6 +17,15 @@
 //! signals, exits to user space and entries that the RMM refuses change nothing. In the same way
 //! KVM's own marks (the PC to be advanced, the exception to be taken) must stay until an entry has
 //! been carried out.
+//!
+//! # On and off at the same time
+//!
+//! A REC that turns itself off exits, and another may turn it on again before KVM has seen that
+//! exit. Had KVM stopped the vCPU because of the exit, nobody would ever wake it. So a vCPU does not
+//! stop at [`crate::exit::Psci::Off`]: it is entered again, and stops when the RMM refuses with
+//! [`crate::exit::Refused::TurnedOff`], unless it was woken meanwhile. The mark that says so is set
+//! with [`Wake::Target`], and looked at and cleared before the vCPU stops, both under the lock under
+//! which KVM starts and stops vCPUs. A mark that is out of date costs one more entry.
 
 // A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
 #![deny(

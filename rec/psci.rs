@@ -11,15 +11,6 @@
 //!    and where that was DENIED the RMM answers ERROR_INPUT. The call is over all the same.
 //! 3. Only then the other vCPU is woken: before, the RMM would not enter it. It is woken even if it
 //!    may have been on before, which the RMM does not say.
-//!
-//! # On and off at the same time
-//!
-//! A REC that turns itself off exits, and another may turn it on again before KVM has seen that
-//! exit. Had KVM stopped the vCPU because of the exit, nobody would ever wake it. So a vCPU does not
-//! stop at [`crate::exit::Psci::Off`]: it is entered again, and stops when the RMM refuses with
-//! [`crate::exit::Refused::TurnedOff`], unless it was woken meanwhile. The mark that says so is set
-//! with [`Wake::Target`], and looked at and cleared before the vCPU stops, both under the lock under
-//! which KVM starts and stops vCPUs. A mark that is out of date costs one more entry.
 
 use super::vcpu::{Owed, Vcpu};
 use crate::exit::Question;
