@@ -3,7 +3,7 @@
 //! Exits of a REC: from what the RMM reports to what KVM has to do about it, one file for each
 //! class.
 //!
-//! Start reading at [`decode`]. Nothing that the RMM reports is believed beyond what it may say:
+//! Start reading at [`decode()`]. Nothing that the RMM reports is believed beyond what it may say:
 //! addresses are in the realm, ranges are ranges, and a syndrome has no field that would make KVM
 //! look at registers that it does not have. The RMM passes every value through register 0, so
 //! syndromes name that register.
