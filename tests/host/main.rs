@@ -12,6 +12,7 @@ mod lending;
 mod life;
 mod machine;
 mod negotiate;
+mod private;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
 mod stateful;
