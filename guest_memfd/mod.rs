@@ -1,5 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Private memory: populating a realm, faulting pages in, converting and invalidating them.
+//! Private memory: which of it is mapped into a realm, and what to do at once.
 //!
-//! Nothing is here yet: realms cannot be created so far.
+//! Private memory belongs to guest_memfd files. A page of one is delegated and mapped when the realm
+//! first touches it, together with its neighbours, and stays with the realm until the file gives it
+//! up (a hole is punched), it becomes shared (the attributes change), its slot goes, or the realm
+//! does. Whoever maps a page holds a reference to it until it is undelegated: so whatever happens to
+//! the file, a page of the realm world never reaches the page allocator.
+//!
+//! Granules are named by their number in the IPA space (gfn), and accounted for in chunks of
+//! [`CHUNK`]: one word says which granules of a chunk are mapped.
+
+// A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
+#![deny(
+    unsafe_code,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::missing_safety_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod chunk;
+mod span;
+
+pub use chunk::{chunk_of, window, Bits, CHUNK};
+pub use span::{forget, next_span, PageSet};

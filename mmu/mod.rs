@@ -27,7 +27,7 @@ mod ripas;
 mod tables;
 mod unprotected;
 
-pub use protected::{map_protected, unmap_protected, Mapping};
+pub use protected::{map_protected, unmap_protected};
 pub use ripas::{init_ripas, set_ripas};
 pub use tables::{MissingTable, TableSet, Tables};
 pub use unprotected::{map_unprotected, unmap_unprotected};

@@ -3,63 +3,39 @@
 //! Memory that only the realm sees.
 
 use super::{MissingTable, Step, TableSet, Tables};
-use crate::rmi::cmd::data;
-use crate::rmi::cmd::realm::Rd;
+use crate::rmi::cmd::data::{self, Pieces};
+use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::rtt::{self, EntryState};
 use crate::rmi::{
     Conduit, Delegated, Error, GranuleRange, IpaRange, Protected, Rmi, RttLevel, SharedPage,
 };
 
-/// Memory on its way into a realm.
-#[derive(Debug)]
-pub struct Mapping {
-    /// Where it goes: what is left to do.
-    pub range: IpaRange<Protected>,
-    /// The memory for it, as much as the range is large.
-    pub granules: GranuleRange<Delegated>,
-    /// Size of the blocks to map it in; both must be aligned to it.
-    pub level: RttLevel,
-}
-
-/// Maps memory, one command for as much as the RMM does at once.
+/// Maps memory at a range of the same size, in blocks of `level`, to which all of it must be
+/// aligned: one command for as much as the RMM does at once.
 ///
-/// Returns how far it came, and what is not mapped; nothing, after [`Step::Done`].
+/// What is mapped has left `pieces`; after [`Step::Done`] nothing is left of them. `list` is used
+/// while this runs.
 pub fn map_protected<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
-    mapping: Mapping,
-) -> (Step, Option<Mapping>) {
-    let Mapping {
-        mut range,
-        mut granules,
-        level,
-    } = mapping;
+    range: IpaRange<Protected>,
+    pieces: &mut Pieces,
+    level: RttLevel,
+    list: &mut impl SharedPage,
+) -> Step {
+    let mut left = range;
     loop {
-        let at = range.base();
+        let at = left.base();
         if let Some(table) = tables.missing(at, level) {
-            let rest = Mapping {
-                range,
-                granules,
-                level,
-            };
-            return (Step::NeedTable(at, table), Some(rest));
+            return Step::NeedTable(at, table);
         }
-        let mapped = match data::map(rmi, rd, range, granules, level) {
-            Ok(mapped) => mapped,
-            Err(failed) => {
-                let rest = failed.granules.map(|granules| Mapping {
-                    range,
-                    granules,
-                    level,
-                });
-                return (Step::Failed(at, failed.error), rest);
-            }
-        };
-        match (range.from(mapped.top), mapped.rest) {
-            (Some(left), Some(rest)) => (range, granules) = (left, rest),
-            // The range and its memory end together.
-            _ => return (Step::Done, None),
+        match data::map(rmi, rd, left, pieces, level, list) {
+            Ok(top) => match left.from(top) {
+                Some(rest) => left = rest,
+                None => return Step::Done,
+            },
+            Err(error) => return Step::Failed(at, error),
         }
         rmi.pause();
     }
@@ -71,7 +47,7 @@ pub fn map_protected<C: Conduit, S: TableSet>(
 /// while this runs.
 pub fn unmap_protected<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
     range: IpaRange<Protected>,
     list: &mut impl SharedPage,
@@ -116,7 +92,7 @@ pub(super) enum Straddled {
 /// Those of RTT_READ_ENTRY.
 pub(super) fn straddled<C: Conduit, S: TableSet, H>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
     range: IpaRange<H>,
 ) -> Result<Straddled, Error> {

@@ -3,8 +3,8 @@
 //! RIPAS: what a realm takes its protected memory for.
 
 use super::{Step, TableSet, Tables};
-use crate::rmi::cmd::realm::Rd;
-use crate::rmi::cmd::rec::Rec;
+use crate::rmi::cmd::realm::RdName;
+use crate::rmi::cmd::rec::RecName;
 use crate::rmi::cmd::rtt;
 use crate::rmi::{Conduit, Error, IpaRange, Protected, Rmi, RttLevel, Status};
 
@@ -14,7 +14,7 @@ use crate::rmi::{Conduit, Error, IpaRange, Protected, Rmi, RttLevel, Status};
 /// a finer table is needed.
 pub fn init_ripas<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
     range: IpaRange<Protected>,
 ) -> Step {
@@ -25,8 +25,8 @@ pub fn init_ripas<C: Conduit, S: TableSet>(
 /// REC's request does.
 pub fn set_ripas<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
-    rec: &Rec,
+    rd: RdName,
+    rec: RecName,
     tables: &Tables<'_, S>,
     range: IpaRange<Protected>,
 ) -> Step {

@@ -2,7 +2,7 @@
 
 //! Which tables a realm has, and making and removing them.
 
-use crate::rmi::cmd::realm::{Failed, Rd};
+use crate::rmi::cmd::realm::{Failed, RdName};
 use crate::rmi::cmd::rtt;
 use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel, Status};
 
@@ -20,10 +20,13 @@ pub trait TableSet {
     /// True if the table is in the set.
     fn has(&self, table: MissingTable) -> bool;
 
-    /// Adds a table. False if there is no memory for that.
-    fn insert(&self, table: MissingTable) -> bool;
+    /// Makes room for a table. False if there is no memory for that.
+    fn reserve(&self, table: MissingTable) -> bool;
 
-    /// Removes a table.
+    /// Adds a table, for which room was made.
+    fn insert(&self, table: MissingTable);
+
+    /// Removes a table, or the room for it.
     fn remove(&self, table: MissingTable);
 
     /// Any table of that level.
@@ -71,25 +74,27 @@ impl<S: TableSet> Tables<'_, S> {
     pub fn create<C: Conduit>(
         &self,
         rmi: &Rmi<C>,
-        rd: &Rd,
+        rd: RdName,
         table: MissingTable,
         granule: GranuleRange<Delegated>,
     ) -> Result<Option<GranuleRange<Delegated>>, Failed<GranuleRange<Delegated>>> {
-        // Written down first: a table that is there and not in the set would never be removed.
-        if !self.set.insert(table) {
+        // A table that is there and not in the set would never be removed.
+        if !self.set.reserve(table) {
             return Err(Failed {
                 granules: Some(granule),
                 error: Error::NoMemory(crate::rmi::Fid::RTT_CREATE),
             });
         }
-        match rtt::create(rmi, rd, granule, table.ipa, table.level) {
-            Ok(()) => Ok(None),
-            Err(failed) if already_there(&failed.error, table.level) => Ok(failed.granules),
+        let left = match rtt::create(rmi, rd, granule, table.ipa, table.level) {
+            Ok(()) => None,
+            Err(failed) if already_there(&failed.error, table.level) => failed.granules,
             Err(failed) => {
                 self.set.remove(table);
-                Err(failed)
+                return Err(failed);
             }
-        }
+        };
+        self.set.insert(table);
+        Ok(left)
     }
 
     /// Removes the table, which must map nothing, and returns its granule.
@@ -100,7 +105,7 @@ impl<S: TableSet> Tables<'_, S> {
     pub fn destroy<C: Conduit>(
         &self,
         rmi: &Rmi<C>,
-        rd: &Rd,
+        rd: RdName,
         table: MissingTable,
     ) -> Result<GranuleRange<Delegated>, Error> {
         let granule = rtt::destroy(rmi, rd, table.ipa, table.level)?;

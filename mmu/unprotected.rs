@@ -5,7 +5,7 @@
 use super::protected::{straddled, Straddled};
 use super::{Step, TableSet, Tables};
 use crate::rmi::cmd::data::{self, Access, MemAttr};
-use crate::rmi::cmd::realm::Rd;
+use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
     AddrRange,
     Conduit,
@@ -21,7 +21,7 @@ use crate::rmi::{
 /// both must be aligned.
 pub fn map_unprotected<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
     range: IpaRange<Unprotected>,
     memory: AddrRange,
@@ -54,7 +54,7 @@ pub fn map_unprotected<C: Conduit, S: TableSet>(
 /// `within` is all there may be: the unprotected half.
 pub fn unmap_unprotected<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
     range: IpaRange<Unprotected>,
     within: IpaRange<Unprotected>,
@@ -87,7 +87,7 @@ pub fn unmap_unprotected<C: Conduit, S: TableSet>(
 /// Those of the command.
 fn whole_block<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
     at: u64,
     within: IpaRange<Unprotected>,

@@ -31,7 +31,7 @@ mod teardown;
 
 pub use teardown::{destroy_tables, unmap_all};
 
-use crate::rmi::cmd::realm::{self as cmd, Failed, Params, Rd, RealmGranules};
+use crate::rmi::cmd::realm::{self as cmd, Failed, Params, Rd, RdName, RealmGranules};
 use crate::rmi::{Conduit, Error, Pages, Rmi, SharedPage};
 
 /// A realm.
@@ -85,10 +85,10 @@ impl Realm {
         }
     }
 
-    /// The descriptor, in the states that have one.
-    pub fn rd(&self) -> Option<&Rd> {
+    /// The realm's name to the RMM, in the states in which there is one.
+    pub fn name(&self) -> Option<RdName> {
         match self {
-            Self::New(rd) | Self::Active(rd) | Self::Dying(rd) => Some(rd),
+            Self::New(rd) | Self::Active(rd) | Self::Dying(rd) => Some(rd.name()),
             Self::None | Self::Dead => None,
         }
     }
@@ -129,7 +129,7 @@ impl Realm {
     /// It is not New, or it is Dying now.
     pub fn activate<C: Conduit>(&mut self, rmi: &Rmi<C>) -> Result<(), Refused> {
         match core::mem::replace(self, Self::Dead) {
-            Self::New(rd) => match cmd::activate(rmi, &rd) {
+            Self::New(rd) => match cmd::activate(rmi, rd.name()) {
                 Ok(()) => {
                     *self = Self::Active(rd);
                     Ok(())

@@ -12,13 +12,13 @@
 //! 5. [`super::Realm::destroy`], and the descriptor and the starting tables are the host's again.
 
 use crate::mmu::{unmap_protected, unmap_unprotected, Step, TableSet, Tables};
-use crate::rmi::cmd::realm::Rd;
+use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{Conduit, Delegated, Error, GranuleRange, IpaSpace, Rmi, RttLevel, SharedPage};
 
 /// Unmaps everything; protected memory is handed to `each`, still delegated.
 pub fn unmap_all<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
     space: IpaSpace,
     list: &mut impl SharedPage,
@@ -43,7 +43,7 @@ pub fn unmap_all<C: Conduit, S: TableSet>(
 /// The RMM refuses: what is left is left.
 pub fn destroy_tables<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     tables: &Tables<'_, S>,
     mut each: impl FnMut(GranuleRange<Delegated>),
 ) -> Result<(), Error> {

@@ -14,7 +14,7 @@
 
 use super::vcpu::{Owed, Vcpu};
 use crate::exit::Question;
-use crate::rmi::cmd::rec::{psci_complete, Rec, Verdict};
+use crate::rmi::cmd::rec::{psci_complete, RecName, Verdict};
 use crate::rmi::{Conduit, Error, Rmi, Status};
 
 /// Who has to run after a PSCI call has ended.
@@ -40,8 +40,8 @@ impl Vcpu {
     pub fn complete_psci<C: Conduit>(
         &mut self,
         rmi: &Rmi<C>,
-        calling: &Rec,
-        target: Option<&Rec>,
+        calling: RecName,
+        target: Option<RecName>,
         verdict: Verdict,
     ) -> Result<Wake, Error> {
         let Owed::Psci(call) = *self.owed() else {
@@ -68,6 +68,6 @@ impl Vcpu {
 }
 
 /// True if a verdict was refused because it came too late, see rule 2.
-fn is_on_already(error: &Error, target: Option<&Rec>, verdict: Verdict) -> bool {
+fn is_on_already(error: &Error, target: Option<RecName>, verdict: Verdict) -> bool {
     target.is_some() && verdict == Verdict::Denied && error.status() == Some(Status::ErrorInput)
 }

@@ -12,25 +12,26 @@ const BUSY_TRIES: u32 = 10_000;
 /// again once what it waits for may be over.
 const BLOCKED_TRIES: u32 = 2;
 
-/// The host's end of the RMI: a way to the RMM, and the numbers of what went over it.
+/// The host's end of the RMI: what makes calls, by a way to the RMM.
 #[derive(Debug, Default)]
 pub struct Rmi<C> {
     conduit: C,
-    counts: Counts,
 }
 
 impl<C: Conduit> Rmi<C> {
     /// Takes over a conduit. Nothing is called yet.
     pub fn new(conduit: C) -> Self {
-        Self {
-            conduit,
-            counts: Counts::new(),
-        }
+        Self { conduit }
     }
 
-    /// The counters.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+    /// The way to the RMM.
+    pub fn conduit(&self) -> &C {
+        &self.conduit
+    }
+
+    /// Notes something in every set of counters.
+    pub(super) fn count(&self, note: impl Fn(&Counts)) {
+        self.conduit.count(note);
     }
 
     /// Lets others run, between two parts of long work.
@@ -43,7 +44,7 @@ impl<C: Conduit> Rmi<C> {
         let regs = self.conduit.smc(&Regs::new(fid.raw().into(), args));
         let code = ReturnCode::new(regs.x(0));
         let failed = !matches!(code.status(), Status::Success | Status::Incomplete);
-        self.counts.call(fid, failed);
+        self.count(|counts| counts.call(fid, failed));
         (code, regs)
     }
 

@@ -2,7 +2,7 @@
 
 //! How a call reaches the RMM, and the memory that a call may point to.
 
-use super::PhysAddr;
+use super::{Counts, PhysAddr};
 
 /// Number of registers in an SMCCC 1.2 call: x0..x17.
 pub const NREGS: usize = 18;
@@ -40,8 +40,11 @@ pub trait Conduit {
     fn smc(&self, args: &Regs) -> Regs;
 
     /// Called between two tries of a call that the RMM could not serve yet, and between the parts
-    /// of a long range. May sleep.
+    /// of a long range. May sleep, where the conduit's maker may.
     fn pause(&self) {}
+
+    /// Hands `note` each set of counters that keeps account of what goes this way.
+    fn count(&self, note: impl Fn(&Counts));
 }
 
 /// One granule of ordinary host memory that the RMM may read or write during a call.

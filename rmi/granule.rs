@@ -132,10 +132,10 @@ impl GranuleRange<Undelegated> {
     pub fn delegate<C: Conduit>(self, rmi: &Rmi<C>) -> Moved<Delegated, Undelegated> {
         // Counted before the RMM is asked, and what it did not take is taken off again: at no time
         // does the RMM hold a granule that is not in the count.
-        rmi.counts().delegate(self.range.granules());
+        rmi.count(|counts| counts.delegate(self.range.granules()));
         let (done, rest, error) = advance(rmi, self.range, cmd::granule::range_delegate);
         if let Some(rest) = &rest {
-            rmi.counts().undelegate(rest.granules());
+            rmi.count(|counts| counts.undelegate(rest.granules()));
         }
         Moved {
             done: done.map(GranuleRange::of),
@@ -152,7 +152,7 @@ impl GranuleRange<Delegated> {
     pub fn undelegate<C: Conduit>(self, rmi: &Rmi<C>) -> Moved<Undelegated, Delegated> {
         let (done, rest, error) = advance(rmi, self.range, cmd::granule::range_undelegate);
         if let Some(done) = &done {
-            rmi.counts().undelegate(done.granules());
+            rmi.count(|counts| counts.undelegate(done.granules()));
         }
         Moved {
             done: done.map(GranuleRange::of),
@@ -163,13 +163,13 @@ impl GranuleRange<Delegated> {
 
     /// The range after the RMM has undelegated it on its own, as it may with what it gives back.
     pub(super) fn undelegated_by_rmm<C: Conduit>(self, rmi: &Rmi<C>) -> GranuleRange<Undelegated> {
-        rmi.counts().undelegate(self.range.granules());
+        rmi.count(|counts| counts.undelegate(self.range.granules()));
         GranuleRange::of(self.range)
     }
 
     /// Gives the range up for good. It stays out of the page allocator's reach for ever.
     pub fn leak<C: Conduit>(self, rmi: &Rmi<C>) {
-        rmi.counts().leak(self.range.granules());
+        rmi.count(|counts| counts.leak(self.range.granules()));
     }
 }
 
@@ -192,7 +192,7 @@ fn advance<C: Conduit>(
                 if error.changed_nothing() {
                     return (done, Some(todo), Some(error));
                 }
-                rmi.counts().leak(todo.granules());
+                rmi.count(|counts| counts.leak(todo.granules()));
                 return (done, None, Some(error));
             }
         }

@@ -192,6 +192,7 @@ impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
 
     /// Gives up what the RMM still has once it has no reason to have anything.
     pub(super) fn write_off<C: Conduit>(&mut self, rmi: &Rmi<C>) {
-        rmi.counts().leak(self.loans.write_off());
+        let lost = self.loans.write_off();
+        rmi.count(|counts| counts.leak(lost));
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     ffi,
-    rmi::{Conduit, Regs}, //
+    rmi::{Conduit, Counts, Regs}, //
 };
 use kernel::{
     bindings,
@@ -17,7 +17,9 @@ use kernel::{
 ///
 /// The firmware's conduit is SMC, so the instruction is there and goes to EL3.
 #[derive(Debug)]
-pub(crate) struct Smc(());
+pub(crate) struct Smc {
+    counts: Counts,
+}
 
 impl Smc {
     /// The conduit, if this kernel's firmware is reached by SMC.
@@ -25,7 +27,14 @@ impl Smc {
         // SAFETY: Reads a variable that is set before the first initcall.
         let conduit = unsafe { bindings::arm_smccc_1_1_get_conduit() };
         // INVARIANT: Tested right here.
-        (conduit == bindings::arm_smccc_conduit_SMCCC_CONDUIT_SMC).then_some(Self(()))
+        (conduit == bindings::arm_smccc_conduit_SMCCC_CONDUIT_SMC).then(|| Self {
+            counts: Counts::new(),
+        })
+    }
+
+    /// What went this way so far.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 }
 
@@ -50,5 +59,9 @@ impl Conduit for Smc {
 
     fn pause(&self) {
         ffi::kvm_rmi_helper_cond_resched();
+    }
+
+    fn count(&self, note: impl Fn(&Counts)) {
+        note(&self.counts);
     }
 }

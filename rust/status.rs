@@ -43,14 +43,14 @@ fn show_state(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// `delegated` and `leaked`; what is leaked is among what is delegated.
 fn show_granules(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let counts = host.rmi.counts();
+    let counts = host.rmi.conduit().counts();
     writeln!(f, "delegated: {}", counts.delegated())?;
     writeln!(f, "leaked: {}", counts.leaked())
 }
 
 /// A line for each command: its name, calls, calls that failed.
 fn show_smcs(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for (fid, calls, errors) in host.rmi.counts().commands() {
+    for (fid, calls, errors) in host.rmi.conduit().counts().commands() {
         writeln!(f, "{} {calls} {errors}", fid.name())?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 //! Commands that map and unmap memory.
 
-use super::realm::{Failed, Rd};
+use super::realm::{Failed, RdName};
 use super::rtt::progress;
 use crate::rmi::{
     AddrRange,
@@ -54,7 +54,7 @@ pub enum Measure {
 ///   or something is mapped already.
 pub fn map_init<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     data: GranuleRange<Delegated>,
     ipa: u64,
     source: PhysAddr,
@@ -82,18 +82,82 @@ pub fn map_init<C: Conduit>(
     }
 }
 
-/// What RMI_RTT_DATA_MAP did.
-#[derive(Debug)]
+/// Pieces of memory that one command maps, in the order of their IPAs.
+pub const PIECES: usize = 32;
+
+/// Memory on its way into a realm: delegated, in pieces that need not be next to each other.
+///
+/// Dropping one frees nothing.
+#[derive(Debug, Default)]
 #[must_use = "memory that is not given back is lost"]
-pub struct Mapped {
-    /// How far it came: the first IPA that is not mapped.
-    pub top: u64,
-    /// The memory that is not mapped.
-    pub rest: Option<GranuleRange<Delegated>>,
+pub struct Pieces {
+    pieces: [Option<GranuleRange<Delegated>>; PIECES],
 }
 
-/// RMI_RTT_DATA_MAP (0xC40001F5): maps delegated memory at the base of a range, in blocks of
-/// `level`, as far as both reach and the RMM goes.
+impl Pieces {
+    /// No memory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a piece at the end.
+    ///
+    /// # Errors
+    ///
+    /// There are [`PIECES`] already: the piece comes back.
+    pub fn push(&mut self, piece: GranuleRange<Delegated>) -> Result<(), GranuleRange<Delegated>> {
+        match self.pieces.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => {
+                *slot = Some(piece);
+                Ok(())
+            }
+            None => Err(piece),
+        }
+    }
+
+    /// Bytes in all pieces.
+    pub fn bytes(&self) -> u64 {
+        let bytes = self.ranges().map(|range| range.bytes());
+        bytes.fold(0, u64::saturating_add)
+    }
+
+    /// The addresses of the pieces.
+    pub fn ranges(&self) -> impl Iterator<Item = AddrRange> + '_ {
+        self.pieces.iter().flatten().map(GranuleRange::range)
+    }
+
+    /// Takes the first piece away.
+    pub fn pop(&mut self) -> Option<GranuleRange<Delegated>> {
+        let first = self.pieces.iter_mut().find(|slot| slot.is_some());
+        first.and_then(Option::take)
+    }
+
+    /// Parts with the first `granules`, which are mapped now: they belong to the page that they were
+    /// made from, see `guest_memfd`.
+    fn mapped(&mut self, granules: u64) {
+        let mut left = granules;
+        for slot in &mut self.pieces {
+            let Some(piece) = slot.take() else { continue };
+            let size = piece.range().granules();
+            let (_mapped, rest) = piece.split(left);
+            left = left.saturating_sub(size);
+            *slot = rest;
+        }
+    }
+
+    /// Gives everything up, for nobody knows what is mapped.
+    fn leak<C: Conduit>(&mut self, rmi: &Rmi<C>) {
+        while let Some(piece) = self.pop() {
+            piece.leak(rmi);
+        }
+    }
+}
+
+/// RMI_RTT_DATA_MAP (0xC40001F5): maps delegated memory at the base of a range of the same size, in
+/// blocks of `level`, as far as the RMM goes. Returns how far it came: the first IPA that is not
+/// mapped. What is mapped has left `pieces`.
+///
+/// `list` is used while this runs.
 ///
 /// # Errors
 ///
@@ -101,45 +165,47 @@ pub struct Mapped {
 ///
 /// * ERROR_RTT: the tables end above `level` there (the index has the level where the walk ended),
 ///   or something else is mapped.
+/// * [`Error::Broken`] by the RMM: nobody knows what is mapped, and the pieces have been leaked.
 pub fn map<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     range: IpaRange<Protected>,
-    data: GranuleRange<Delegated>,
+    pieces: &mut Pieces,
     level: RttLevel,
-) -> Result<Mapped, Failed<GranuleRange<Delegated>>> {
+    list: &mut impl SharedPage,
+) -> Result<u64, Error> {
     let fid = Fid::RTT_DATA_MAP;
-    let Some((descriptor, _)) = RangeDesc::new(data.range(), level, MemState::Delegated) else {
-        let error = Error::Broken(fid, Broken::Range { top: range.base() });
-        return Err(Failed {
-            granules: Some(data),
-            error,
-        });
+    let wrong = Error::Broken(fid, Broken::Range { top: range.base() });
+    let mut count = 0u64;
+    let mut first = 0;
+    for (offset, piece) in (0..).step_by(8).zip(pieces.ranges()) {
+        // A descriptor that is not for the whole piece would put the next one elsewhere.
+        let descriptor = match RangeDesc::new(piece, level, MemState::Delegated) {
+            Some((descriptor, part)) if part == piece => descriptor.raw(),
+            _ => return Err(wrong),
+        };
+        if count == 0 {
+            first = descriptor;
+        }
+        list.write(offset, descriptor);
+        count = count.saturating_add(1);
+    }
+    let (kind, address) = match count {
+        0 => return Err(wrong),
+        1 => (ADDR_SINGLE, first),
+        _ => (ADDR_LIST, list.pa().raw()),
     };
-    let flags = ADDR_SINGLE | (1 << LIST_COUNT_LOW);
-    let args = [rd.raw(), range.base(), range.top(), flags, descriptor.raw()];
+    let flags = kind | (count << LIST_COUNT_LOW);
+    let args = [rd.raw(), range.base(), range.top(), flags, address];
     let done = rmi
         .stateful(fid, &args)
         .and_then(|regs| progress(fid, range, &regs));
     match done {
-        Ok(top) => {
-            let granules = top.wrapping_sub(range.base()) >> crate::GRANULE_SHIFT;
-            // What is mapped belongs to the page that it was made from: see `guest_memfd`.
-            let (_mapped, rest) = data.split(granules);
-            Ok(Mapped { top, rest })
-        }
-        Err(error) if error.changed_nothing() => Err(Failed {
-            granules: Some(data),
-            error,
-        }),
-        Err(error) => {
-            data.leak(rmi);
-            Err(Failed {
-                granules: None,
-                error,
-            })
-        }
+        Ok(top) => pieces.mapped(top.wrapping_sub(range.base()) >> crate::GRANULE_SHIFT),
+        Err(error) if error.changed_nothing() => {}
+        Err(_) => pieces.leak(rmi),
     }
+    done
 }
 
 /// RMI_RTT_DATA_UNMAP (0xC40001F6): unmaps memory from the base of a range on, as far as the RMM
@@ -150,7 +216,7 @@ pub fn map<C: Conduit>(
 /// * ERROR_RTT: a block reaches beyond the range; the index has its level.
 pub fn unmap<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     range: IpaRange<Protected>,
     list: &mut impl SharedPage,
     mut each: impl FnMut(GranuleRange<Delegated>),
@@ -224,7 +290,7 @@ pub enum Access {
 ///   or something is mapped already.
 pub fn unprot_map<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     range: IpaRange<Unprotected>,
     memory: AddrRange,
     level: RttLevel,
@@ -252,7 +318,7 @@ pub fn unprot_map<C: Conduit>(
 /// * ERROR_RTT: a block reaches beyond the range; the index has its level.
 pub fn unprot_unmap<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     range: IpaRange<Unprotected>,
 ) -> Result<u64, Error> {
     let fid = Fid::RTT_UNPROT_UNMAP;

@@ -11,6 +11,7 @@ use crate::rmi::{
     Loans,
     Memory,
     Pages,
+    PhysAddr,
     Rmi,
     SharedPage, //
 };
@@ -122,9 +123,21 @@ pub struct Rd {
 }
 
 impl Rd {
-    /// The RD's address, by which commands name the realm.
-    pub fn raw(&self) -> u64 {
-        self.rd.range().base().raw()
+    /// The realm's name.
+    pub fn name(&self) -> RdName {
+        RdName(self.rd.range().base())
+    }
+}
+
+/// The address of an RD, by which commands name the realm. That there still is one is the RMM's to
+/// check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RdName(PhysAddr);
+
+impl RdName {
+    /// The address as commands take it.
+    pub const fn raw(self) -> u64 {
+        self.0.raw()
     }
 }
 
@@ -203,7 +216,7 @@ pub fn create<C: Conduit, P: Pages, L: SharedPage>(
 /// # Errors
 ///
 /// * ERROR_REALM: the realm is not New.
-pub fn activate<C: Conduit>(rmi: &Rmi<C>, rd: &Rd) -> Result<(), Error> {
+pub fn activate<C: Conduit>(rmi: &Rmi<C>, rd: RdName) -> Result<(), Error> {
     rmi.plain(Fid::REALM_ACTIVATE, &[rd.raw()])?;
     Ok(())
 }
@@ -219,7 +232,7 @@ pub fn terminate<C: Conduit, P: Pages, L: SharedPage>(
     pages: &P,
     list: &mut L,
 ) -> Result<(), Error> {
-    let args = [rd.raw()];
+    let args = [rd.name().raw()];
     let mut memory = Memory {
         pages,
         list,
@@ -246,7 +259,7 @@ pub fn destroy<C: Conduit, P: Pages, L: SharedPage>(
     let Some(mut rd) = slot.take() else {
         return Ok(None);
     };
-    let args = [rd.raw()];
+    let args = [rd.name().raw()];
     let mut memory = Memory {
         pages,
         list,

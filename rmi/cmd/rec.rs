@@ -4,7 +4,7 @@
 //!
 //! RMI_REC_ENTER is not here: the kernel makes it with interrupts masked, from C.
 
-use super::realm::{Failed, Rd};
+use super::realm::{Failed, RdName};
 use crate::rmi::{
     Conduit,
     Delegated,
@@ -14,6 +14,7 @@ use crate::rmi::{
     Loans,
     Memory,
     Pages,
+    PhysAddr,
     Rmi,
     SharedPage,
     Status, //
@@ -60,9 +61,20 @@ pub struct Rec {
 }
 
 impl Rec {
-    /// The REC's address, by which commands name it.
-    pub fn raw(&self) -> u64 {
-        self.granule.range().base().raw()
+    /// The REC's name.
+    pub fn name(&self) -> RecName {
+        RecName(self.granule.range().base())
+    }
+}
+
+/// The address of a REC, by which commands name it. That there still is one is the RMM's to check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecName(PhysAddr);
+
+impl RecName {
+    /// The address as commands take it.
+    pub const fn raw(self) -> u64 {
+        self.0.raw()
     }
 }
 
@@ -76,7 +88,7 @@ impl Rec {
 /// * ERROR_REALM: the realm is not New, or has as many RECs as it may.
 pub fn create<C: Conduit, P: Pages, L: SharedPage>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     granule: GranuleRange<Delegated>,
     params: &Params,
     page: &mut impl SharedPage,
@@ -127,7 +139,7 @@ pub fn destroy<C: Conduit, P: Pages, L: SharedPage>(
     let Some(mut rec) = slot.take() else {
         return Ok(None);
     };
-    let args = [rec.raw()];
+    let args = [rec.name().raw()];
     let mut memory = Memory {
         pages,
         list,
@@ -173,8 +185,8 @@ const PSCI_DENIED: u64 = u64::MAX - 2;
 /// * ERROR_INPUT, by both dialects: the calling REC has no such request.
 pub fn psci_complete<C: Conduit>(
     rmi: &Rmi<C>,
-    calling: &Rec,
-    target: &Rec,
+    calling: RecName,
+    target: RecName,
     verdict: Verdict,
 ) -> Result<(), Error> {
     let status = match verdict {

@@ -3,7 +3,7 @@
 //! Commands on the realm translation tables (RTTs), and on the RIPAS: what a realm takes its memory
 //! for.
 
-use super::realm::{Failed, Rd};
+use super::realm::{Failed, RdName};
 use crate::rmi::{
     AddrRange,
     Broken,
@@ -21,7 +21,7 @@ use crate::rmi::{
     GRANULE_SIZE, //
 };
 
-use super::rec::Rec;
+use super::rec::RecName;
 
 /// RMI_RTT_CREATE (0xC400015D): adds a table at `level`, for the block of the level above that
 /// begins at `ipa`.
@@ -32,7 +32,7 @@ use super::rec::Rec;
 ///   where the walk ended.
 pub fn create<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     table: GranuleRange<Delegated>,
     ipa: u64,
     level: RttLevel,
@@ -62,7 +62,7 @@ pub fn create<C: Conduit>(
 /// * ERROR_RTT: there is no such table, or something is still mapped by it.
 pub fn destroy<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     ipa: u64,
     level: RttLevel,
 ) -> Result<GranuleRange<Delegated>, Error> {
@@ -77,7 +77,7 @@ pub fn destroy<C: Conduit>(
 /// * ERROR_RTT: there is no such table, or its entries do not make one block.
 pub fn fold<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     ipa: u64,
     level: RttLevel,
 ) -> Result<GranuleRange<Delegated>, Error> {
@@ -92,7 +92,7 @@ pub fn fold<C: Conduit>(
 fn table_command<C: Conduit>(
     rmi: &Rmi<C>,
     fid: Fid,
-    rd: &Rd,
+    rd: RdName,
     ipa: u64,
     level: RttLevel,
 ) -> Result<GranuleRange<Delegated>, Error> {
@@ -135,7 +135,7 @@ pub struct Entry {
 /// * ERROR_INPUT: the address is beyond the realm's, or not on an entry of that level.
 pub fn read_entry<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     ipa: u64,
     level: RttLevel,
 ) -> Result<Entry, Error> {
@@ -162,7 +162,7 @@ pub fn read_entry<C: Conduit>(
 /// * ERROR_RTT: the base is not on an entry of the tables that are there; the index has the level.
 pub fn init_ripas<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
+    rd: RdName,
     range: IpaRange<Protected>,
 ) -> Result<u64, Error> {
     let fid = Fid::RTT_INIT_RIPAS;
@@ -179,8 +179,8 @@ pub fn init_ripas<C: Conduit>(
 /// * ERROR_RTT: the base is not on an entry of the tables that are there; the index has the level.
 pub fn set_ripas<C: Conduit>(
     rmi: &Rmi<C>,
-    rd: &Rd,
-    rec: &Rec,
+    rd: RdName,
+    rec: RecName,
     range: IpaRange<Protected>,
 ) -> Result<u64, Error> {
     let fid = Fid::RTT_SET_RIPAS;

@@ -389,7 +389,7 @@ fn results_of_a_host_call_wait_for_memory() {
     seam.smc(&[IPA_STATE_SET, MEMORY, MEMORY + 0x1000, 1, 1]);
     assert!(matches!(seam.enter(1), Exit::Ripas(_)));
     let guest = &seam.guest;
-    let (rec, tables) = (&guest.recs[1], guest.tables());
+    let (rec, tables) = (guest.recs[1].name(), guest.tables());
     let step = mmu::set_ripas(
         &host.rmi,
         guest.rd(),
@@ -424,7 +424,7 @@ fn a_ripas_change_in_parts() {
             assert_eq!(seam.cpus[0].vcpu.ripas().unwrap().ripas(), ripas);
             let part = rest.clamp(rest.base(), rest.base() + 0x3_0000).unwrap();
             let guest = &seam.guest;
-            let (rec, tables) = (&guest.recs[0], guest.tables());
+            let (rec, tables) = (guest.recs[0].name(), guest.tables());
             let to = match mmu::set_ripas(&host.rmi, guest.rd(), rec, &tables, part) {
                 Step::Done => part.top(),
                 Step::NeedTable(at, table) => {
@@ -466,7 +466,7 @@ fn a_ripas_change_that_the_host_refuses() {
         };
         let guest = &seam.guest;
         let part = change.range.until(base + 0x1000).unwrap();
-        let (rec, tables) = (&guest.recs[0], guest.tables());
+        let (rec, tables) = (guest.recs[0].name(), guest.tables());
         let step = mmu::set_ripas(&host.rmi, guest.rd(), rec, &tables, part);
         assert_eq!(step, Step::Done);
         let work = seam.cpus[0].vcpu.ripas().unwrap();
@@ -482,7 +482,7 @@ fn a_ripas_change_that_the_host_refuses() {
     seam.enter(0);
     let guest = &seam.guest;
     let part = guest.range(base, 0x1000);
-    let (rec, tables) = (&guest.recs[0], guest.tables());
+    let (rec, tables) = (guest.recs[0].name(), guest.tables());
     let step = mmu::set_ripas(&host.rmi, guest.rd(), rec, &tables, part);
     assert_eq!(step, Step::Done);
     let work = seam.cpus[0].vcpu.ripas().unwrap();

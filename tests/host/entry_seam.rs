@@ -91,7 +91,7 @@ impl<'h> Seam<'h> {
             gprs: &cpu.gprs,
         };
         cpu.vcpu.prepare(&input, &mut cpu.page)?;
-        let args = [self.guest.recs[n].raw(), cpu.page.pa().raw()];
+        let args = [self.guest.recs[n].name().raw(), cpu.page.pa().raw()];
         let regs = self.guest.host.machine.call(Fid::REC_ENTER, &args);
         let x0 = ReturnCode::new(regs.x(0));
         let exit = cpu.vcpu.exited(x0, &cpu.page, self.guest.space);
@@ -143,7 +143,7 @@ impl<'h> Seam<'h> {
         assert!(matches!(self.enter(0), Exit::Psci(Psci::Ask(_))));
         let (recs, rmi) = (&self.guest.recs, &self.guest.host.rmi);
         let vcpu = &mut self.cpus[0].vcpu;
-        let wake = vcpu.complete_psci(rmi, &recs[0], Some(&recs[n]), Verdict::Success);
+        let wake = vcpu.complete_psci(rmi, recs[0].name(), Some(recs[n].name()), Verdict::Success);
         assert_eq!(wake, Ok(Wake::Target));
     }
 

@@ -2,13 +2,20 @@
 
 //! An RMM that answers as a test tells it, and memory for it to look into.
 
-use kvm_arm_rmi::rmi::{Conduit, Fid, PhysAddr, Regs, Rmi, SharedPage, Status};
+use kvm_arm_rmi::rmi::{Conduit, Counts, Fid, PhysAddr, Regs, Rmi, SharedPage, Status};
 use std::cell::{Cell, RefCell};
 
 /// Answers every call by a closure that gets the registers of the call.
 pub(crate) struct Fake<F> {
     answer: RefCell<F>,
     pauses: Cell<u64>,
+    counts: Counts,
+}
+
+impl<F> Fake<F> {
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
 }
 
 impl<F: FnMut(Fid, &Regs) -> Regs> Conduit for Fake<F> {
@@ -20,6 +27,10 @@ impl<F: FnMut(Fid, &Regs) -> Regs> Conduit for Fake<F> {
     fn pause(&self) {
         self.pauses.set(self.pauses.get() + 1);
     }
+
+    fn count(&self, note: impl Fn(&Counts)) {
+        note(&self.counts);
+    }
 }
 
 /// The host's end of an RMM that answers by `answer`.
@@ -27,6 +38,7 @@ pub(crate) fn rmm<F: FnMut(Fid, &Regs) -> Regs>(answer: F) -> Rmi<Fake<F>> {
     Rmi::new(Fake {
         answer: RefCell::new(answer),
         pauses: Cell::new(0),
+        counts: Counts::new(),
     })
 }
 

@@ -50,14 +50,20 @@ fn a_range_goes_there_and_back_whatever_the_rmm_does_at_once() {
             (count(&there.done), count(&there.rest), there.error),
             (7, 0, None)
         );
-        assert_eq!(rmi.counts().delegated(), 7);
+        assert_eq!(rmi.conduit().counts().delegated(), 7);
         let back = there.done.unwrap().undelegate(&rmi);
         assert_eq!(
             (count(&back.done), count(&back.rest), back.error),
             (7, 0, None)
         );
-        assert_eq!((rmi.counts().delegated(), rmi.counts().leaked()), (0, 0));
-        let commands: Vec<_> = rmi.counts().commands().collect();
+        assert_eq!(
+            (
+                rmi.conduit().counts().delegated(),
+                rmi.conduit().counts().leaked()
+            ),
+            (0, 0)
+        );
+        let commands: Vec<_> = rmi.conduit().counts().commands().collect();
         assert_eq!(
             commands,
             [
@@ -77,7 +83,13 @@ fn a_refusal_half_way_gives_both_parts_back() {
     let moved = memory(5).delegate(&rmi);
     assert_eq!((count(&moved.done), count(&moved.rest)), (2, 3));
     assert_eq!(moved.error.unwrap().status(), Some(Status::ErrorInput));
-    assert_eq!((rmi.counts().delegated(), rmi.counts().leaked()), (2, 0));
+    assert_eq!(
+        (
+            rmi.conduit().counts().delegated(),
+            rmi.conduit().counts().leaked()
+        ),
+        (2, 0)
+    );
     moved.rest.unwrap().into_range();
 }
 
@@ -90,7 +102,7 @@ fn what_is_not_forwarded_changes_nothing() {
         moved.error,
         Some(Error::NotForwarded(Fid::GRANULE_RANGE_DELEGATE))
     );
-    assert_eq!(rmi.counts().delegated(), 0);
+    assert_eq!(rmi.conduit().counts().delegated(), 0);
 }
 
 #[test]
@@ -113,7 +125,13 @@ fn impossible_progress_leaks_what_is_unclear_and_nothing_else() {
         let broken = Error::Broken(Fid::GRANULE_RANGE_DELEGATE, Broken::Range { top });
         assert_eq!(moved.error, Some(broken));
         // The RMM may hold the three of which nobody knows.
-        assert_eq!((rmi.counts().delegated(), rmi.counts().leaked()), (4, 3));
+        assert_eq!(
+            (
+                rmi.conduit().counts().delegated(),
+                rmi.conduit().counts().leaked()
+            ),
+            (4, 3)
+        );
     }
 }
 
@@ -126,9 +144,21 @@ fn a_granule_that_does_not_come_back_stays_delegated() {
     let there = memory(3).delegate(&rmi);
     let back = there.done.unwrap().undelegate(&rmi);
     assert_eq!((count(&back.done), count(&back.rest)), (0, 3));
-    assert_eq!((rmi.counts().delegated(), rmi.counts().leaked()), (3, 0));
+    assert_eq!(
+        (
+            rmi.conduit().counts().delegated(),
+            rmi.conduit().counts().leaked()
+        ),
+        (3, 0)
+    );
     back.rest.unwrap().leak(&rmi);
-    assert_eq!((rmi.counts().delegated(), rmi.counts().leaked()), (3, 3));
+    assert_eq!(
+        (
+            rmi.conduit().counts().delegated(),
+            rmi.conduit().counts().leaked()
+        ),
+        (3, 3)
+    );
 }
 
 /// One answer of an RMM that may be good or bad.
@@ -152,16 +182,16 @@ proptest! {
         let last = status(Status::ErrorGlobal);
         let rmi = rmm(move |_, _| script.next().unwrap_or(last));
         let there = memory(8).delegate(&rmi);
-        let unclear = rmi.counts().leaked();
+        let unclear = rmi.conduit().counts().leaked();
         prop_assert_eq!(count(&there.done) + count(&there.rest) + unclear, 8);
-        prop_assert_eq!(rmi.counts().delegated(), count(&there.done) + unclear);
+        prop_assert_eq!(rmi.conduit().counts().delegated(), count(&there.done) + unclear);
         prop_assert_eq!(there.error.is_none(), count(&there.done) == 8);
 
         let Some(delegated) = there.done else { return Ok(()) };
         let sent = delegated.range().granules();
         let back = delegated.undelegate(&rmi);
-        let lost = rmi.counts().leaked() - unclear;
+        let lost = rmi.conduit().counts().leaked() - unclear;
         prop_assert_eq!(count(&back.done) + count(&back.rest) + lost, sent);
-        prop_assert_eq!(rmi.counts().delegated(), unclear + lost + count(&back.rest));
+        prop_assert_eq!(rmi.conduit().counts().delegated(), unclear + lost + count(&back.rest));
     }
 }

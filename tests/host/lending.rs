@@ -161,7 +161,7 @@ fn a_rec_gets_what_it_asks_for_and_all_of_it_comes_back() {
         let granule = delegated(&rmi, &world);
         let rec = rec::create(
             &rmi,
-            &rd,
+            rd.name(),
             granule,
             &REC,
             &mut Page::new(),
@@ -171,15 +171,21 @@ fn a_rec_gets_what_it_asks_for_and_all_of_it_comes_back() {
         let mut slot = Some(rec.expect("created"));
         let more = 1 + wanted as usize;
         assert_eq!(world.allocated(), before + more, "{wanted} by {step}");
-        assert_eq!(rmi.counts().delegated() as usize, world.delegated());
+        assert_eq!(
+            rmi.conduit().counts().delegated() as usize,
+            world.delegated()
+        );
 
         let granule = rec::destroy(&rmi, &mut slot, &world, &mut list)
             .unwrap()
             .unwrap();
         world.free(granule.undelegate(&rmi).done.unwrap());
         assert_eq!(world.allocated(), before);
-        assert_eq!(rmi.counts().delegated() as usize, world.delegated());
-        assert_eq!(rmi.counts().leaked(), 0);
+        assert_eq!(
+            rmi.conduit().counts().delegated() as usize,
+            world.delegated()
+        );
+        assert_eq!(rmi.conduit().counts().leaked(), 0);
     }
 }
 
@@ -192,7 +198,7 @@ fn one_allocation_one_delegation_and_one_donation_are_enough_for_tf_rmms_rec() {
     let granule = delegated(&rmi, &world);
     let _rec = rec::create(
         &rmi,
-        &rd,
+        rd.name(),
         granule,
         &REC,
         &mut Page::new(),
@@ -201,7 +207,8 @@ fn one_allocation_one_delegation_and_one_donation_are_enough_for_tf_rmms_rec() {
     )
     .unwrap();
     let calls = |fid| {
-        rmi.counts()
+        rmi.conduit()
+            .counts()
             .commands()
             .find(|(f, ..)| *f == fid)
             .map_or(0, |(_, n, _)| n)
@@ -230,7 +237,7 @@ fn create_rec(
     let granule = delegated(&rmi, &world);
     let result = rec::create(
         &rmi,
-        &rd,
+        rd.name(),
         granule,
         &REC,
         &mut Page::new(),
@@ -246,7 +253,10 @@ fn create_rec(
             Some(failed.error)
         }
     };
-    let (held, leaked) = (rmi.counts().delegated(), rmi.counts().leaked());
+    let (held, leaked) = (
+        rmi.conduit().counts().delegated(),
+        rmi.conduit().counts().leaked(),
+    );
     assert_eq!(held as usize, world.delegated());
     (error, world, held, leaked)
 }
@@ -355,7 +365,7 @@ fn destroy_rec(
     let granule = delegated(&rmi, &world);
     let rec = rec::create(
         &rmi,
-        &rd,
+        rd.name(),
         granule,
         &REC,
         &mut Page::new(),
@@ -367,11 +377,14 @@ fn destroy_rec(
     if let Ok(Some(granule)) = &result {
         assert_eq!(granule.range().granules(), 1);
     }
-    assert_eq!(rmi.counts().delegated() as usize, world.delegated());
+    assert_eq!(
+        rmi.conduit().counts().delegated() as usize,
+        world.delegated()
+    );
     (
         result.err(),
-        rmi.counts().delegated(),
-        rmi.counts().leaked(),
+        rmi.conduit().counts().delegated(),
+        rmi.conduit().counts().leaked(),
     )
 }
 

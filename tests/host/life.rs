@@ -4,10 +4,10 @@
 //! and at the end nothing is left.
 
 use crate::machine::{Host, Page, Set};
-use kvm_arm_rmi::mmu::{self, map_protected, unmap_protected, Mapping, Step, Tables};
+use kvm_arm_rmi::mmu::{self, map_protected, unmap_protected, Step, Tables};
 use kvm_arm_rmi::realm::{destroy_tables, unmap_all, Realm, Refused, State};
-use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr};
-use kvm_arm_rmi::rmi::cmd::realm::{HashAlgorithm, Params, Rd, RealmGranules};
+use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr, Pieces, PIECES};
+use kvm_arm_rmi::rmi::cmd::realm::{HashAlgorithm, Params, RdName, RealmGranules};
 use kvm_arm_rmi::rmi::cmd::rec::{self, Rec};
 use kvm_arm_rmi::rmi::{
     AddrRange,
@@ -79,8 +79,8 @@ impl<'h> Guest<'h> {
         moved.done.unwrap()
     }
 
-    pub(crate) fn rd(&self) -> &Rd {
-        self.realm.rd().unwrap()
+    pub(crate) fn rd(&self) -> RdName {
+        self.realm.name().unwrap()
     }
 
     pub(crate) fn tables(&self) -> Tables<'_, Set> {
@@ -102,27 +102,40 @@ impl<'h> Guest<'h> {
         assert!(made.unwrap().is_none());
     }
 
-    pub(crate) fn map(&self, base: u64, size: u64, order: u32, level: RttLevel) {
+    pub(crate) fn map(&mut self, base: u64, size: u64, order: u32, level: RttLevel) {
         let mut at = base;
         while at < base + size {
-            let bytes = PAGE << order;
-            let mut mapping = Mapping {
-                range: self.range(at, bytes),
-                granules: self.delegated(order),
-                level,
-            };
-            loop {
-                match map_protected(&self.host.rmi, self.rd(), &self.tables(), mapping) {
-                    (Step::Done, None) => break,
-                    (Step::NeedTable(_, table), Some(rest)) => {
-                        self.make_table(table);
-                        mapping = rest;
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-            at += bytes;
+            let mut pieces = Pieces::new();
+            pieces.push(self.delegated(order)).unwrap();
+            self.map_pieces(at, &mut pieces, level);
+            at += PAGE << order;
         }
+    }
+
+    fn map_pieces(&mut self, base: u64, pieces: &mut Pieces, level: RttLevel) {
+        let mut list = self.list.take().unwrap();
+        let mut range = self.range(base, pieces.bytes());
+        loop {
+            let tables = self.tables();
+            match map_protected(
+                &self.host.rmi,
+                self.rd(),
+                &tables,
+                range,
+                pieces,
+                level,
+                &mut list,
+            ) {
+                Step::Done => break,
+                Step::NeedTable(at, table) => {
+                    self.make_table(table);
+                    range = range.from(at).unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(pieces.bytes(), 0);
+        self.list = Some(list);
     }
 
     pub(crate) fn unmap(&mut self, base: u64, size: u64) -> u64 {
@@ -251,7 +264,7 @@ fn give_back(host: &Host, granules: GranuleRange<Delegated>) -> u64 {
 }
 
 fn calls(host: &Host, fid: Fid) -> u64 {
-    let mut commands = host.rmi.counts().commands();
+    let mut commands = host.rmi.conduit().counts().commands();
     commands
         .find(|(f, ..)| *f == fid)
         .map_or(0, |(_, calls, _)| calls)
@@ -429,4 +442,33 @@ fn states_have_an_order() {
     assert_eq!(none.state(), State::Dead);
     host.put(list);
     host.assert_idle();
+}
+
+/// Pieces that are not next to each other are mapped by one command.
+#[test]
+fn scattered_memory_is_mapped_by_one_command() {
+    let host = Host::new();
+    let mut guest = Guest::new(&host);
+    guest.add_rec();
+    guest.realm.activate(&host.rmi).unwrap();
+    let mut pieces = Pieces::new();
+    let mut spacers = Vec::new();
+    for _ in 0..PIECES {
+        pieces.push(guest.delegated(0)).unwrap();
+        spacers.push(host.alloc(0).unwrap());
+    }
+    let one_more = guest.delegated(0);
+    let one_more = pieces.push(one_more).unwrap_err();
+    assert_eq!(pieces.bytes(), PIECES as u64 * PAGE);
+    guest.map_pieces(3 * PAGE, &mut pieces, RttLevel::L3);
+    assert_eq!(calls(&host, Fid::RTT_DATA_MAP), 1);
+
+    assert_eq!(guest.unmap(3 * PAGE, PIECES as u64 * PAGE), PIECES as u64);
+    give_back(&host, one_more);
+    for spacer in spacers {
+        host.free(spacer);
+    }
+    guest.tear_down();
+    host.assert_idle();
+    assert_eq!(host.failed(), []);
 }

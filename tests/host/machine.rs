@@ -8,6 +8,7 @@ use kvm_arm_rmi::mmu::{MissingTable, TableSet};
 use kvm_arm_rmi::rmi::{
     AddrRange,
     Conduit,
+    Counts,
     GranuleRange,
     Pages,
     PhysAddr,
@@ -23,14 +24,26 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// The SMC instruction of the machine.
-#[derive(Clone)]
-pub(crate) struct Smc(Rc<Machine>);
+pub(crate) struct Smc {
+    machine: Rc<Machine>,
+    counts: Counts,
+}
+
+impl Smc {
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
 
 impl Conduit for Smc {
     fn smc(&self, args: &Regs) -> Regs {
         let mut regs = *args;
-        self.0.rmm.handle(&mut regs);
+        self.machine.rmm.handle(&mut regs);
         regs
+    }
+
+    fn count(&self, note: impl Fn(&Counts)) {
+        note(&self.counts);
     }
 }
 
@@ -48,7 +61,10 @@ impl Host {
         let machine = Rc::new(Machine::active());
         let free: BTreeSet<u64> = (pa(512)..RAM_TOP).step_by(GRANULE_SIZE as usize).collect();
         Self {
-            rmi: Rmi::new(Smc(machine.clone())),
+            rmi: Rmi::new(Smc {
+                machine: machine.clone(),
+                counts: Counts::new(),
+            }),
             machine,
             total: free.len(),
             free: RefCell::new(free),
@@ -78,7 +94,7 @@ impl Host {
 
     /// Commands that failed.
     pub(crate) fn failed(&self) -> Vec<(String, u64)> {
-        let commands = self.rmi.counts().commands();
+        let commands = self.rmi.conduit().counts().commands();
         let failed = commands.filter(|(.., errors)| *errors != 0);
         failed
             .map(|(fid, _, errors)| (fid.to_string(), errors))
@@ -88,7 +104,7 @@ impl Host {
     /// Nothing is delegated, leaked or allocated.
     #[track_caller]
     pub(crate) fn assert_idle(&self) {
-        let counts = self.rmi.counts();
+        let counts = self.rmi.conduit().counts();
         assert_eq!((counts.delegated(), counts.leaked()), (0, 0));
         assert_eq!(self.machine.fake().realm_granules(), 0);
         assert_eq!(self.allocated(), 0);
@@ -164,9 +180,12 @@ impl TableSet for Set {
         self.0.borrow().contains(&table)
     }
 
-    fn insert(&self, table: MissingTable) -> bool {
-        self.0.borrow_mut().insert(table);
+    fn reserve(&self, _: MissingTable) -> bool {
         true
+    }
+
+    fn insert(&self, table: MissingTable) {
+        self.0.borrow_mut().insert(table);
     }
 
     fn remove(&self, table: MissingTable) {

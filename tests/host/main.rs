@@ -15,6 +15,7 @@ mod lending;
 mod life;
 mod machine;
 mod negotiate;
+mod private;
 mod psci;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;

@@ -159,7 +159,7 @@ fn memory_that_is_tracked_in_parts_is_fine() {
     let rmi = rmm(|_, args| success(&[0, 2, args.x(2).min(args.x(1) + part)]));
     assert_eq!(check_ram(&rmi, ram()), Ok(()));
     assert_eq!(
-        rmi.counts().commands().next(),
+        rmi.conduit().counts().commands().next(),
         Some((Fid::GRANULE_TRACKING_GET, 4, 0))
     );
 }

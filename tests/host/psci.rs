@@ -39,13 +39,13 @@ fn complete(seam: &mut Seam<'_>, n: usize, call: PsciCall) -> Wake {
     assert_eq!(seam.try_enter(n), Err(Unready::Psci));
     let recs = &seam.guest.recs;
     let found = (0..recs.len()).find(|n| *n as u64 == call.target());
-    let target = found.map(|n| &recs[n]);
+    let target = found.map(|n| recs[n].name());
     let rmi = &seam.guest.host.rmi;
     let vcpu = &mut seam.cpus[n].vcpu;
-    let wake = vcpu.complete_psci(rmi, &recs[n], target, Verdict::Success);
+    let wake = vcpu.complete_psci(rmi, recs[n].name(), target, Verdict::Success);
     assert_eq!(*vcpu.owed(), Owed::Nothing);
     // Nothing is left to be done, and nothing is.
-    let again = vcpu.complete_psci(rmi, &recs[n], target, Verdict::Success);
+    let again = vcpu.complete_psci(rmi, recs[n].name(), target, Verdict::Success);
     assert_eq!(again, Ok(Wake::Nobody));
     wake.unwrap()
 }
@@ -125,7 +125,12 @@ fn a_vcpu_asks_about_another() {
     assert_eq!(*seam.cpus[0].vcpu.owed(), Owed::Psci(call));
     let recs = &seam.guest.recs;
     let vcpu = &mut seam.cpus[0].vcpu;
-    let wake = vcpu.complete_psci(&host.rmi, &recs[0], Some(&recs[1]), Verdict::Denied);
+    let wake = vcpu.complete_psci(
+        &host.rmi,
+        recs[0].name(),
+        Some(recs[1].name()),
+        Verdict::Denied,
+    );
     assert_eq!(wake, Ok(Wake::Nobody));
     seam.end(0);
 }
@@ -138,7 +143,12 @@ fn the_host_denies() {
         ask(seam, 0, &[CPU_ON, 1, 0x3000, 0]);
         let recs = &seam.guest.recs;
         let vcpu = &mut seam.cpus[0].vcpu;
-        vcpu.complete_psci(&host.rmi, &recs[0], Some(&recs[1]), Verdict::Denied)
+        vcpu.complete_psci(
+            &host.rmi,
+            recs[0].name(),
+            Some(recs[1].name()),
+            Verdict::Denied,
+        )
     };
     assert_eq!(deny(&mut seam), Ok(Wake::Nobody));
     assert_eq!(x0(&mut seam, 0), DENIED);
@@ -160,7 +170,7 @@ fn a_target_that_the_host_does_not_have() {
     let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
     let recs = &seam.guest.recs;
     let vcpu = &mut seam.cpus[0].vcpu;
-    let refused = vcpu.complete_psci(&host.rmi, &recs[0], None, Verdict::Success);
+    let refused = vcpu.complete_psci(&host.rmi, recs[0].name(), None, Verdict::Success);
     let Err(Error::Refused(Fid::PSCI_COMPLETE, code)) = refused else {
         panic!("{refused:?}");
     };
@@ -173,7 +183,7 @@ fn a_target_that_the_host_does_not_have() {
         (CPU_ON, DENIED, Wake::Nobody),
         (AFFINITY_INFO, 0, Wake::Nobody),
     ] {
-        let caller = &seam.guest.recs[0];
+        let caller = seam.guest.recs[0].name();
         let mut calls = Vec::new();
         let rmi = fake::rmm(|fid, args| {
             assert_eq!((fid, args.x(1)), (Fid::PSCI_COMPLETE, caller.raw()));
@@ -199,7 +209,12 @@ fn a_target_that_is_another() {
     let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
     let recs = &seam.guest.recs;
     let vcpu = &mut seam.cpus[0].vcpu;
-    let refused = vcpu.complete_psci(&host.rmi, &recs[0], Some(&recs[2]), Verdict::Success);
+    let refused = vcpu.complete_psci(
+        &host.rmi,
+        recs[0].name(),
+        Some(recs[2].name()),
+        Verdict::Success,
+    );
     assert_eq!(refused.unwrap_err().status(), Some(Status::ErrorInput));
     assert_eq!(*vcpu.owed(), Owed::Psci(call));
     assert_eq!(complete(&mut seam, 0, call), Wake::Target);

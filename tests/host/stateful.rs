@@ -28,7 +28,7 @@ fn busy_is_asked_again() {
     let rmi = rmm(|_, _| next());
     assert_eq!(activate(&rmi), Ok(()));
     assert_eq!(
-        rmi.counts().commands().next(),
+        rmi.conduit().counts().commands().next(),
         Some((Fid::RMM_ACTIVATE, 50, 49))
     );
 }
@@ -53,7 +53,7 @@ fn blocked_is_asked_once_more_and_then_told() {
     let rmi = rmm(|_, _| status(Status::Blocked));
     assert_eq!(activate(&rmi).unwrap_err().status(), Some(Status::Blocked));
     assert_eq!(
-        rmi.counts().commands().next(),
+        rmi.conduit().counts().commands().next(),
         Some((Fid::RMM_ACTIVATE, 2, 2))
     );
 }
@@ -120,6 +120,7 @@ fn who_wants_memory_and_may_not_is_cancelled_if_that_is_possible() {
         });
         assert_eq!(activate(&rmi), Err(Error::WantsMemory(Fid::RMM_ACTIVATE)));
         let cancelled = rmi
+            .conduit()
             .counts()
             .commands()
             .filter(|(fid, ..)| *fid == Fid::OP_CANCEL)

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A few neighbouring granules.
+
+use core::ops::Range;
+
+/// Granules in a chunk, a power of two: the most that is faulted in at once.
+pub const CHUNK: u64 = 32;
+
+/// The number of the chunk that a granule is in.
+pub fn chunk_of(gfn: u64) -> u64 {
+    gfn / CHUNK
+}
+
+/// Some granules of one chunk: bit `n` is the one at `n`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Bits(pub u32);
+
+impl Bits {
+    /// The granules of chunk `chunk` that are in `gfns`.
+    pub fn of(chunk: u64, gfns: &Range<u64>) -> Self {
+        let first = chunk.saturating_mul(CHUNK);
+        let place = |gfn: u64| gfn.saturating_sub(first).min(CHUNK);
+        let (from, to) = (place(gfns.start), place(gfns.end));
+        let below = |n: u64| (1u64 << n).wrapping_sub(1);
+        let bits = below(to) & !below(from);
+        // `to` is at most 32.
+        Self(u32::try_from(bits).unwrap_or(u32::MAX))
+    }
+
+    /// Those of `self` that are not in `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Those in both.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those in either.
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True if there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The first granules that are next to each other, as places in the chunk; `None` if there are
+    /// none at all.
+    pub fn first_run(self) -> Option<Range<usize>> {
+        let start = self.0.trailing_zeros();
+        let length = self.0.checked_shr(start)?.trailing_ones();
+        let end = start.saturating_add(length);
+        Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
+    /// The first and the last of them, as places in the chunk.
+    pub fn ends(self) -> Option<(u64, u64)> {
+        let last = u32::BITS
+            .checked_sub(self.0.leading_zeros())?
+            .checked_sub(1)?;
+        Some((self.0.trailing_zeros().into(), last.into()))
+    }
+}
+
+/// What to fault in with granule `gfn`: at most `granules` (a power of two, at most [`CHUNK`]) around
+/// it, aligned to their number, as far as `slot` has them.
+pub fn window(gfn: u64, slot: &Range<u64>, granules: u64) -> Range<u64> {
+    let size = granules.clamp(1, CHUNK);
+    let start = gfn & !size.wrapping_sub(1);
+    let end = start.saturating_add(size);
+    start.max(slot.start)..end.min(slot.end)
+}
