@@ -15,4 +15,5 @@ mod negotiate;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
 mod stateful;
+mod uapi;
 mod world;
