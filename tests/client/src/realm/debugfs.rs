@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the component says of itself.
+
+use std::fs::read_to_string;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::{ensure, Result};
+
+const DIRECTORY: &str = "/sys/kernel/debug/kvm_arm_rmi";
+
+/// A number after "`key`: " in one of its files.
+fn value(file: &str, key: &str) -> Result<u64> {
+    let text = read_to_string(format!("{DIRECTORY}/{file}"))?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+    Ok(value.ok_or_else(|| format!("{file}: no {key}"))?.parse()?)
+}
+
+/// Granules that the RMM holds.
+pub(crate) fn delegated() -> Result<u64> {
+    value("granules", "delegated")
+}
+
+/// Checks that the RMM holds as many granules as `before`, and that none was leaked. The end of a
+/// process that was killed may take a moment.
+pub(crate) fn expect_delegated(before: u64) -> Result<()> {
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        if delegated()? == before {
+            break;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    let (delegated, leaked) = (delegated()?, value("granules", "leaked")?);
+    ensure!(
+        delegated == before && leaked == 0,
+        "{delegated} granules are delegated instead of {before}, {leaked} leaked"
+    );
+    Ok(())
+}
