@@ -27,6 +27,9 @@ pub(crate) const fn x(number: u64) -> u64 {
     CORE | (number * 2)
 }
 
+/// ID_AA64DFR0_EL1.
+pub(crate) const DFR0: u64 = 0x6030_0000_0013_0000 | (3 << 14) | (5 << 3);
+
 /// How often the same fault may come before something else happens.
 const FAULT_LIMIT: u32 = 100;
 
@@ -134,6 +137,14 @@ impl<'v> Cpu<'v> {
         let set = self.fd.set_one_reg(register, &value.to_le_bytes());
         set.map_err(|e| format!("setting register {register:#x}: {e}"))?;
         Ok(())
+    }
+
+    /// The value of a register of 64 bits.
+    pub(crate) fn get(&self, register: u64) -> Result<u64> {
+        let mut value = [0; 8];
+        let get = self.fd.get_one_reg(register, &mut value);
+        get.map_err(|e| format!("reading register {register:#x}: {e}"))?;
+        Ok(u64::from_le_bytes(value))
     }
 
     /// Runs the CPU until it asks for its first order. A CPU that is off waits here.

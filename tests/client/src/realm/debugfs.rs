@@ -2,6 +2,7 @@
 
 //! What the component says of itself.
 
+use std::collections::BTreeMap;
 use std::fs::read_to_string;
 use std::thread::sleep;
 use std::time::Duration;
@@ -22,6 +23,24 @@ fn value(file: &str, key: &str) -> Result<u64> {
 /// Granules that the RMM holds.
 pub(crate) fn delegated() -> Result<u64> {
     value("granules", "delegated")
+}
+
+/// Commands by their names without "RMI_": how many calls, and how many that failed.
+pub(crate) type Smcs = BTreeMap<String, (u64, u64)>;
+
+/// The SMCs so far.
+pub(crate) fn smcs() -> Result<Smcs> {
+    let text = read_to_string(format!("{DIRECTORY}/smcs"))?;
+    text.lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [name, calls, failed] = words[..] else {
+                return Err(format!("smcs: {line}").into());
+            };
+            let name = name.strip_prefix("RMI_").unwrap_or(name);
+            Ok((name.to_owned(), (calls.parse()?, failed.parse()?)))
+        })
+        .collect()
 }
 
 /// Checks that the RMM holds as many granules as `before`, and that none was leaked. The end of a

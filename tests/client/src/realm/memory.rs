@@ -15,6 +15,8 @@ use realm_guest::PAGE_SIZE;
 pub(crate) enum Huge {
     /// None, even where the kernel would.
     Never,
+    /// Wherever the kernel can.
+    Always,
 }
 
 /// Bytes in a huge page of the test host.
@@ -63,13 +65,7 @@ impl Mapping {
             size,
             whole: (whole, length),
         };
-        mapping.advise(
-            0,
-            size,
-            match huge {
-                Huge::Never => libc::MADV_NOHUGEPAGE,
-            },
-        )?;
+        mapping.set_huge(0, size, huge)?;
         Ok(mapping)
     }
 
@@ -116,6 +112,30 @@ impl Mapping {
     /// Gives back what is there; it is zero again.
     pub(crate) fn discard(&self, offset: u64, size: u64) -> Result<()> {
         self.advise(offset, size, libc::MADV_DONTNEED)
+    }
+
+    /// Says what to do about huge pages.
+    pub(crate) fn set_huge(&self, offset: u64, size: u64, huge: Huge) -> Result<()> {
+        let advice = match huge {
+            Huge::Never => libc::MADV_NOHUGEPAGE,
+            Huge::Always => libc::MADV_HUGEPAGE,
+        };
+        self.advise(offset, size, advice)
+    }
+
+    /// Takes the pages' right to be read or written away, or gives it back.
+    pub(crate) fn protect(&self, offset: u64, size: u64, protection: i32) -> Result<()> {
+        let (at, size) = self.part(offset, size);
+        // SAFETY: Whole pages of the mapping, of which Rust holds no references.
+        check(unsafe { libc::mprotect(at, size, protection) })
+    }
+
+    /// Unmaps pages. Nothing may be read or written there any more.
+    pub(crate) fn punch(&self, offset: u64, size: u64) -> Result<()> {
+        let (at, size) = self.part(offset, size);
+        // SAFETY: As in `protect`. What is mapped there next is not ours, and `drop` unmaps it
+        // too: tests that do this do not map anything in between.
+        check(unsafe { libc::munmap(at, size) })
     }
 
     fn advise(&self, offset: u64, size: u64, advice: i32) -> Result<()> {

@@ -5,8 +5,12 @@
 //! [`vm`], [`cpu`] and [`memory`] are a small VMM; the others are tests that use it. What runs inside
 //! is `tests/guest`.
 
+mod abuse;
+mod bench;
+mod brief;
 mod cpu;
 mod debugfs;
+mod killed;
 mod memory;
 mod run;
 mod signal;
@@ -28,10 +32,26 @@ macro_rules! ensure {
 }
 use ensure;
 
+const USAGE: &str = "usage: rmi-client realm COMMAND
+  run [--ordinary] [--vcpus N] [--memory MiB]
+  many N | at-once N | churn N
+  abuse [GROUP] | side-by-side | hold | refused | killed | bench";
+
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
     match args {
         ["run", options @ ..] => run::main(options),
-        _ => Err("usage: rmi-client realm run [--ordinary] [--vcpus N] [--memory MiB]".into()),
+        ["many", count] => brief::many(count.parse()?),
+        ["at-once", count] => brief::at_once(count.parse()?),
+        ["churn", count] => brief::churn(count.parse()?),
+        ["side-by-side"] => brief::side_by_side(),
+        ["abuse"] => abuse::main(None),
+        ["abuse", group] => abuse::main(Some(group)),
+        ["bench"] => bench::main(),
+        ["hold"] => brief::hold(),
+        ["refused"] => brief::refused(),
+        ["killed"] => killed::main(),
+        ["victim", doing] => killed::victim(doing),
+        _ => Err(USAGE.into()),
     }
 }

@@ -105,7 +105,7 @@ pub(crate) struct Vm {
 
 impl Vm {
     /// Makes a VM with nothing in it.
-    pub(crate) fn empty(shape: Shape) -> Result<Self> {
+    pub(crate) fn empty(shape: Shape) -> io::Result<Self> {
         Ok(Self {
             fd: Kvm::new()?.create_vm_with_type(shape.vm_type())?,
             shape,
@@ -183,6 +183,12 @@ impl Vm {
     /// Makes a GICv3, when all CPUs are there.
     pub(crate) fn add_gic(&self) -> io::Result<DeviceFd> {
         let gic = self.create_gic()?;
+        self.init_gic(&gic)?;
+        Ok(gic)
+    }
+
+    /// Initialises a GICv3.
+    pub(crate) fn init_gic(&self, gic: &DeviceFd) -> io::Result<()> {
         for (kind, address) in [
             (KVM_VGIC_V3_ADDR_TYPE_DIST, GICD),
             (KVM_VGIC_V3_ADDR_TYPE_REDIST, GICR),
@@ -200,7 +206,7 @@ impl Vm {
             addr: 0,
             flags: 0,
         })?;
-        Ok(gic)
+        Ok(())
     }
 
     /// Makes a GICv3 that is not initialised.
@@ -292,8 +298,7 @@ impl Vm {
 
     /// Puts the guest into the VM.
     pub(crate) fn load_guest(&self) -> Result<()> {
-        let path = std::env::current_exe()?.with_file_name("realm-guest");
-        let image = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let image = guest_image()?;
         if self.shape.realm {
             let source = Mapping::with_contents(&image, IMAGE_SIZE)?;
             return self.populate(BASE, &source, true);
@@ -326,4 +331,10 @@ impl Vm {
             .each_ref()
             .map(|n| n.load(Ordering::Relaxed))
     }
+}
+
+/// The guest, which is in a file beside this program.
+pub(crate) fn guest_image() -> Result<Vec<u8>> {
+    let path = std::env::current_exe()?.with_file_name("realm-guest");
+    Ok(fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?)
 }

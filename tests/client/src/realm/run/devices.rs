@@ -44,7 +44,7 @@ pub(super) fn forward_calls(vm: &Vm) -> Result<()> {
 }
 
 /// Reads and writes of emulated registers, and accesses that fail.
-pub(super) fn check(cpu: &mut Cpu<'_>) -> Result<()> {
+pub(in crate::realm) fn check(cpu: &mut Cpu<'_>) -> Result<()> {
     cpu.sunk = 0;
     cpu.expect(Order::new(Op::MmioWrite, ROUNDS), &[], 0)?;
     let sum = ROUNDS * (ROUNDS + 1) / 2;

@@ -33,7 +33,7 @@ pub(super) fn check(cpu: &mut Cpu<'_>) -> Result<()> {
 }
 
 /// Fills memory that nobody has used, and checks it.
-pub(super) fn fill(cpu: &mut Cpu<'_>, base: u64, size: u64) -> Result<()> {
+pub(in crate::realm) fn fill(cpu: &mut Cpu<'_>, base: u64, size: u64) -> Result<()> {
     cpu.expect(Order::pages(Op::CheckZero, base, size / 4), &[], 0)?;
     let half = size / 2;
     cpu.expect(Order::pages(Op::Touch, base, half), &[], 0)?;
@@ -42,7 +42,7 @@ pub(super) fn fill(cpu: &mut Cpu<'_>, base: u64, size: u64) -> Result<()> {
 }
 
 /// Changes the RIPAS of a range.
-pub(super) fn set_ripas(cpu: &mut Cpu<'_>, op: Op, base: u64, size: u64) -> Result<()> {
+pub(in crate::realm) fn set_ripas(cpu: &mut Cpu<'_>, op: Op, base: u64, size: u64) -> Result<()> {
     let [status, top, _, response, ..] = cpu.order(Order::pages(op, base, size), &[])?;
     ensure!(
         [status, top, response] == [rsi::SUCCESS, base + size, rsi::ACCEPT],
@@ -52,7 +52,7 @@ pub(super) fn set_ripas(cpu: &mut Cpu<'_>, op: Op, base: u64, size: u64) -> Resu
 }
 
 /// Shares memory that is the guest's own and has the pattern, and takes it back.
-pub(super) fn share_and_take_back(cpu: &mut Cpu<'_>, base: u64, size: u64) -> Result<()> {
+pub(in crate::realm) fn share_and_take_back(cpu: &mut Cpu<'_>, base: u64, size: u64) -> Result<()> {
     set_ripas(cpu, Op::SetEmpty, base, size)?;
     // The guest's half of what is shared now is new, and we see what it writes.
     cpu.expect(Order::pages(Op::CheckZero, base, size).shared(), &[], 0)?;

@@ -2,8 +2,8 @@
 
 //! A whole life of a realm: everything that it can exit for, on as many CPUs as wanted.
 
-mod devices;
-mod memory;
+pub(super) mod devices;
+pub(super) mod memory;
 mod power;
 mod secondary;
 
@@ -26,7 +26,7 @@ const CHUNK: u64 = 0x40_0000;
 const _: () = assert!(BASE + IMAGE_SIZE <= FIRST_CHUNK);
 
 /// The memory of CPU `number`.
-fn chunk(number: u64) -> u64 {
+pub(super) fn chunk(number: u64) -> u64 {
     FIRST_CHUNK + number * CHUNK
 }
 
