@@ -2,19 +2,18 @@
 
 //! A VM: its memory, its interrupt controller, and what of its memory is private.
 
-use std::fs::{self, File};
+mod contents;
+
+pub(crate) use contents::guest_image;
+
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
 
-use kvm_arm_rmi::uapi::{
-    KvmArmRmiPopulate,
-    KVM_ARM_RMI_POPULATE,
-    KVM_ARM_RMI_POPULATE_FLAGS_MEASURE,
-    KVM_VM_TYPE_ARM_REALM, //
-};
+use kvm_arm_rmi::uapi::KVM_VM_TYPE_ARM_REALM;
 use kvm_bindings::{
     kvm_create_device,
     kvm_create_guest_memfd,
@@ -31,9 +30,9 @@ use kvm_bindings::{
     KVM_VGIC_V3_ADDR_TYPE_REDIST, //
 };
 use kvm_ioctls::{DeviceFd, Kvm, VmFd};
-use realm_guest::{BASE, GICD, GICR, IMAGE_SIZE};
+use realm_guest::{BASE, GICD, GICR};
 
-use super::memory::{check, punch_hole, Huge, Mapping};
+use super::memory::{punch_hole, Huge, Mapping};
 use super::{ensure, Result};
 
 /// What a VM is to be.
@@ -264,54 +263,6 @@ impl Vm {
         Ok(())
     }
 
-    /// KVM_ARM_RMI_POPULATE, once. What is left to do is in `arguments`.
-    pub(crate) fn populate_once(&self, arguments: &mut KvmArmRmiPopulate) -> io::Result<()> {
-        let request = KVM_ARM_RMI_POPULATE.into();
-        let arguments: *mut KvmArmRmiPopulate = arguments;
-        // SAFETY: The ioctl reads and writes one such structure, and reads the memory that it
-        // names, which the kernel checks.
-        check(unsafe { libc::ioctl(self.fd.as_raw_fd(), request, arguments) })
-    }
-
-    /// Puts memory into a realm at `base`: all that is in `source`.
-    pub(crate) fn populate(&self, base: u64, source: &Mapping, measure: bool) -> Result<()> {
-        let mut left = KvmArmRmiPopulate {
-            base,
-            size: source.size(),
-            source_uaddr: source.address(),
-            flags: match measure {
-                true => KVM_ARM_RMI_POPULATE_FLAGS_MEASURE,
-                false => 0,
-            },
-            reserved: 0,
-        };
-        while left.size != 0 {
-            let before = left.size;
-            match self.populate_once(&mut left) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("populate at {:#x}: {error}", left.base).into()),
-                Ok(()) => ensure!(left.size < before, "populate makes no progress: {left:x?}"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts the guest into the VM.
-    pub(crate) fn load_guest(&self) -> Result<()> {
-        let image = guest_image()?;
-        if self.shape.realm {
-            let source = Mapping::with_contents(&image, IMAGE_SIZE)?;
-            return self.populate(BASE, &source, true);
-        }
-        let slot = self.slots.first().ok_or("no memory")?;
-        for (offset, word) in (0..).step_by(8).zip(image.chunks(8)) {
-            let mut bytes = [0; 8];
-            bytes[..word.len()].copy_from_slice(word);
-            slot.shared.write(offset, u64::from_le_bytes(bytes));
-        }
-        Ok(())
-    }
-
     /// The word of shared memory at an IPA.
     pub(crate) fn read_shared(&self, ipa: u64) -> Result<u64> {
         let (slot, _) = self.parts(ipa..ipa + 8).next().ok_or("no memory")?;
@@ -331,10 +282,4 @@ impl Vm {
             .each_ref()
             .map(|n| n.load(Ordering::Relaxed))
     }
-}
-
-/// The guest, which is in a file beside this program.
-pub(crate) fn guest_image() -> Result<Vec<u8>> {
-    let path = std::env::current_exe()?.with_file_name("realm-guest");
-    Ok(fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?)
 }
