@@ -27,3 +27,6 @@ pub mod mmu;
 
 #[path = "../guest_memfd/mod.rs"]
 pub mod guest_memfd;
+
+#[path = "../uapi/mod.rs"]
+pub mod uapi;

@@ -20,4 +20,5 @@ mod psci;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
 mod stateful;
+mod uapi;
 mod world;

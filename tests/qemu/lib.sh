@@ -44,3 +44,17 @@ expect_value() {
 	got=$(value "$1" "$2")
 	[ "$got" = "$3" ] || fail "$1: $2 is '$got', not '$3'"
 }
+
+# realm SECONDS COMMAND...: what `rmi-client realm COMMAND...` does, in this time
+realm() {
+	seconds=$1
+	shift
+	timeout "$seconds" rmi-client realm "$@" ||
+		fail "realm $*: status $? (143 is that it took $seconds s), see above"
+}
+
+# nothing_left: the RMM holds nothing of the host's any more
+nothing_left() {
+	expect_value granules delegated 0
+	expect_value granules leaked 0
+}

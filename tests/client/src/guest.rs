@@ -89,7 +89,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     init.features[0] |= 1 << KVM_ARM_VCPU_PSCI_0_2;
     vcpu.vcpu_init(&init)?;
     // KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | the program counter.
-    const PC: u64 = 0x6030_0000_0010_0000 | 0x100 / 4;
+    const PC: u64 = 0x6030_0000_0010_0000 | (0x100 / 4);
     vcpu.set_one_reg(PC, &MEMORY.to_le_bytes())?;
 
     match vcpu.run()? {

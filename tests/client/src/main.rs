@@ -10,6 +10,8 @@ mod devmem;
 mod gpf;
 #[cfg(target_arch = "aarch64")]
 mod guest;
+#[cfg(target_arch = "aarch64")]
+mod realm;
 
 #[cfg(target_arch = "aarch64")]
 fn main() -> std::process::ExitCode {
@@ -19,7 +21,10 @@ fn main() -> std::process::ExitCode {
         ["capability", number] => guest::capability(number),
         ["guest"] => guest::run(),
         ["gpf"] => gpf::run(),
-        _ => Err("usage: rmi-client capability NUMBER | guest | gpf".into()),
+        ["realm", ref arguments @ ..] => {
+            realm::main(arguments).map_err(|error| -> Box<dyn std::error::Error> { error })
+        }
+        _ => Err("usage: rmi-client capability NUMBER | guest | gpf | realm ...".into()),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KVM_CREATE_VM.
+
+use kvm_arm_rmi::uapi::KVM_VM_TYPE_ARM_REALM;
+use kvm_ioctls::{Cap, Kvm};
+
+use super::Cases;
+use crate::realm::{ensure, Result};
+
+/// Type of pKVM's protected VMs.
+const PROTECTED: u64 = 1 << 31;
+/// The least that KVM takes, and the most that its argument can say.
+const LEAST: u64 = 32;
+const MOST: u64 = 0xff;
+
+pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+    let kvm = Kvm::new()?;
+    let create = |bits| kvm.create_vm_with_type(KVM_VM_TYPE_ARM_REALM | bits);
+    cases.errno("a realm with the default IPA width", create(0), 0);
+    for bits in [1, 31, 64, MOST] {
+        let what = format!("a realm with IPA width {bits}");
+        cases.errno(&what, create(bits), libc::EINVAL);
+    }
+    cases.errno("realm and protected", create(PROTECTED), libc::EINVAL);
+    for bit in [8, 16, 29, 32, 62, 63] {
+        let what = format!("a realm with bit {bit}");
+        cases.errno(&what, create(1 << bit), libc::EINVAL);
+    }
+
+    // How VMMs look for the limit: it must be one, and at most the host's.
+    let host = u64::try_from(kvm.check_extension_int(Cap::ArmVmIPASize))?;
+    let good: Vec<u64> = (0..=MOST).filter(|&bits| create(bits).is_ok()).collect();
+    let limit = *good.last().ok_or("no realm")?;
+    ensure!(limit >= 40, "the widest realm has {limit} bits");
+    let wanted = [0].into_iter().chain(LEAST..=limit).collect::<Vec<_>>();
+    cases.equal("the IPA widths that realms can have", good, wanted);
+    cases.holds("a realm's IPA is not wider than the host's", limit <= host);
+    println!("IPA widths from {LEAST} to {limit}");
+    Ok(())
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Short lives, many of them: one after another, at the same time, and beside ordinary VMs.
+
+use std::io::Read;
+use std::sync::Barrier;
+use std::thread;
+
+use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
+use realm_guest::{Op, Order};
+
+use super::cpu::{Cpu, End};
+use super::run::memory::{fill, share_and_take_back};
+use super::run::{chunk, devices};
+use super::signal::Kick;
+use super::vm::{Shape, Vm};
+use super::{debugfs, ensure, Result};
+
+/// Memory that a short life fills.
+const SIZE: u64 = 0x10_0000;
+
+/// Makes a VM, starts its first CPU, and hands that to `f`.
+pub(super) fn with_cpu<R>(shape: Shape, f: impl FnOnce(&mut Cpu<'_>) -> Result<R>) -> Result<R> {
+    let vm = Vm::new(shape)?;
+    let kick = Kick::default();
+    let mut cpu = Cpu::new(&vm, &kick, 0)?;
+    let _gic = vm.add_gic()?;
+    vm.load_guest()?;
+    cpu.set_entry(0)?;
+    cpu.start()?;
+    f(&mut cpu)
+}
+
+/// Something of everything, and the end.
+fn live(cpu: &mut Cpu<'_>) -> Result<()> {
+    let base = chunk(0);
+    fill(cpu, base, SIZE)?;
+    if cpu.vm.shape.realm {
+        share_and_take_back(cpu, base, SIZE)?;
+    }
+    devices::check(cpu)?;
+    turn_off(cpu)
+}
+
+fn turn_off(cpu: &mut Cpu<'_>) -> Result<()> {
+    let end = cpu.give(Order::new(Op::SystemOff, 0), &[])?;
+    ensure!(
+        end == End::Event(KVM_SYSTEM_EVENT_SHUTDOWN),
+        "SYSTEM_OFF: {end:?}"
+    );
+    Ok(())
+}
+
+/// `realm many N`: so many, one after another.
+pub(super) fn many(count: u64) -> Result<()> {
+    let before = debugfs::delegated()?;
+    for number in 1..=count {
+        with_cpu(Shape::REALM, live).map_err(|e| format!("realm {number}: {e}"))?;
+        debugfs::expect_delegated(before).map_err(|e| format!("after {number} realms: {e}"))?;
+        if number % 10 == 0 {
+            println!("{number} of {count}");
+        }
+    }
+    Ok(())
+}
+
+/// `realm at-once N`: so many, all of them there at the same time.
+pub(super) fn at_once(count: usize) -> Result<()> {
+    let before = debugfs::delegated()?;
+    let all = Barrier::new(count + 1);
+    thread::scope(|scope| {
+        let one = || -> Result<()> {
+            let mut met = false;
+            let result = with_cpu(Shape::REALM, |cpu| {
+                fill(cpu, chunk(0), SIZE)?;
+                met = true;
+                all.wait();
+                live_on(cpu)
+            });
+            if !met {
+                // Those who wait must not do so for ever.
+                all.wait();
+            }
+            result
+        };
+        let threads: Vec<_> = (0..count).map(|_| scope.spawn(one)).collect();
+        all.wait();
+        let delegated = debugfs::delegated()?;
+        println!("{count} realms: {} granules", delegated - before);
+        for thread in threads {
+            thread.join().map_err(|_| "a thread panicked")??;
+        }
+        Ok::<(), super::Error>(())
+    })?;
+    debugfs::expect_delegated(before)
+}
+
+/// The same memory again, and the end.
+fn live_on(cpu: &mut Cpu<'_>) -> Result<()> {
+    cpu.expect(Order::pages(Op::Check, chunk(0), SIZE), &[], 0)?;
+    share_and_take_back(cpu, chunk(0), SIZE)?;
+    turn_off(cpu)
+}
+
+/// `realm side-by-side`: ordinary VMs and realms, each busy while the other is.
+pub(super) fn side_by_side() -> Result<()> {
+    const ROUNDS: u32 = 3;
+    let before = debugfs::delegated()?;
+    let ordinary = Shape {
+        realm: false,
+        ..Shape::REALM
+    };
+    let rounds = |shape: Shape| -> Result<()> {
+        for round in 1..=ROUNDS {
+            with_cpu(shape, live).map_err(|e| format!("{shape:?}, round {round}: {e}"))?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads = [ordinary, Shape::REALM].map(|shape| scope.spawn(move || rounds(shape)));
+        for thread in threads {
+            thread.join().map_err(|_| "a thread panicked")??;
+        }
+        Ok::<(), super::Error>(())
+    })?;
+    debugfs::expect_delegated(before)
+}
+
+/// `realm hold`: a realm that is there until standard input ends.
+pub(super) fn hold() -> Result<()> {
+    let _vm = Vm::empty(Shape::REALM)?;
+    println!("held");
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// `realm refused`: there can be no realms.
+pub(super) fn refused() -> Result<()> {
+    match Vm::empty(Shape::REALM) {
+        Ok(_) => Err("there can be realms".into()),
+        Err(error) => {
+            let einval = error.raw_os_error() == Some(libc::EINVAL);
+            ensure!(einval, "{error} instead of EINVAL");
+            Ok(())
+        }
+    }
+}
+
+/// `realm churn N`: so many VMs that are closed right away, which is how VMMs find out what there
+/// is. The host's memory is there afterwards.
+pub(super) fn churn(count: u64) -> Result<()> {
+    /// What a VM loses would show, if it were a page, after a quarter of them.
+    const ALLOWED_KIB_PER_VM: u64 = 1;
+    let one = || Vm::empty(Shape::REALM).map(drop);
+    // Whatever is kept for the next one is kept once.
+    for _ in 0..count / 4 {
+        one()?;
+    }
+    let before = free_kib()?;
+    for _ in 0..count {
+        one()?;
+    }
+    let after = free_kib()?;
+    println!("{count} VMs: {before} KiB free before, {after} KiB after");
+    ensure!(
+        before.saturating_sub(after) < count * ALLOWED_KIB_PER_VM,
+        "{count} VMs cost {} KiB",
+        before - after
+    );
+    Ok(())
+}
+
+/// Free memory of the host, when all that can be freed is.
+fn free_kib() -> Result<u64> {
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
+    let number = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    Ok(number.ok_or("/proc/meminfo: no MemFree")?.trim().parse()?)
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the component says of itself.
+
+use std::collections::BTreeMap;
+use std::fs::read_to_string;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::{ensure, Result};
+
+const DIRECTORY: &str = "/sys/kernel/debug/kvm_arm_rmi";
+
+/// A number after "`key`: " in one of its files.
+fn value(file: &str, key: &str) -> Result<u64> {
+    let text = read_to_string(format!("{DIRECTORY}/{file}"))?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+    Ok(value.ok_or_else(|| format!("{file}: no {key}"))?.parse()?)
+}
+
+/// Granules that the RMM holds.
+pub(crate) fn delegated() -> Result<u64> {
+    value("granules", "delegated")
+}
+
+/// Commands by their names without "RMI_": how many calls, and how many that failed.
+pub(crate) type Smcs = BTreeMap<String, (u64, u64)>;
+
+/// The SMCs so far.
+pub(crate) fn smcs() -> Result<Smcs> {
+    let text = read_to_string(format!("{DIRECTORY}/smcs"))?;
+    text.lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [name, calls, failed] = words[..] else {
+                return Err(format!("smcs: {line}").into());
+            };
+            let name = name.strip_prefix("RMI_").unwrap_or(name);
+            Ok((name.to_owned(), (calls.parse()?, failed.parse()?)))
+        })
+        .collect()
+}
+
+/// Checks that the RMM holds as many granules as `before`, and that none was leaked. The end of a
+/// process that was killed may take a moment.
+pub(crate) fn expect_delegated(before: u64) -> Result<()> {
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        if delegated()? == before {
+            break;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    let (delegated, leaked) = (delegated()?, value("granules", "leaked")?);
+    ensure!(
+        delegated == before && leaked == 0,
+        "{delegated} granules are delegated instead of {before}, {leaked} leaked"
+    );
+    Ok(())
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Realms through KVM, the way a VMM runs them.
+//!
+//! [`vm`], [`cpu`] and [`memory`] are a small VMM; the others are tests that use it. What runs inside
+//! is `tests/guest`.
+
+mod abuse;
+mod bench;
+mod brief;
+mod cpu;
+mod debugfs;
+mod killed;
+mod memory;
+mod run;
+mod signal;
+mod vm;
+
+use std::error::Error as StdError;
+
+/// Anything that stops a test.
+pub(crate) type Error = Box<dyn StdError + Send + Sync>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Stops a test unless something holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(format!($($message)+).into());
+        }
+    };
+}
+use ensure;
+
+const USAGE: &str = "usage: rmi-client realm COMMAND
+  run [--ordinary] [--vcpus N] [--memory MiB]
+  many N | at-once N | churn N
+  abuse [GROUP] | side-by-side | hold | refused | killed | bench";
+
+/// Runs a subcommand of `rmi-client realm`.
+pub(crate) fn main(args: &[&str]) -> Result<()> {
+    match args {
+        ["run", options @ ..] => run::main(options),
+        ["many", count] => brief::many(count.parse()?),
+        ["at-once", count] => brief::at_once(count.parse()?),
+        ["churn", count] => brief::churn(count.parse()?),
+        ["side-by-side"] => brief::side_by_side(),
+        ["abuse"] => abuse::main(None),
+        ["abuse", group] => abuse::main(Some(group)),
+        ["bench"] => bench::main(),
+        ["hold"] => brief::hold(),
+        ["refused"] => brief::refused(),
+        ["killed"] => killed::main(),
+        ["victim", doing] => killed::victim(doing),
+        _ => Err(USAGE.into()),
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages: filling them, and looking at what is in them.
+
+use core::arch::asm;
+
+use realm_guest::{pattern, Order, PAGE_SIZE};
+
+use crate::upper;
+
+/// Places in a page that have the pattern: its first word and its last.
+const PLACES: [u64; 2] = [0, PAGE_SIZE - 8];
+
+/// Loads a word with an instruction that the syndrome of an abort describes.
+///
+/// # Safety
+///
+/// `address` can be read.
+pub(crate) unsafe fn load(address: u64) -> u64 {
+    let value;
+    // SAFETY: by the contract of this function.
+    unsafe { asm!("ldr {}, [{}]", out(reg) value, in(reg) address, options(nostack)) };
+    value
+}
+
+/// Stores a word with an instruction that the syndrome of an abort describes.
+///
+/// # Safety
+///
+/// `address` can be written, and nothing here has its data there.
+pub(crate) unsafe fn store(address: u64, value: u64) {
+    // SAFETY: by the contract of this function.
+    unsafe { asm!("str {}, [{}]", in(reg) value, in(reg) address, options(nostack)) };
+}
+
+/// The IPA of a page of an order, without the bit for the upper half.
+fn page(order: Order, n: u64) -> u64 {
+    order.base + n * PAGE_SIZE
+}
+
+/// Where the guest finds `ipa`.
+fn address(order: Order, ipa: u64) -> u64 {
+    if order.shared {
+        upper(ipa)
+    } else {
+        ipa
+    }
+}
+
+fn fill(order: Order, n: u64) {
+    for ipa in PLACES.map(|place| page(order, n) + place) {
+        // SAFETY: the VMM has the guest fill memory beyond its image only.
+        unsafe { store(address(order, ipa), pattern(ipa, order.shared)) };
+    }
+}
+
+/// Fills the pages from the first to the last.
+pub(crate) fn touch(order: Order) {
+    for n in 0..order.count {
+        fill(order, n);
+    }
+}
+
+/// Fills the pages in an order in which hardly any two neighbours follow each other.
+pub(crate) fn touch_scattered(order: Order) {
+    // An odd step through a power of two comes by everywhere.
+    const STEP: u64 = 0x9e37_79b1;
+    for n in 0..order.count {
+        fill(order, n.wrapping_mul(STEP) & (order.count - 1));
+    }
+}
+
+/// Counts the pages in which `is_good` does not hold for what is at an IPA.
+fn count_bad(order: Order, is_good: impl Fn(u64, u64) -> bool) -> u64 {
+    let bad = |n: &u64| {
+        PLACES.iter().any(|place| {
+            let ipa = page(order, *n) + place;
+            // SAFETY: the VMM has the guest look at memory only.
+            !is_good(ipa, unsafe { load(address(order, ipa)) })
+        })
+    };
+    (0..order.count).filter(bad).count() as u64
+}
+
+/// Counts the pages without the pattern.
+pub(crate) fn check(order: Order) -> u64 {
+    count_bad(order, |ipa, value| value == pattern(ipa, order.shared))
+}
+
+/// Counts the pages with something in the places for the pattern.
+pub(crate) fn check_zero(order: Order) -> u64 {
+    count_bad(order, |_, value| value == 0)
+}

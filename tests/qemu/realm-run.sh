@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# Realms go through everything that they can exit for, with one CPU and with several; and so do
+# ordinary VMs with the same guest. Without the component there are no realms.
+# time-limit: 600
+
+. "${0%/*}/lib.sh"
+
+if [ "$component" = module ]; then realm 60 refused; fi
+load
+for vcpus in 1 2 4; do
+	realm 200 run --vcpus $vcpus
+	nothing_left
+done
+realm 100 run --ordinary --vcpus 2
+nothing_left
+unload
+if [ "$component" = module ]; then realm 60 refused; fi
+pass

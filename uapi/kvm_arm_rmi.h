@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Realms through KVM: what linux/kvm.h has not got yet. README.md beside this
+ * file says what each of it does; mod.rs is the same for Rust.
+ */
+#ifndef _KVM_ARM_RMI_H
+#define _KVM_ARM_RMI_H
+
+#include <linux/const.h>
+#include <linux/ioctl.h>
+#include <linux/kvm.h>
+#include <linux/types.h>
+
+/*
+ * Only a default: the number that a host uses is in
+ * /sys/module/kvm_arm_rmi/parameters/cap.
+ */
+#ifndef KVM_CAP_ARM_RMI
+#define KVM_CAP_ARM_RMI			253
+#endif
+
+/* KVM_CREATE_VM: the VM is a realm. Bits 7:0 have its IPA size, as for any. */
+#ifndef KVM_VM_TYPE_ARM_REALM
+#define KVM_VM_TYPE_ARM_REALM		_BITUL(30)
+#endif
+
+#ifndef KVM_ARM_RMI_POPULATE
+/**
+ * struct kvm_arm_rmi_populate - memory that a realm starts with
+ * @base: IPA; the kernel moves it on
+ * @size: in bytes; the kernel leaves what is still to do
+ * @source_uaddr: where the contents are; the kernel moves it on
+ * @flags: KVM_ARM_RMI_POPULATE_FLAGS_*
+ * @reserved: 0
+ */
+struct kvm_arm_rmi_populate {
+	__u64 base;
+	__u64 size;
+	__u64 source_uaddr;
+	__u32 flags;
+	__u32 reserved;
+};
+
+/* The contents go into the realm's initial measurement. */
+#define KVM_ARM_RMI_POPULATE_FLAGS_MEASURE	_BITUL(0)
+
+/* On a VM. */
+#define KVM_ARM_RMI_POPULATE	_IOWR(KVMIO, 0xd7, struct kvm_arm_rmi_populate)
+#endif
+
+#endif /* _KVM_ARM_RMI_H */

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note
+
+//! The user ABI: what `kvm_arm_rmi.h` has, for Rust. `README.md` says what each of it does.
+
+// A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
+#![deny(
+    unsafe_code,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::missing_safety_doc,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+/// `KVM_CAP_ARM_RMI`, unless the component was told another number when it was loaded.
+pub const KVM_CAP_ARM_RMI: u32 = 253;
+
+/// Type of a VM that is a realm: a bit in the argument of `KVM_CREATE_VM`, beside the IPA size.
+pub const KVM_VM_TYPE_ARM_REALM: u64 = 1 << 30;
+
+/// `struct kvm_arm_rmi_populate`: memory that a realm starts with.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KvmArmRmiPopulate {
+    /// IPA; the kernel moves it on.
+    pub base: u64,
+    /// In bytes; the kernel leaves what is still to do.
+    pub size: u64,
+    /// Address of the contents in the caller's memory; the kernel moves it on.
+    pub source_uaddr: u64,
+    /// `KVM_ARM_RMI_POPULATE_FLAGS_*`.
+    pub flags: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// [`KvmArmRmiPopulate::flags`]: the contents go into the realm's initial measurement.
+pub const KVM_ARM_RMI_POPULATE_FLAGS_MEASURE: u32 = 1 << 0;
+
+/// `KVM_ARM_RMI_POPULATE`: an ioctl of a VM, which takes a [`KvmArmRmiPopulate`] and writes it back.
+pub const KVM_ARM_RMI_POPULATE: u32 = 0xc020_aed7;
