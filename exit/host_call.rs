@@ -12,12 +12,12 @@ pub const NOT_SUPPORTED: [u64; 4] = [u64::MAX, 0, 0, 0];
 /// SMCCC: a fast call to the standard secure services, without the function's number. The hint
 /// about SVE (bit 16) and the size of arguments do not matter.
 const STANDARD_SECURE: u32 = 0x8400_0000;
-const HINTS: u32 = SMC64 | 1 << 16;
+const HINTS: u32 = SMC64 | (1 << 16);
 /// The functions of PSCI among them.
 const PSCI_NUMBERS: u32 = 0x1f;
 
 /// HVC64 in ESR_EL2, with IL.
-const HVC: u64 = 0x16 << 26 | 1 << 25;
+const HVC: u64 = (0x16 << 26) | (1 << 25);
 
 /// A host call. Its registers come with [`super::Exit::take_gprs`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

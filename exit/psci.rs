@@ -90,6 +90,6 @@ impl PsciCall {
     /// The number of that REC in its realm, in the order of creation.
     pub fn target_index(&self) -> u64 {
         let mpidr = self.target;
-        mpidr & 0xf | (mpidr >> 4) & 0xf_fff0 | (mpidr >> 12) & 0xff0_0000
+        (mpidr & 0xf) | ((mpidr >> 4) & 0xf_fff0) | ((mpidr >> 12) & 0xff0_0000)
     }
 }

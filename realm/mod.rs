@@ -27,8 +27,10 @@
     clippy::unwrap_used
 )]
 
+mod layout;
 mod teardown;
 
+pub use layout::Layout;
 pub use teardown::{destroy_tables, unmap_all};
 
 use crate::rmi::cmd::realm::{self as cmd, Failed, Params, Rd, RdName, RealmGranules};
@@ -195,5 +197,13 @@ impl Realm {
             *self = Self::Dying(rd);
         }
         result.map_err(Refused::Rmm)
+    }
+
+    /// Gives up on a realm that cannot be destroyed: its memory is leaked.
+    pub fn abandon<C: Conduit>(&mut self, rmi: &Rmi<C>) {
+        match core::mem::replace(self, Self::Dead) {
+            Self::New(rd) | Self::Active(rd) | Self::Dying(rd) => rd.leak(rmi),
+            Self::None | Self::Dead => {}
+        }
     }
 }

@@ -39,6 +39,12 @@ impl<C: Conduit> Rmi<C> {
         self.conduit.pause();
     }
 
+    /// Notes an RMI_REC_ENTER that was made elsewhere and returned `x0`.
+    pub fn entered(&self, x0: ReturnCode) {
+        let failed = x0.status() != Status::Success;
+        self.count(|counts| counts.call(Fid::REC_ENTER, failed));
+    }
+
     /// Makes a call exactly once and returns whatever comes back.
     pub(super) fn once(&self, fid: Fid, args: &[u64]) -> (ReturnCode, Regs) {
         let regs = self.conduit.smc(&Regs::new(fid.raw().into(), args));

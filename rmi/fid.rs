@@ -8,6 +8,30 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fid(u32);
 
+/// The lowest and the highest function that [`Fid::ALL`] may have.
+const FIRST: u32 = 0xc400_0150;
+const LAST: u32 = 0xc400_020f;
+
+/// The place of every function in [`Fid::ALL`], counted from 1, by its distance from the lowest. It
+/// is looked up on the way of every call.
+static PLACES: [u8; (LAST - FIRST + 1) as usize] = places();
+
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "what is wrong here fails to compile"
+)]
+const fn places() -> [u8; (LAST - FIRST + 1) as usize] {
+    let mut places = [0; (LAST - FIRST + 1) as usize];
+    let mut n = 0;
+    while n < Fid::ALL.len() {
+        places[(Fid::ALL[n].0 - FIRST) as usize] = n as u8 + 1;
+        n += 1;
+    }
+    places
+}
+
 /// Declares every command once: its constant, its place in [`Fid::ALL`] and its printed name.
 macro_rules! fids {
     ($($name:ident = $number:literal),* $(,)?) => {
@@ -82,7 +106,9 @@ impl Fid {
 
     /// Position in [`Fid::ALL`], for tables with one entry per command.
     pub fn index(self) -> Option<usize> {
-        Self::ALL.iter().position(|fid| *fid == self)
+        let number = self.0.checked_sub(FIRST)?;
+        let place = PLACES.get(usize::try_from(number).ok()?)?;
+        usize::from(*place).checked_sub(1)
     }
 }
 

@@ -96,6 +96,18 @@ impl<S: GranuleState> GranuleRange<S> {
         self.range
     }
 
+    /// This range and `next`, if that begins where this ends.
+    ///
+    /// # Errors
+    ///
+    /// It does not: both come back.
+    pub fn join(self, next: Self) -> Result<Self, (Self, Self)> {
+        match AddrRange::new(self.range.base(), next.range.top()) {
+            Some(range) if self.range.top() == next.range.base() => Ok(Self::of(range)),
+            _ => Err((self, next)),
+        }
+    }
+
     /// Cuts the range after its first `granules`: what comes before and after the cut.
     pub fn split(self, granules: u64) -> (Option<Self>, Option<Self>) {
         let bytes = granules.saturating_mul(super::GRANULE_SIZE);

@@ -9,6 +9,7 @@
               to them cross"
 )]
 
+use core::sync::atomic::AtomicU32;
 use kernel::{
     bindings,
     prelude::*, //
@@ -33,11 +34,23 @@ unsafe extern "C" {
     /// Module parameter `cap`. Written by the kernel while the module loads, never afterwards.
     pub(crate) static kvm_rmi_cap: u32;
 
+    /// Module parameter `fault_around`, which may change at any time.
+    pub(crate) static kvm_rmi_fault_around: AtomicU32;
+
     /// `page_to_phys()`.
     pub(crate) fn kvm_rmi_helper_page_to_phys(page: *mut bindings::page) -> bindings::phys_addr_t;
 
     /// `phys_to_page()`.
     pub(crate) fn kvm_rmi_helper_phys_to_page(phys: bindings::phys_addr_t) -> *mut bindings::page;
+
+    /// `page_address()`: never null, since arm64 maps all its memory.
+    pub(crate) fn kvm_rmi_helper_page_address(page: *mut bindings::page) -> *mut c_void;
+
+    /// `put_page()`.
+    pub(crate) fn kvm_rmi_helper_put_page(page: *mut bindings::page);
+
+    /// `signal_pending()`, of the current task.
+    pub(crate) safe fn kvm_rmi_helper_signal_pending() -> bool;
 
     /// `cond_resched()`.
     pub(crate) safe fn kvm_rmi_helper_cond_resched();
@@ -51,4 +64,81 @@ unsafe extern "C" {
         name: *const c_char,
         parent: *mut bindings::dentry,
     );
+
+    // Of KVM, in the order of `rust/kvm_helpers.c`. VMs and vCPUs are valid for as long as a call
+    // takes.
+
+    /// `read_lock(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_read_lock(kvm: *mut bindings::kvm);
+
+    /// `read_unlock(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_read_unlock(kvm: *mut bindings::kvm);
+
+    /// `cond_resched_rwlock_write(&kvm->mmu_lock)`, for who holds it for writing and nothing else.
+    pub(crate) fn kvm_rmi_helper_mmu_cond_resched_write(kvm: *mut bindings::kvm);
+
+    /// `kvm->mmu_invalidate_seq`, read before everything that follows.
+    pub(crate) fn kvm_rmi_helper_mmu_invalidate_seq(kvm: *mut bindings::kvm) -> c_ulong;
+
+    /// `mmu_invalidate_retry_gfn()` for a range, under `mmu_lock`.
+    pub(crate) fn kvm_rmi_helper_mmu_invalidate_retry(
+        kvm: *mut bindings::kvm,
+        seq: c_ulong,
+        start: u64,
+        end: u64,
+    ) -> bool;
+
+    /// `kvm_mem_is_private()`.
+    pub(crate) fn kvm_rmi_helper_mem_is_private(kvm: *mut bindings::kvm, gfn: u64) -> bool;
+
+    /// `gfn_to_memslot()`, in a read section of `kvm->srcu`; may be null.
+    pub(crate) fn kvm_rmi_helper_gfn_to_memslot(
+        kvm: *mut bindings::kvm,
+        gfn: u64,
+    ) -> *mut bindings::kvm_memory_slot;
+
+    /// `kvm_for_each_memslot()`, under `slots_lock`. What `visit` returns unless 0 ends it.
+    pub(crate) fn kvm_rmi_helper_for_each_memslot(
+        kvm: *mut bindings::kvm,
+        arg: *mut c_void,
+        visit: unsafe extern "C" fn(*mut bindings::kvm_memory_slot, *mut c_void) -> c_int,
+    ) -> c_int;
+
+    /// `kvm_get_vcpu_by_id()`; may be null.
+    pub(crate) fn kvm_rmi_helper_get_vcpu_by_id(
+        kvm: *mut bindings::kvm,
+        id: c_int,
+    ) -> *mut bindings::kvm_vcpu;
+
+    /// `mutex_trylock_nest_lock(&vcpu->mutex)`, for who holds `nest`.
+    pub(crate) fn kvm_rmi_helper_trylock_vcpu(
+        vcpu: *mut bindings::kvm_vcpu,
+        nest: *mut bindings::mutex,
+    ) -> bool;
+
+    /// `kvm_vcpu_initialized()`.
+    pub(crate) fn kvm_rmi_helper_vcpu_is_initialized(vcpu: *mut bindings::kvm_vcpu) -> bool;
+
+    /// `kvm_arm_vcpu_is_finalized()`.
+    pub(crate) fn kvm_rmi_helper_vcpu_is_finalized(vcpu: *mut bindings::kvm_vcpu) -> bool;
+
+    /// `vcpu_has_feature(KVM_ARM_VCPU_PSCI_0_2)`.
+    pub(crate) fn kvm_rmi_helper_vcpu_has_psci_0_2(vcpu: *mut bindings::kvm_vcpu) -> bool;
+
+    /// Longest SVE vector of the vCPU in quadwords, 0 without SVE.
+    pub(crate) fn kvm_rmi_helper_vcpu_sve_vq(vcpu: *mut bindings::kvm_vcpu) -> u32;
+
+    /// `kvm_vcpu_get_mpidr_aff()`.
+    pub(crate) fn kvm_rmi_helper_vcpu_mpidr_aff(vcpu: *mut bindings::kvm_vcpu) -> u64;
+
+    /// `kvm_prepare_memory_fault_exit()`.
+    pub(crate) fn kvm_rmi_helper_prepare_memory_fault_exit(
+        vcpu: *mut bindings::kvm_vcpu,
+        gpa: u64,
+        size: u64,
+        is_private: bool,
+    );
+
+    /// `kvm_vm_dead()`: no vCPU of the VM runs when this returns, and none will.
+    pub(crate) fn kvm_rmi_helper_vm_dead(kvm: *mut bindings::kvm);
 }

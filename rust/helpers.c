@@ -9,6 +9,8 @@
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
 
 #include <asm/sysreg.h>
 
@@ -18,6 +20,11 @@
 unsigned int kvm_rmi_cap = 253;
 module_param_named(cap, kvm_rmi_cap, uint, 0444);
 MODULE_PARM_DESC(cap, "Number of KVM_CAP_ARM_RMI, as the VMMs on this host expect it");
+
+/* Whatever it is set to, what is used is a power of two from 1 to 32 pages. */
+unsigned int kvm_rmi_fault_around = SZ_64K;
+module_param_named(fault_around, kvm_rmi_fault_around, uint, 0644);
+MODULE_PARM_DESC(fault_around, "Bytes of private memory to map around a fault");
 
 phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page)
 {
@@ -29,9 +36,24 @@ struct page *kvm_rmi_helper_phys_to_page(phys_addr_t phys)
 	return phys_to_page(phys);
 }
 
+void *kvm_rmi_helper_page_address(struct page *page)
+{
+	return page_address(page);
+}
+
+void kvm_rmi_helper_put_page(struct page *page)
+{
+	put_page(page);
+}
+
 void kvm_rmi_helper_cond_resched(void)
 {
 	cond_resched();
+}
+
+bool kvm_rmi_helper_signal_pending(void)
+{
+	return signal_pending(current);
 }
 
 u64 kvm_rmi_helper_id_aa64pfr0_rme(void)

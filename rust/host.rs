@@ -75,6 +75,15 @@ pub(crate) fn errno(error: rmi::Error) -> Error {
     }
 }
 
+/// As [`errno`], for commands on behalf of a vCPU: `ESHUTDOWN` if another one has just turned the
+/// realm off. It never gets to user space, for the next entry tells the same.
+pub(crate) fn errno_or_off(error: rmi::Error) -> Error {
+    match error.status() {
+        Some(rmi::Status::ErrorRealm) => ESHUTDOWN,
+        _ => errno(error),
+    }
+}
+
 /// Negotiates with the RMM and activates it.
 ///
 /// # Errors

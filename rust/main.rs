@@ -32,18 +32,29 @@ pub mod mmu;
 #[path = "../guest_memfd/mod.rs"]
 pub mod guest_memfd;
 
+mod create;
 #[cfg(CONFIG_DEBUG_FS)]
 mod debugfs;
 mod ffi;
 mod host;
 mod kvm;
 mod memory;
+mod memslot;
+mod populate;
 mod print;
+mod private;
+mod registers;
 #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
 mod selftest;
+mod shared;
 mod smccc;
 #[cfg(CONFIG_DEBUG_FS)]
 mod status;
+mod unmap;
+mod vcpu;
+mod views;
+mod vm;
+mod words;
 
 module! {
     type: KvmArmRmi,
@@ -78,7 +89,7 @@ impl kernel::InPlaceModule for KvmArmRmi {
                 debugfs.subdir(c"selftest", &test, selftest::FILES)?
             };
             Ok(try_pin_init!(Self {
-                registration <- kvm::Registration::new(module),
+                registration <- kvm::Registration::new(module, &host),
                 #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
                 selftest,
                 #[cfg(CONFIG_DEBUG_FS)]

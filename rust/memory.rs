@@ -4,47 +4,83 @@
 
 use crate::{
     ffi,
-    rmi::{AddrRange, GranuleRange, PhysAddr, SharedPage, Undelegated, GRANULE_SIZE}, //
+    rmi::{AddrRange, GranuleRange, Pages, PhysAddr, SharedPage, Undelegated, GRANULE_SIZE}, //
 };
+use core::ptr::NonNull;
 use kernel::{
     alloc::AllocError,
     bindings,
     error::to_result,
-    page::Page,
+    page::{Page, PAGE_SIZE},
     prelude::*, //
 };
 
 /// A page of the host that the RMM may read and write during a call.
-pub(crate) struct RmmBuffer(Page);
+///
+/// # Invariants
+///
+/// `words` is the page in the kernel's linear map.
+pub(crate) struct RmmBuffer {
+    page: Page,
+    words: NonNull<u64>,
+}
+
+// SAFETY: The page is owned, and reachable by every CPU.
+unsafe impl Send for RmmBuffer {}
 
 impl RmmBuffer {
     /// A zeroed page.
     pub(crate) fn new() -> Result<Self, AllocError> {
-        Ok(Self(Page::alloc_page(GFP_KERNEL | __GFP_ZERO)?))
+        let page = Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO)?;
+        // SAFETY: The page is valid.
+        let words = unsafe { ffi::kvm_rmi_helper_page_address(page.as_ptr()) };
+        Ok(Self {
+            page,
+            words: NonNull::new(words.cast()).ok_or(AllocError)?,
+        })
+    }
+
+    /// Where the page is to the kernel.
+    pub(crate) fn address(&self) -> *mut c_void {
+        self.words.as_ptr().cast()
+    }
+
+    /// The word at byte `offset`. An offset past the page begins anew.
+    fn word(&self, offset: usize) -> *mut u64 {
+        let word = (offset & (PAGE_SIZE - 1)) / size_of::<u64>();
+        // SAFETY: The word is in the page, by the type's invariant.
+        unsafe { self.words.as_ptr().add(word) }
     }
 }
 
 impl SharedPage for RmmBuffer {
     fn pa(&self) -> PhysAddr {
         // SAFETY: The page is valid as long as `self`.
-        PhysAddr::new(unsafe { ffi::kvm_rmi_helper_page_to_phys(self.0.as_ptr()) })
+        PhysAddr::new(unsafe { ffi::kvm_rmi_helper_page_to_phys(self.page.as_ptr()) })
     }
 
     fn write(&mut self, offset: usize, value: u64) {
-        let bytes = value.to_le_bytes();
-        // SAFETY: `bytes` holds 8 bytes, and `&mut self` keeps every other access out; the RMM
+        // SAFETY: The word is the page's, and `&mut self` keeps every other access out; the RMM
         // touches the page only during calls, which borrow it as well.
-        let written = unsafe { self.0.write_raw(bytes.as_ptr(), offset, bytes.len()) };
-        debug_assert!(written.is_ok(), "offset {offset} is not in the page");
+        unsafe { self.word(offset).write_volatile(value) };
     }
 
     fn read(&self, offset: usize) -> u64 {
-        let mut bytes = [0; 8];
-        // SAFETY: `bytes` holds 8 bytes. Nobody writes while this runs: our own writes need
-        // `&mut self`, and the RMM's happen only during calls that borrow the page mutably.
-        let read = unsafe { self.0.read_raw(bytes.as_mut_ptr(), offset, bytes.len()) };
-        debug_assert!(read.is_ok(), "offset {offset} is not in the page");
-        u64::from_le_bytes(bytes)
+        // SAFETY: As above; our own writes need `&mut self`.
+        unsafe { self.word(offset).read_volatile() }
+    }
+}
+
+/// The kernel's page allocator, as stateful operations borrow from it.
+pub(crate) struct HostPages;
+
+impl Pages for HostPages {
+    fn alloc(&self, order: u32) -> Option<GranuleRange<Undelegated>> {
+        alloc(order).ok()
+    }
+
+    fn free(&self, granules: GranuleRange<Undelegated>) {
+        free(granules);
     }
 }
 
@@ -80,6 +116,32 @@ pub(crate) fn free(granules: GranuleRange<Undelegated>) {
         // SAFETY: The only ranges of host memory in the component are those that `alloc` split
         // into single pages, so this is one page, and its owner has just given it up.
         unsafe { bindings::__free_pages(ffi::kvm_rmi_helper_phys_to_page(phys), 0) };
+    }
+}
+
+/// Takes over pages of a guest_memfd file, each with a reference that the caller has.
+///
+/// # Safety
+///
+/// The `pages` from `pfn` on are the file's, not delegated, and nobody but the file and a realm of
+/// its VM has them.
+pub(crate) unsafe fn take(pfn: u64, pages: u64) -> Option<GranuleRange<Undelegated>> {
+    let base = PhysAddr::new(pfn << crate::GRANULE_SHIFT);
+    let top = PhysAddr::new((pfn + pages) << crate::GRANULE_SHIFT);
+    // SAFETY: By the contract of this function. Files of guest_memfd that can be mapped to user
+    // space are not used for private memory.
+    AddrRange::new(base, top).map(|range| unsafe { GranuleRange::new(range) })
+}
+
+/// Drops the references that came with [`take`].
+///
+/// The pages are ordinary memory again, which is what the type says.
+pub(crate) fn put(granules: GranuleRange<Undelegated>) {
+    let range = granules.into_range();
+    for n in 0..range.granules() {
+        let phys = range.base().raw() + n * GRANULE_SIZE;
+        // SAFETY: Whoever took the page had a reference to it, which was kept until now.
+        unsafe { ffi::kvm_rmi_helper_put_page(ffi::kvm_rmi_helper_phys_to_page(phys)) };
     }
 }
 

@@ -42,6 +42,44 @@ impl Smc {
 const _: () = assert!(size_of::<Regs>() == size_of::<bindings::arm_smccc_1_2_regs>());
 const _: () = assert!(align_of::<Regs>() == align_of::<bindings::arm_smccc_1_2_regs>());
 
+/// What may happen between two calls.
+#[derive(Clone, Copy)]
+pub(crate) enum Pause {
+    /// Others may run.
+    Resched,
+    /// Nothing: a spinning lock is held.
+    Never,
+    /// The VM's `mmu_lock`, held for writing, may be dropped for a while.
+    DropMmuLock(*mut bindings::kvm),
+}
+
+/// The SMC instruction on behalf of one realm, which has counters of its own.
+pub(crate) struct RealmSmc<'a> {
+    pub(crate) smc: &'a Smc,
+    pub(crate) counts: &'a Counts,
+    pub(crate) pause: Pause,
+}
+
+impl Conduit for RealmSmc<'_> {
+    fn smc(&self, args: &Regs) -> Regs {
+        self.smc.smc(args)
+    }
+
+    fn pause(&self) {
+        match self.pause {
+            Pause::Resched => self.smc.pause(),
+            Pause::Never => {}
+            // SAFETY: Whoever made this holds the lock of a VM that is alive, for writing.
+            Pause::DropMmuLock(kvm) => unsafe { ffi::kvm_rmi_helper_mmu_cond_resched_write(kvm) },
+        }
+    }
+
+    fn count(&self, note: impl Fn(&Counts)) {
+        note(&self.smc.counts);
+        note(self.counts);
+    }
+}
+
 impl Conduit for Smc {
     fn smc(&self, args: &Regs) -> Regs {
         let mut results = Regs::default();

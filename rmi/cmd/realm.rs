@@ -127,6 +127,14 @@ impl Rd {
     pub fn name(&self) -> RdName {
         RdName(self.rd.range().base())
     }
+
+    /// Gives up on a realm that cannot be destroyed: what it is made of is leaked.
+    pub fn leak<C: Conduit>(mut self, rmi: &Rmi<C>) {
+        let lost = self.loans.write_off();
+        rmi.count(|counts| counts.leak(lost));
+        self.rd.leak(rmi);
+        self.roots.leak(rmi);
+    }
 }
 
 /// The address of an RD, by which commands name the realm. That there still is one is the RMM's to

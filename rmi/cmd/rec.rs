@@ -65,6 +65,13 @@ impl Rec {
     pub fn name(&self) -> RecName {
         RecName(self.granule.range().base())
     }
+
+    /// Gives up on a REC that cannot be destroyed: what it is made of is leaked.
+    pub fn leak<C: Conduit>(mut self, rmi: &Rmi<C>) {
+        let lost = self.loans.write_off();
+        rmi.count(|counts| counts.leak(lost));
+        self.granule.leak(rmi);
+    }
 }
 
 /// The address of a REC, by which commands name it. That there still is one is the RMM's to check.
@@ -72,6 +79,11 @@ impl Rec {
 pub struct RecName(PhysAddr);
 
 impl RecName {
+    /// The name by which KVM knows a REC. A wrong one names no REC, which the RMM says.
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(PhysAddr::new(raw))
+    }
+
     /// The address as commands take it.
     pub const fn raw(self) -> u64 {
         self.0.raw()

@@ -97,7 +97,7 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     let address = kvm_arm_device_addr::default();
     // SAFETY: As above.
     let set = unsafe { libc::ioctl(vm.fd.as_raw_fd(), SET_DEVICE_ADDR, &raw const address) };
-    cases.errno("mapping a GICv2", check(set), libc::EPERM);
+    cases.errno("mapping a GICv2", check(set), libc::ENODEV);
 
     let cpu = vm.fd.create_vcpu(0)?;
     for (feature, name) in [

@@ -74,7 +74,7 @@ fn before(cases: &mut Cases) -> Result<()> {
     let vm = Vm::new(Shape::REALM)?;
     let kick = Kick::default();
     let cpu = Cpu::new(&vm, &kick, 0)?;
-    let mut list = RegList::new(1000)?;
+    let mut list = RegList::new(500)?;
     cpu.fd.get_reg_list(&mut list)?;
     let mut got = list.as_slice().to_vec();
     let mut wanted: Vec<u64> = (0..=30).map(x).chain([PC, DFR0]).collect();
@@ -132,7 +132,7 @@ fn sve(cases: &mut Cases) -> Result<()> {
     let mut init = init(&vm, 0)?;
     init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
     cpu.vcpu_init(&init)?;
-    let mut list = RegList::new(1000)?;
+    let mut list = RegList::new(500)?;
     let listed = cpu.get_reg_list(&mut list);
     cases.errno("the list before SVE is finalised", listed, 0);
     let has = list.as_slice().contains(&SVE_VLS);

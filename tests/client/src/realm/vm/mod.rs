@@ -30,7 +30,7 @@ use kvm_bindings::{
     KVM_VGIC_V3_ADDR_TYPE_REDIST, //
 };
 use kvm_ioctls::{DeviceFd, Kvm, VmFd};
-use realm_guest::{BASE, GICD, GICR};
+use realm_guest::{BASE, GICD, GICR, PAGE_SIZE};
 
 use super::memory::{punch_hole, Huge, Mapping};
 use super::{ensure, Result};
@@ -249,7 +249,11 @@ impl Vm {
             .parts(range.clone())
             .map(|(_, part)| part.end - part.start)
             .sum();
-        ensure!(in_slots != 0, "no memory at {base:#x}, {size:#x} bytes");
+        // A page is an access, more is what the guest only says that it wants.
+        ensure!(
+            in_slots != 0 || size > PAGE_SIZE,
+            "no memory at {base:#x}, {size:#x} bytes"
+        );
         self.set_private(base, size, private)?;
         self.conversions[usize::from(private)].fetch_add(1, Ordering::Relaxed);
         for (slot, part) in self.parts(range) {

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What Rust cannot reach of KVM: macros and inline functions. Each helper is
+ * named after what it wraps; none decides anything.
+ */
+
+#include <linux/kvm_host.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+
+#include <asm/kvm_emulate.h>
+#include <asm/kvm_host.h>
+
+#include "helpers.h"
+
+void kvm_rmi_helper_mmu_read_lock(struct kvm *kvm)
+{
+	read_lock(&kvm->mmu_lock);
+}
+
+void kvm_rmi_helper_mmu_read_unlock(struct kvm *kvm)
+{
+	read_unlock(&kvm->mmu_lock);
+}
+
+void kvm_rmi_helper_mmu_cond_resched_write(struct kvm *kvm)
+{
+	cond_resched_rwlock_write(&kvm->mmu_lock);
+}
+
+unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm)
+{
+	unsigned long seq = kvm->mmu_invalidate_seq;
+
+	/* Pairs with the smp_wmb() in kvm_mmu_invalidate_end(). */
+	smp_rmb();
+
+	return seq;
+}
+
+bool kvm_rmi_helper_mmu_invalidate_retry(struct kvm *kvm, unsigned long seq,
+					  u64 start, u64 end)
+{
+	lockdep_assert_held(&kvm->mmu_lock);
+
+	if (kvm->mmu_invalidate_in_progress &&
+	    start < kvm->mmu_invalidate_range_end &&
+	    end > kvm->mmu_invalidate_range_start)
+		return true;
+
+	return kvm->mmu_invalidate_seq != seq;
+}
+
+bool kvm_rmi_helper_mem_is_private(struct kvm *kvm, u64 gfn)
+{
+	return kvm_mem_is_private(kvm, gfn);
+}
+
+struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn)
+{
+	return gfn_to_memslot(kvm, gfn);
+}
+
+int kvm_rmi_helper_for_each_memslot(struct kvm *kvm, void *arg,
+				    int (*fn)(struct kvm_memory_slot *slot, void *arg))
+{
+	struct kvm_memory_slot *slot;
+	int bkt, ret;
+
+	kvm_for_each_memslot(slot, bkt, kvm_memslots(kvm)) {
+		ret = fn(slot, arg);
+		if (ret)
+			return ret;
+	}
+
+	return 0;
+}
+
+struct kvm_vcpu *kvm_rmi_helper_get_vcpu_by_id(struct kvm *kvm, int id)
+{
+	return kvm_get_vcpu_by_id(kvm, id);
+}
+
+bool kvm_rmi_helper_trylock_vcpu(struct kvm_vcpu *vcpu, struct mutex *nest)
+{
+	return mutex_trylock_nest_lock(&vcpu->mutex, nest);
+}
+
+bool kvm_rmi_helper_vcpu_is_initialized(struct kvm_vcpu *vcpu)
+{
+	return kvm_vcpu_initialized(vcpu);
+}
+
+bool kvm_rmi_helper_vcpu_is_finalized(struct kvm_vcpu *vcpu)
+{
+	return !vcpu_has_sve(vcpu) || vcpu_get_flag(vcpu, VCPU_SVE_FINALIZED);
+}
+
+bool kvm_rmi_helper_vcpu_has_psci_0_2(struct kvm_vcpu *vcpu)
+{
+	return vcpu_has_feature(vcpu, KVM_ARM_VCPU_PSCI_0_2);
+}
+
+u32 kvm_rmi_helper_vcpu_sve_vq(struct kvm_vcpu *vcpu)
+{
+	return vcpu_has_sve(vcpu) ? sve_vq_from_vl(vcpu->arch.sve_max_vl) : 0;
+}
+
+u64 kvm_rmi_helper_vcpu_mpidr_aff(struct kvm_vcpu *vcpu)
+{
+	return kvm_vcpu_get_mpidr_aff(vcpu);
+}
+
+void kvm_rmi_helper_prepare_memory_fault_exit(struct kvm_vcpu *vcpu, u64 gpa,
+					      u64 size, bool is_private)
+{
+	kvm_prepare_memory_fault_exit(vcpu, gpa, size, false, false, is_private);
+}
+
+void kvm_rmi_helper_vm_dead(struct kvm *kvm)
+{
+	kvm_vm_dead(kvm);
+}

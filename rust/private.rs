@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `realm_map_ipa`: private memory on its way into a realm, for faults and for populate.
+//!
+//! Pages are found and delegated without `mmu_lock`; what keeps them until then is a reference to
+//! each. Then, under the lock, they are mapped, unless something was invalidated since before they
+//! were looked for. What cannot be mapped is undelegated before its reference is dropped.
+
+use crate::{
+    ffi,
+    guest_memfd::{chunk_of, window, Bits, CHUNK},
+    host::{errno, errno_or_off},
+    memory,
+    mmu::{self, Step},
+    rmi::{
+        cmd::data::{Pieces, PIECES},
+        Delegated,
+        GranuleRange,
+        RttLevel,
+        SharedPage,
+        GRANULE_SIZE, //
+    },
+    smccc::Pause,
+    views::{self, Memslot, MmuReadLock, Slots},
+    vm::Vm, //
+};
+use core::{ops::Range, sync::atomic::Ordering};
+use kernel::prelude::*;
+
+const PER_CHUNK: usize = CHUNK as usize;
+const _: () = assert!(PER_CHUNK <= PIECES);
+
+/// Pages of one chunk, each with a reference.
+pub(crate) struct Pages {
+    chunk: u64,
+    /// Those that there are.
+    bits: Bits,
+    pfns: [u64; PER_CHUNK],
+}
+
+impl Pages {
+    /// None yet.
+    pub(crate) fn new(chunk: u64) -> Self {
+        Self {
+            chunk,
+            bits: Bits::default(),
+            pfns: [0; PER_CHUNK],
+        }
+    }
+
+    /// Gets the page of granule `gfn`, which is in the chunk.
+    ///
+    /// # Errors
+    ///
+    /// What the file says: `ENOMEM`, `EHWPOISON`, `EFAULT` if it was closed.
+    pub(crate) fn get(&mut self, slot: &Memslot<'_>, gfn: u64) -> Result {
+        let place = (gfn % CHUNK) as usize;
+        self.pfns[place] = slot.get_pfn(gfn)?;
+        self.bits = self.bits.or(Bits(1 << place));
+        Ok(())
+    }
+
+    /// True if the pages of `gfns`, which were got before, are private and the file's as they were.
+    fn are_still(&self, slots: &Slots, slot: &Memslot<'_>, gfns: &Range<u64>) -> bool {
+        gfns.clone().all(|gfn| {
+            let before = self.pfns[(gfn % CHUNK) as usize];
+            slots.is_private(gfn) && slot.has_pfn(gfn, before)
+        })
+    }
+
+    /// Drops what there is.
+    pub(crate) fn put(mut self) {
+        while let Some((_, pages, pfn)) = self.next_run() {
+            // SAFETY: The pages are the file's, and this has a reference to each.
+            let granules = unsafe { memory::take(pfn, pages) };
+            granules.into_iter().for_each(memory::put);
+        }
+    }
+
+    /// Takes away the first pages that follow each other in the chunk and in memory: the first one's
+    /// gfn, how many, and the first one's pfn.
+    fn next_run(&mut self) -> Option<(u64, u64, u64)> {
+        let run = self.bits.first_run()?;
+        let first = self.pfns[run.start];
+        let pages = (0u64..)
+            .zip(&self.pfns[run.clone()])
+            .take_while(|(n, pfn)| first + n == **pfn)
+            .count();
+        let taken = (run.start..run.start + pages).fold(0u32, |bits, n| bits | (1 << n));
+        self.bits = self.bits.without(Bits(taken));
+        let gfn = self.chunk * CHUNK + run.start as u64;
+        Some((gfn, pages as u64, first))
+    }
+
+    /// Delegates the pages that come first and follow each other as granules, whether or not they do
+    /// in memory: their range, and what they are.
+    ///
+    /// # Errors
+    ///
+    /// What [`errno`] makes of the RMM's answer; these pages have been dropped.
+    pub(crate) fn delegate(&mut self, vm: &Vm) -> Result<Option<(Range<u64>, Pieces)>> {
+        let Some(run) = self.bits.first_run() else {
+            return Ok(None);
+        };
+        let start = self.chunk * CHUNK + run.start as u64;
+        let gfns = start..start + run.len() as u64;
+        let mut pieces = Pieces::new();
+        let mut at = gfns.start;
+        while at < gfns.end {
+            let Some((_, pages, pfn)) = self.next_run() else {
+                break;
+            };
+            at += pages;
+            if let Err(error) = delegate_run(vm, pfn, pages, &mut pieces) {
+                vm.put_pieces(&mut pieces);
+                return Err(error);
+            }
+        }
+        Ok(Some((gfns, pieces)))
+    }
+}
+
+/// Delegates pages that follow each other in memory.
+///
+/// # Errors
+///
+/// What [`errno`] makes of the RMM's answer; the pages have been dropped.
+fn delegate_run(vm: &Vm, pfn: u64, pages: u64, pieces: &mut Pieces) -> Result {
+    // SAFETY: The pages come from the file, with references. That the chunk is locked and they are
+    // not noted as mapped means that no other part of the realm has them.
+    let granules = unsafe { memory::take(pfn, pages) }.ok_or(EFAULT)?;
+    let moved = granules.delegate(&vm.rmi(Pause::Resched));
+    moved.rest.into_iter().for_each(memory::put);
+    let give_back = |granules: GranuleRange<Delegated>| {
+        vm.undelegate(granules, Pause::Resched, memory::put);
+    };
+    match (moved.done, moved.error) {
+        (Some(done), None) => match pieces.push(done) {
+            Ok(()) => Ok(()),
+            Err(done) => {
+                give_back(done);
+                Err(EIO)
+            }
+        },
+        (done, error) => {
+            done.into_iter().for_each(give_back);
+            Err(error.map_or(EIO, errno))
+        }
+    }
+}
+
+/// What became of a fault.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Faulted {
+    /// The granule is mapped, or the vCPU may try again.
+    Again,
+    /// The granule is not private, or there is no private memory.
+    NotPrivate,
+}
+
+/// Maps private granule `gfn`, and its neighbours where that is cheap.
+///
+/// `list` is used while this runs.
+///
+/// # Errors
+///
+/// `ENOMEM`, `EHWPOISON` or `EFAULT` by the file, or what [`errno`] makes of the RMM's answer.
+pub(crate) fn fault(vm: &Vm, gfn: u64, list: &mut impl SharedPage) -> Result<Faulted> {
+    let slots = crate::views::read_slots(vm.kvm);
+    let Some(slot) = slots.find(gfn).filter(Memslot::has_gmem) else {
+        return Ok(Faulted::NotPrivate);
+    };
+    let chunk = chunk_of(gfn);
+    let _faulting = vm.chunk_lock(chunk).lock();
+    let this = Bits::of(chunk, &(gfn..gfn + 1));
+    if !mmu_get(vm, chunk).and(this).is_empty() {
+        // Another vCPU was faster.
+        return Ok(Faulted::Again);
+    }
+    let seq = slots.invalidate_seq();
+    if !slots.is_private(gfn) {
+        return Ok(Faulted::NotPrivate);
+    }
+    let around = window(gfn, &slot.gfns(), fault_around());
+    let missing = Bits::of(chunk, &around).without(mmu_get(vm, chunk));
+    let mut pages = Pages::new(chunk);
+    pages.get(&slot, gfn)?;
+    for near in around.filter(|near| *near != gfn) {
+        let wanted = !missing.and(Bits::of(chunk, &(near..near + 1))).is_empty();
+        // What cannot be had is left for when it is asked for.
+        if wanted && slots.is_private(near) && pages.get(&slot, near).is_err() {
+            break;
+        }
+    }
+    let mut result = prepare(vm, chunk);
+    while result.is_ok() {
+        match pages.delegate(vm) {
+            Ok(None) => return Ok(Faulted::Again),
+            Ok(Some((gfns, mut pieces))) => {
+                let still = || {
+                    let seq = slots.invalidate_seq();
+                    pages.are_still(&slots, &slot, &gfns).then_some(seq)
+                };
+                result = map_when_quiet(vm, &gfns, &mut pieces, (seq, still), list);
+                vm.put_pieces(&mut pieces);
+            }
+            Err(error) => result = Err(error),
+        }
+    }
+    pages.put();
+    match result {
+        // The next attempt will see what has changed, or the next entry.
+        Err(error) if error == EAGAIN || error == ESHUTDOWN => Ok(Faulted::Again),
+        result => result.map(|()| Faulted::Again),
+    }
+}
+
+/// How often something is mapped that would be, had other memory of the VM not been invalidated just
+/// now.
+const TRIES: u32 = 100;
+
+/// Maps granules, which may take some attempts while other memory of the VM is being unmapped: what
+/// is delegated already is not given back for that.
+///
+/// `(seq, still)` are the state of the VM's memory when the pages were found, and what looks again
+/// whether they are the right ones.
+///
+/// # Errors
+///
+/// `EAGAIN` if they are not, or no attempt was undisturbed; others as for [`map`].
+fn map_when_quiet(
+    vm: &Vm,
+    gfns: &Range<u64>,
+    pieces: &mut Pieces,
+    (mut seq, still): (c_ulong, impl Fn() -> Option<c_ulong>),
+    list: &mut impl SharedPage,
+) -> Result {
+    for tries in 0..TRIES {
+        match map(vm, gfns.clone(), pieces, seq, list) {
+            Err(error) if error == EAGAIN => {}
+            result => return result,
+        }
+        match tries {
+            0..5 => ffi::kvm_rmi_helper_cond_resched(),
+            // Who unmaps needs the CPU more than this does.
+            _ => views::wait_a_little(),
+        }
+        seq = still().ok_or(EAGAIN)?;
+    }
+    Err(EAGAIN)
+}
+
+fn mmu_get(vm: &Vm, chunk: u64) -> Bits {
+    crate::guest_memfd::PageSet::get(&vm.pages, chunk)
+}
+
+/// Granules to map around a fault.
+fn fault_around() -> u64 {
+    // SAFETY: A parameter of this module, which is only read and written as a word.
+    let bytes = unsafe { &ffi::kvm_rmi_fault_around }.load(Ordering::Relaxed);
+    let granules = (u64::from(bytes) / GRANULE_SIZE).clamp(1, CHUNK);
+    1 << granules.ilog2()
+}
+
+/// Sees to it that something of a chunk can be mapped: its tables, and room to note it.
+///
+/// # Errors
+///
+/// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
+pub(crate) fn prepare(vm: &Vm, chunk: u64) -> Result {
+    vm.make_tables(chunk * CHUNK * GRANULE_SIZE, RttLevel::L3)?;
+    vm.pages.reserve(chunk).then_some(()).ok_or(ENOMEM)
+}
+
+/// Maps granules of one chunk, which was [prepared](prepare) and is locked.
+///
+/// # Errors
+///
+/// `EAGAIN` if memory of the VM was invalidated since `seq`, or what [`errno`] makes of the RMM's
+/// answer. What is not mapped is left in `pieces`.
+fn map(
+    vm: &Vm,
+    gfns: Range<u64>,
+    pieces: &mut Pieces,
+    seq: c_ulong,
+    list: &mut impl SharedPage,
+) -> Result {
+    let range = vm
+        .space
+        .protected(gfns.start * GRANULE_SIZE, gfns.end * GRANULE_SIZE)
+        .ok_or(EFAULT)?;
+    let lock = MmuReadLock::new(vm.kvm);
+    if lock.invalidated_since(seq, &gfns) {
+        return Err(EAGAIN);
+    }
+    let (rmi, name) = (vm.rmi(Pause::Never), vm.name()?);
+    let (top, result) =
+        match mmu::map_protected(&rmi, name, &vm.tables(), range, pieces, RttLevel::L3, list) {
+            Step::Done => (range.top(), Ok(())),
+            Step::Until(top) | Step::NeedTable(top, _) => (top, Err(EIO)),
+            Step::Failed(top, error) => (top, Err(errno_or_off(error))),
+        };
+    note(vm, gfns.start..top / GRANULE_SIZE);
+    result
+}
+
+/// Notes granules of one chunk as mapped, under `mmu_lock`.
+pub(crate) fn note(vm: &Vm, gfns: Range<u64>) {
+    let chunk = chunk_of(gfns.start);
+    let bits = mmu_get(vm, chunk).or(Bits::of(chunk, &gfns));
+    crate::guest_memfd::PageSet::set(&vm.pages, chunk, bits);
+}

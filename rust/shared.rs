@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mapping memory of the host that a realm shares. KVM finds the memory, as for any VM; what is here
+//! replaces its page tables.
+
+use crate::{
+    host::errno_or_off,
+    mmu::{self, MissingTable, Step},
+    rmi::{
+        cmd::data::{Access, MemAttr},
+        AddrRange,
+        IpaRange,
+        PhysAddr,
+        RttLevel,
+        Status,
+        Unprotected, //
+    },
+    smccc::Pause,
+    unmap::BLOCK,
+    vm::Vm, //
+};
+use kernel::prelude::*;
+
+/// What has to be made, where one may sleep, before something can be mapped.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    /// A table.
+    Table(MissingTable),
+    /// Room to note that something may be mapped in this block.
+    Note(u64),
+}
+
+/// Memory that is to be mapped.
+pub(crate) struct Mapping {
+    /// Where: an IPA without the bit that tells the halves apart.
+    pub(crate) ipa: u64,
+    /// The memory.
+    pub(crate) pa: u64,
+    /// Bytes, to which both are aligned.
+    pub(crate) size: u64,
+    /// The realm may write.
+    pub(crate) access: Access,
+    /// The realm has tried something that what is mapped does not allow.
+    pub(crate) replaces: bool,
+}
+
+impl Mapping {
+    /// The block around `ipa`, of a mapping that is larger than that.
+    pub(crate) fn around(self, ipa: u64) -> Self {
+        if self.size <= BLOCK {
+            return self;
+        }
+        let offset = (ipa & (self.size - 1)) & !(BLOCK - 1);
+        Self {
+            ipa: self.ipa + offset,
+            pa: self.pa + offset,
+            size: BLOCK,
+            ..self
+        }
+    }
+}
+
+/// Maps memory, under `mmu_lock` for reading. It is mapped as a block if it is one, unless there are
+/// smaller pages in its place already.
+///
+/// # Errors
+///
+/// `Ok(Some(_))` if something has to be made first: nothing is mapped. `EFAULT` if the IPA or the
+/// memory cannot be, or what [`errno_or_off`] makes of the RMM's answer.
+pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
+    let block = mapping.ipa / BLOCK;
+    let range = vm
+        .space
+        .unprotected(mapping.ipa, mapping.ipa + mapping.size)
+        .ok_or(EFAULT)?;
+    let memory = AddrRange::new(
+        PhysAddr::new(mapping.pa),
+        PhysAddr::new(mapping.pa + mapping.size),
+    )
+    .ok_or(EFAULT)?;
+    if vm.shared.get(block).is_none() {
+        return Ok(Some(Wanted::Note(block)));
+    }
+    // From here on unmapping has to look here.
+    vm.shared.set(block, 1);
+    if mapping.replaces {
+        unmap(vm, range)?;
+    }
+    let level = match mapping.size {
+        BLOCK.. if vm.tables().depth(range.base()) < RttLevel::L3 => RttLevel::L2,
+        _ => RttLevel::L3,
+    };
+    match map_at(vm, mapping, range, memory, level)? {
+        Step::Failed(_, error) if error.status() == Some(Status::ErrorRtt) => {
+            // Another vCPU has mapped something there meanwhile, though not the same.
+            unmap(vm, range)?;
+            match map_at(vm, mapping, range, memory, level)? {
+                Step::Failed(_, error) => Err(errno_or_off(error)),
+                step => Ok(wanted(step)),
+            }
+        }
+        Step::Failed(_, error) => Err(errno_or_off(error)),
+        step => Ok(wanted(step)),
+    }
+}
+
+fn wanted(step: Step) -> Option<Wanted> {
+    match step {
+        Step::NeedTable(_, table) => Some(Wanted::Table(table)),
+        _ => None,
+    }
+}
+
+fn map_at(
+    vm: &Vm,
+    mapping: &Mapping,
+    range: IpaRange<Unprotected>,
+    memory: AddrRange,
+    level: RttLevel,
+) -> Result<Step> {
+    Ok(mmu::map_unprotected(
+        &vm.rmi(Pause::Never),
+        vm.name()?,
+        &vm.tables(),
+        range,
+        memory,
+        level,
+        (MemAttr::Normal, mapping.access),
+    ))
+}
+
+/// Unmaps what is in the way.
+///
+/// # Errors
+///
+/// What [`errno_or_off`] makes of the RMM's answer.
+fn unmap(vm: &Vm, range: IpaRange<Unprotected>) -> Result {
+    let all = vm.space.all_unprotected().ok_or(EFAULT)?;
+    let rmi = vm.rmi(Pause::Never);
+    match mmu::unmap_unprotected(&rmi, vm.name()?, &vm.tables(), range, all) {
+        Step::Failed(_, error) => Err(errno_or_off(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes what [`map`] wanted.
+///
+/// # Errors
+///
+/// `ENOMEM`, or what [`errno_or_off`] makes of the RMM's answer.
+pub(crate) fn make(vm: &Vm, wanted: Wanted) -> Result {
+    match wanted {
+        Wanted::Table(table) => vm.make_table(table),
+        Wanted::Note(block) => vm.shared.reserve(block).then_some(()).ok_or(ENOMEM),
+    }
+}

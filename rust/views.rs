@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What of KVM's objects is read here, with the locks that it takes.
+
+use crate::{ffi, rmi::cmd::rec::RecName};
+use core::{
+    marker::PhantomData,
+    ops::Range,
+    sync::atomic::{AtomicU32, Ordering}, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    time::{delay::fsleep, Delta},
+    types::NotThreadSafe, //
+};
+
+/// A read section of `kvm->srcu`: the memory slots that are there stay.
+pub(crate) struct Slots {
+    kvm: *mut bindings::kvm,
+    index: c_int,
+    _task: NotThreadSafe,
+}
+
+/// Begins to look at the memory slots of a VM that is alive until the section ends.
+pub(crate) fn read_slots(kvm: *mut bindings::kvm) -> Slots {
+    // SAFETY: The VM is alive.
+    let index = unsafe { bindings::srcu_read_lock(&raw mut (*kvm).srcu) };
+    Slots {
+        kvm,
+        index,
+        _task: NotThreadSafe,
+    }
+}
+
+impl Slots {
+    /// The slot that granule `gfn` is in.
+    pub(crate) fn find(&self, gfn: u64) -> Option<Memslot<'_>> {
+        // SAFETY: This is a read section, and the VM is alive.
+        let slot = unsafe { ffi::kvm_rmi_helper_gfn_to_memslot(self.kvm, gfn) };
+        (!slot.is_null()).then_some(Memslot {
+            kvm: self.kvm,
+            slot,
+            _slots: PhantomData,
+        })
+    }
+
+    /// True if granule `gfn` is private, by the VM's memory attributes. The only place that knows
+    /// where that stands.
+    pub(crate) fn is_private(&self, gfn: u64) -> bool {
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mem_is_private(self.kvm, gfn) }
+    }
+
+    /// True if all granules are private, or all are not.
+    pub(crate) fn are(&self, gfns: &Range<u64>, private: bool) -> bool {
+        let mask = bindings::KVM_MEMORY_ATTRIBUTE_PRIVATE as c_ulong;
+        let wanted = if private { mask } else { 0 };
+        // SAFETY: The VM is alive.
+        unsafe {
+            bindings::kvm_range_has_memory_attributes(self.kvm, gfns.start, gfns.end, mask, wanted)
+        }
+    }
+
+    /// The state of the VM's memory, to be compared when something is mapped.
+    pub(crate) fn invalidate_seq(&self) -> c_ulong {
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mmu_invalidate_seq(self.kvm) }
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        // SAFETY: Ends the section that this began.
+        unsafe { bindings::srcu_read_unlock(&raw mut (*self.kvm).srcu, self.index) };
+    }
+}
+
+/// A memory slot.
+///
+/// # Invariants
+///
+/// `slot` is a slot of `kvm`, and valid for `'a`.
+pub(crate) struct Memslot<'a> {
+    kvm: *mut bindings::kvm,
+    slot: *mut bindings::kvm_memory_slot,
+    _slots: PhantomData<&'a Slots>,
+}
+
+impl Memslot<'_> {
+    /// The slot's granules.
+    pub(crate) fn gfns(&self) -> Range<u64> {
+        // SAFETY: By the type's invariant; these fields do not change.
+        let (base, pages) = unsafe { ((*self.slot).base_gfn, (*self.slot).npages) };
+        base..base + pages as u64
+    }
+
+    /// True if the slot has private memory.
+    pub(crate) fn has_gmem(&self) -> bool {
+        // SAFETY: By the type's invariant.
+        unsafe { has_gmem(self.slot) }
+    }
+
+    /// The page of granule `gfn`, which is in the slot, with a reference. It is zeroed if it is new.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EHWPOISON`, or `EFAULT` if the file was closed.
+    pub(crate) fn get_pfn(&self, gfn: u64) -> Result<u64> {
+        let mut pfn = 0;
+        let mut page = core::ptr::null_mut();
+        // SAFETY: By the type's invariant, and `gfn` is in the slot. The results have room.
+        let result = unsafe {
+            bindings::kvm_gmem_get_pfn(
+                self.kvm,
+                self.slot,
+                gfn,
+                &mut pfn,
+                &mut page,
+                core::ptr::null_mut(),
+            )
+        };
+        to_result(result).map(|()| pfn)
+    }
+
+    /// True if the page of granule `gfn` is `pfn`.
+    pub(crate) fn has_pfn(&self, gfn: u64, pfn: u64) -> bool {
+        self.get_pfn(gfn).is_ok_and(|now| {
+            // SAFETY: The page came with a reference.
+            unsafe { put_pfn(now) };
+            now == pfn
+        })
+    }
+}
+
+/// Drops a reference to a page.
+///
+/// # Safety
+///
+/// The caller has it.
+unsafe fn put_pfn(pfn: u64) {
+    // SAFETY: By the contract of this function.
+    unsafe {
+        ffi::kvm_rmi_helper_put_page(ffi::kvm_rmi_helper_phys_to_page(
+            pfn << crate::GRANULE_SHIFT,
+        ))
+    };
+}
+
+/// `kvm_slot_has_gmem()`.
+///
+/// # Safety
+///
+/// `slot` is valid.
+pub(crate) unsafe fn has_gmem(slot: *const bindings::kvm_memory_slot) -> bool {
+    // SAFETY: By the contract of this function.
+    unsafe { (*slot).flags & bindings::KVM_MEM_GUEST_MEMFD != 0 }
+}
+
+/// `kvm->mmu_lock`, held for reading.
+pub(crate) struct MmuReadLock {
+    kvm: *mut bindings::kvm,
+    _task: NotThreadSafe,
+}
+
+impl MmuReadLock {
+    /// Takes the lock of a VM that is alive until it is dropped.
+    pub(crate) fn new(kvm: *mut bindings::kvm) -> Self {
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mmu_read_lock(kvm) };
+        Self {
+            kvm,
+            _task: NotThreadSafe,
+        }
+    }
+
+    /// True if memory of the VM was invalidated since [`Slots::invalidate_seq`], or `gfns` are right
+    /// now.
+    pub(crate) fn invalidated_since(&self, seq: c_ulong, gfns: &Range<u64>) -> bool {
+        // SAFETY: The lock is held.
+        unsafe { ffi::kvm_rmi_helper_mmu_invalidate_retry(self.kvm, seq, gfns.start, gfns.end) }
+    }
+}
+
+impl Drop for MmuReadLock {
+    fn drop(&mut self) {
+        // SAFETY: This took the lock.
+        unsafe { ffi::kvm_rmi_helper_mmu_read_unlock(self.kvm) };
+    }
+}
+
+/// Place of ID_AA64DFR0_EL1 among a VM's ID registers: `IDREG_IDX()` of op0 3, CRm 5, op2 0.
+pub(crate) const DFR0: usize = (5 - 1) << 3;
+/// Number of breakpoints, less 1.
+pub(crate) const DFR0_BRPS: u32 = 12;
+/// Number of watchpoints, less 1.
+pub(crate) const DFR0_WRPS: u32 = 20;
+
+/// Number of vCPUs that a VM has.
+pub(crate) fn vcpus(kvm: *mut bindings::kvm) -> c_int {
+    // SAFETY: The VM is alive.
+    unsafe { bindings::atomic_read(&raw const (*kvm).online_vcpus) }
+}
+
+/// The vCPU with number `id`, valid as long as the VM.
+pub(crate) fn vcpu(kvm: *mut bindings::kvm, id: c_int) -> Option<*mut bindings::kvm_vcpu> {
+    // SAFETY: The VM is alive.
+    let vcpu = unsafe { ffi::kvm_rmi_helper_get_vcpu_by_id(kvm, id) };
+    (!vcpu.is_null()).then_some(vcpu)
+}
+
+/// The vCPU with an MPIDR, of which only affinity fields count.
+pub(crate) fn vcpu_by_mpidr(
+    kvm: *mut bindings::kvm,
+    mpidr: u64,
+) -> Option<*mut bindings::kvm_vcpu> {
+    // SAFETY: The VM is alive.
+    let vcpu = unsafe { bindings::kvm_mpidr_to_vcpu(kvm, mpidr as c_ulong) };
+    (!vcpu.is_null()).then_some(vcpu)
+}
+
+/// `kvm_arm_vcpu_stopped()`.
+///
+/// # Safety
+///
+/// `vcpu` is valid.
+pub(crate) unsafe fn is_stopped(vcpu: *mut bindings::kvm_vcpu) -> bool {
+    // SAFETY: By the contract of this function. The state may change at any time.
+    let state = unsafe { (&raw const (*vcpu).arch.mp_state.mp_state).read_volatile() };
+    state == bindings::KVM_MP_STATE_STOPPED
+}
+
+/// `kvm->slots_lock`.
+pub(crate) struct SlotsLock {
+    kvm: *mut bindings::kvm,
+    _task: NotThreadSafe,
+}
+
+impl SlotsLock {
+    /// Takes the lock of a VM that is alive until it is dropped.
+    pub(crate) fn new(kvm: *mut bindings::kvm) -> Self {
+        // SAFETY: The VM is alive.
+        unsafe { bindings::mutex_lock(&raw mut (*kvm).slots_lock) };
+        Self {
+            kvm,
+            _task: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for SlotsLock {
+    fn drop(&mut self) {
+        // SAFETY: This took the lock.
+        unsafe { bindings::mutex_unlock(&raw mut (*self.kvm).slots_lock) };
+    }
+}
+
+/// Calls `visit` for the granules of each slot that has private memory, under `slots_lock`.
+///
+/// # Errors
+///
+/// The first that `visit` returns.
+pub(crate) fn for_each_gmem_slot<F: FnMut(Range<u64>) -> Result>(
+    kvm: *mut bindings::kvm,
+    mut visit: F,
+) -> Result {
+    /// # Safety
+    ///
+    /// `slot` is a slot, and `arg` points to an `F` that nobody else uses.
+    unsafe extern "C" fn step<F: FnMut(Range<u64>) -> Result>(
+        slot: *mut bindings::kvm_memory_slot,
+        arg: *mut c_void,
+    ) -> c_int {
+        // SAFETY: By the contract of this function.
+        let (has_gmem, base, pages, visit) = unsafe {
+            (
+                has_gmem(slot),
+                (*slot).base_gfn,
+                (*slot).npages as u64,
+                &mut *arg.cast::<F>(),
+            )
+        };
+        match has_gmem {
+            true => kernel::error::from_result(|| visit(base..base + pages).map(|()| 0)),
+            false => 0,
+        }
+    }
+    // SAFETY: The VM is alive, and `visit` outlives the call.
+    to_result(unsafe {
+        ffi::kvm_rmi_helper_for_each_memslot(kvm, core::ptr::from_mut(&mut visit).cast(), step::<F>)
+    })
+}
+
+/// All vCPUs of a VM but one, locked: by this, or by tasks that do nothing but wait to activate the
+/// realm as well.
+pub(crate) struct OtherVcpus {
+    locked: KVec<*mut bindings::kvm_vcpu>,
+    _task: NotThreadSafe,
+}
+
+impl OtherVcpus {
+    /// Locks them, for who holds `slots_lock` and the mutex of `me`. `waiting` is the number of
+    /// vCPUs whose tasks wait for `slots_lock` in the same place, `me` included.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` if a signal comes while another ioctl is at work on a vCPU, `ENOMEM`.
+    pub(crate) fn lock(
+        kvm: *mut bindings::kvm,
+        me: *mut bindings::kvm_vcpu,
+        waiting: &AtomicU32,
+    ) -> Result<Self> {
+        loop {
+            let (others, busy) = Self::try_lock(kvm, me)?;
+            // Who waits holds the mutex of its vCPU, so it is one of those that are busy.
+            if busy + 1 == waiting.load(Ordering::Relaxed) {
+                return Ok(others);
+            }
+            drop(others);
+            if ffi::kvm_rmi_helper_signal_pending() {
+                return Err(EINTR);
+            }
+            wait_a_little();
+        }
+    }
+
+    /// Locks those that can be; the second value is how many cannot.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn try_lock(kvm: *mut bindings::kvm, me: *mut bindings::kvm_vcpu) -> Result<(Self, u32)> {
+        let all = vcpus(kvm);
+        let mut others = Self {
+            locked: KVec::with_capacity(all as usize, GFP_KERNEL)?,
+            _task: NotThreadSafe,
+        };
+        let mut busy = 0;
+        // SAFETY: The VM is alive.
+        let nest = unsafe { &raw mut (*kvm).slots_lock };
+        for vcpu in (0..all).filter_map(|id| vcpu(kvm, id)) {
+            if vcpu == me {
+                continue;
+            }
+            // SAFETY: The vCPU is valid as long as the VM, and `slots_lock` is held.
+            match unsafe { ffi::kvm_rmi_helper_trylock_vcpu(vcpu, nest) } {
+                true => others.locked.push(vcpu, GFP_KERNEL)?,
+                false => busy += 1,
+            }
+        }
+        Ok((others, busy))
+    }
+}
+
+impl Drop for OtherVcpus {
+    fn drop(&mut self) {
+        for vcpu in &self.locked {
+            // SAFETY: This locked it.
+            unsafe { bindings::mutex_unlock(&raw mut (**vcpu).mutex) };
+        }
+    }
+}
+
+/// The REC of a vCPU, if it has one.
+///
+/// # Safety
+///
+/// `vcpu` is valid, and no REC is being made for it.
+pub(crate) unsafe fn rec_name(vcpu: *mut bindings::kvm_vcpu) -> Option<RecName> {
+    // SAFETY: By the contract of this function.
+    match unsafe { (*vcpu).arch.rmi.rec } {
+        0 => None,
+        rec => Some(RecName::from_raw(rec)),
+    }
+}
+
+/// Notes that a vCPU has been turned on, in case it is about to stop: see `rec/psci.rs`.
+///
+/// # Safety
+///
+/// `vcpu` is valid.
+pub(crate) unsafe fn mark_turned_on(vcpu: *mut bindings::kvm_vcpu) {
+    // SAFETY: By the contract of this function. KVM reads and clears it as atomically.
+    let mark = unsafe { AtomicU32::from_ptr(&raw mut (*vcpu).arch.rmi.turned_on) };
+    mark.store(1, Ordering::SeqCst);
+}
+
+/// HCR_EL2.TWI: WFI is trapped.
+pub(crate) const HCR_TWI: u64 = 1 << 13;
+/// HCR_EL2.TWE: WFE is trapped.
+pub(crate) const HCR_TWE: u64 = 1 << 14;
+
+/// HPFAR_EL2.NS, which KVM takes for "valid".
+const HPFAR_NS: u64 = 1 << 63;
+/// Bits that an IPA is shifted by in HPFAR_EL2.
+const HPFAR_SHIFT: u32 = 8;
+
+/// HPFAR_EL2 for an IPA.
+pub(crate) fn hpfar(ipa: u64) -> u64 {
+    (ipa >> HPFAR_SHIFT) | HPFAR_NS
+}
+
+/// The IPA in what [`hpfar`] made.
+pub(crate) fn ipa(hpfar: u64) -> u64 {
+    (hpfar & !HPFAR_NS) << HPFAR_SHIFT
+}
+
+/// True if ESR_EL2 tells of an access that what is mapped does not allow.
+pub(crate) fn is_permission_fault(esr: u64) -> bool {
+    esr & 0x3c == 0x0c
+}
+
+/// True for an SError after which nothing can go on: one that was not corrected and is not restartable
+/// either (ESR_EL2.AET, with FEAT_RAS).
+pub(crate) fn is_fatal_serror(esr: u64) -> bool {
+    let (implementation_defined, fsc, aet) = (esr & (1 << 24) != 0, esr & 0x3f, (esr >> 10) & 7);
+    implementation_defined || fsc != 0x11 || !matches!(aet, 2 | 6)
+}
+
+/// Lets others run for a moment, where trying again at once would only be in their way.
+pub(crate) fn wait_a_little() {
+    fsleep(Delta::from_micros(50));
+}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A VM that is a realm, or is to become one.
+//!
+//! # Locks
+//!
+//! In the order in which they are taken:
+//!
+//! 1. `vcpu->mutex`, by whoever runs a vCPU or calls an ioctl on it.
+//! 2. `kvm->slots_lock`, which keeps the memory slots as they are.
+//! 3. [`Vm::life`]: the states of the realm. Held while one becomes the next, and for a part of a
+//!    populate at a time.
+//! 4. One of [`Vm::chunks`]: faults in the same few pages are served one after the other.
+//! 5. [`Vm::making`]: one table at a time is made.
+//! 6. `kvm->mmu_lock`: faults hold it for reading while they map, and look first whether what they
+//!    are about to map has been invalidated meanwhile; unmapping holds it for writing. It is never
+//!    held for a number of calls that the realm or the VMM chooses, without being dropped between.
+
+use crate::{
+    ffi,
+    host::{errno, Host},
+    memory::{self, HostPages, RmmBuffer},
+    mmu::{MissingTable, Tables},
+    realm::{Layout, Realm, State},
+    rmi::{
+        cmd::{
+            data::Pieces,
+            realm::{RdName, RealmGranules},
+        },
+        Counts, Delegated, GranuleRange, IpaSpace, Rmi,
+    },
+    smccc::{Pause, RealmSmc},
+    words::Words, //
+};
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering}, //
+};
+use kernel::{
+    bindings,
+    new_mutex,
+    pr_err_once,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex,
+        SetOnce, //
+    }, //
+};
+
+/// Locks for chunks: enough that vCPUs seldom meet.
+const CHUNK_LOCKS: usize = 16;
+
+/// The realm, and a page for lists while something is done with it as a whole.
+pub(crate) struct Life {
+    pub(crate) realm: Realm,
+    pub(crate) list: RmmBuffer,
+}
+
+/// A page for lists that goes with `mmu_lock`, held for writing.
+pub(crate) struct UnmapList(UnsafeCell<RmmBuffer>);
+
+impl UnmapList {
+    /// The page.
+    ///
+    /// # Safety
+    ///
+    /// `mmu_lock` is held for writing as long as what this returns is used, or nobody else uses the
+    /// VM's memory.
+    #[expect(clippy::mut_from_ref, reason = "the lock is not one of Rust's")]
+    pub(crate) unsafe fn get(&self) -> &mut RmmBuffer {
+        // SAFETY: By the contract of this function nobody else has it.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+/// A VM.
+#[pin_data]
+pub(crate) struct Vm {
+    pub(crate) host: Arc<Host>,
+    /// The VM to KVM. It outlives this.
+    pub(crate) kvm: *mut bindings::kvm,
+    pub(crate) space: IpaSpace,
+    /// Where the starting tables are, and how many.
+    pub(crate) layout: Layout,
+    /// What this realm had done and has.
+    pub(crate) counts: Counts,
+    /// The realm's name, from when it is New.
+    pub(crate) name: SetOnce<RdName>,
+    /// The tables below the starting ones.
+    #[pin]
+    pub(crate) tables: Words,
+    /// Private granules that are mapped, by chunk.
+    #[pin]
+    pub(crate) pages: Words,
+    /// Where shared memory may be mapped: a word for each table of level 3 that could be there.
+    #[pin]
+    pub(crate) shared: Words,
+    #[pin]
+    pub(crate) life: Mutex<Life>,
+    #[pin]
+    pub(crate) making: Mutex<()>,
+    pub(crate) chunks: KVec<Pin<KBox<Mutex<()>>>>,
+    /// For lists while memory is unmapped.
+    pub(crate) unmap_list: UnmapList,
+    /// vCPUs whose tasks want to activate the realm: they hold `vcpu->mutex` and wait.
+    pub(crate) waiting: AtomicU32,
+    /// Its memory has been taken back; nothing is mapped any more.
+    flushed: AtomicBool,
+}
+
+// SAFETY: `kvm` is only handed to functions of KVM that any task may call; the rest can be sent.
+unsafe impl Send for Vm {}
+// SAFETY: As above.
+unsafe impl Sync for Vm {}
+
+impl Vm {
+    /// A VM with an IPA space of `ipa_bits`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if no realm can have such an IPA space, `ENOMEM`.
+    pub(crate) fn new(
+        host: Arc<Host>,
+        kvm: *mut bindings::kvm,
+        ipa_bits: u32,
+    ) -> Result<Pin<KBox<Self>>> {
+        let space = IpaSpace::new(ipa_bits).ok_or(EINVAL)?;
+        let layout = Layout::of(space);
+        let mut chunks = KVec::with_capacity(CHUNK_LOCKS, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..CHUNK_LOCKS {
+            let lock = KBox::pin_init(new_mutex!((), "kvm_arm_rmi::chunk"), GFP_KERNEL_ACCOUNT)?;
+            chunks.push(lock, GFP_KERNEL_ACCOUNT)?;
+        }
+        let life = Life {
+            realm: Realm::None,
+            list: RmmBuffer::new()?,
+        };
+        KBox::try_pin_init(
+            try_pin_init!(Self {
+                host,
+                kvm,
+                space,
+                layout,
+                counts: Counts::new(),
+                name: SetOnce::new(),
+                tables <- Words::new(),
+                pages <- Words::new(),
+                shared <- Words::new(),
+                life <- new_mutex!(life, "kvm_arm_rmi::life"),
+                making <- new_mutex!((), "kvm_arm_rmi::making"),
+                chunks,
+                unmap_list: UnmapList(UnsafeCell::new(RmmBuffer::new()?)),
+                waiting: AtomicU32::new(0),
+                flushed: AtomicBool::new(false),
+            }? Error),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// The way to the RMM for this realm.
+    pub(crate) fn rmi(&self, pause: Pause) -> Rmi<RealmSmc<'_>> {
+        Rmi::new(RealmSmc {
+            smc: self.host.rmi.conduit(),
+            counts: &self.counts,
+            pause,
+        })
+    }
+
+    /// The tables.
+    pub(crate) fn tables(&self) -> Tables<'_, Words> {
+        Tables {
+            set: &self.tables,
+            start: self.layout.start,
+        }
+    }
+
+    /// The realm's name.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if there is no realm.
+    pub(crate) fn name(&self) -> Result<RdName> {
+        self.name.copy().ok_or(EIO)
+    }
+
+    /// True if what a realm begins with is settled: its own parameters, from when there is one
+    /// (`early`), or the RECs', from when one may run.
+    pub(crate) fn has_begun(&self, early: bool) -> bool {
+        match early {
+            true => self.name.as_ref().is_some(),
+            false => !matches!(self.life.lock().realm.state(), State::None | State::New),
+        }
+    }
+
+    /// The lock for a chunk.
+    pub(crate) fn chunk_lock(&self, chunk: u64) -> &Mutex<()> {
+        // CAST: The remainder is small. There are as many locks as in `new()`.
+        &self.chunks[chunk as usize % CHUNK_LOCKS]
+    }
+
+    /// Allocates `1 << order` granules and delegates them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer. Either way nothing is kept.
+    pub(crate) fn alloc_delegated(&self, order: u32) -> Result<GranuleRange<Delegated>> {
+        let moved = memory::alloc(order)?.delegate(&self.rmi(Pause::Resched));
+        if let Some(rest) = moved.rest {
+            memory::free(rest);
+        }
+        match (moved.done, moved.error) {
+            (Some(granules), None) => Ok(granules),
+            (done, error) => {
+                done.into_iter().for_each(|granules| self.free(granules));
+                Err(error.map_or(EIO, errno))
+            }
+        }
+    }
+
+    /// Takes granules back that came from [`Self::alloc_delegated`]. What the RMM keeps is leaked.
+    pub(crate) fn free(&self, granules: GranuleRange<Delegated>) {
+        self.undelegate(granules, Pause::Resched, memory::free);
+    }
+
+    /// Takes pages of guest_memfd back.
+    pub(crate) fn put_pieces(&self, pieces: &mut Pieces) {
+        while let Some(piece) = pieces.pop() {
+            self.undelegate(piece, Pause::Resched, memory::put);
+        }
+    }
+
+    /// Takes granules back and hands them to `give`. What the RMM keeps is leaked.
+    pub(crate) fn undelegate(
+        &self,
+        granules: GranuleRange<Delegated>,
+        pause: Pause,
+        give: impl Fn(GranuleRange<crate::rmi::Undelegated>),
+    ) {
+        let rmi = self.rmi(pause);
+        let moved = granules.undelegate(&rmi);
+        if let Some(done) = moved.done {
+            give(done);
+        }
+        if let Some(rest) = moved.rest {
+            rest.leak(&rmi);
+        }
+        if let Some(error) = moved.error {
+            report(error);
+        }
+    }
+
+    /// Makes a table. Another vCPU may have made it meanwhile, which is as good.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
+    pub(crate) fn make_table(&self, table: MissingTable) -> Result {
+        let granule = self.alloc_delegated(0)?;
+        let _making = self.making.lock();
+        let rmi = self.rmi(Pause::Resched);
+        let left = match crate::mmu::TableSet::has(&self.tables, table) {
+            true => Some(granule),
+            false => match self.tables().create(&rmi, self.name()?, table, granule) {
+                Ok(left) => left,
+                Err(failed) => {
+                    failed.granules.into_iter().for_each(|left| self.free(left));
+                    return Err(errno(failed.error));
+                }
+            },
+        };
+        left.into_iter().for_each(|left| self.free(left));
+        Ok(())
+    }
+
+    /// Makes all tables that entries at `level` for `ipa` need.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::make_table`].
+    pub(crate) fn make_tables(&self, ipa: u64, level: crate::rmi::RttLevel) -> Result {
+        while let Some(table) = self.tables().missing(ipa, level) {
+            self.make_table(table)?;
+        }
+        Ok(())
+    }
+
+    /// The realm is beyond help: none of its vCPUs runs any more.
+    pub(crate) fn kill(&self) {
+        // SAFETY: The VM is alive as long as `self`.
+        unsafe { ffi::kvm_rmi_helper_vm_dead(self.kvm) };
+    }
+
+    /// No vCPU will run any more: takes back what is mapped.
+    pub(crate) fn flush(&self) {
+        if self.flushed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut life = self.life.lock();
+        let Life { realm, list } = &mut *life;
+        let rmi = self.rmi(Pause::Resched);
+        if realm.terminate(&rmi, (&HostPages, list)).is_err() {
+            pr_err_once!("a realm cannot be terminated\n");
+            // It has to be kept from the host's memory in another way.
+            self.kill();
+        }
+        let terminated = matches!(realm.state(), State::Dying | State::Dead);
+        drop(life);
+        // SAFETY: KVM flushes a VM when no task can run it or use its memory any more.
+        unsafe { crate::unmap::all(self, !terminated) };
+    }
+
+    /// The VM goes away, and its vCPUs are gone.
+    pub(crate) fn destroy(&self) {
+        self.flush();
+        let mut life = self.life.lock();
+        let Life { realm, list } = &mut *life;
+        let rmi = self.rmi(Pause::Resched);
+        let Some(name) = realm.name() else { return };
+        let gone = crate::realm::destroy_tables(&rmi, name, &self.tables(), |table| {
+            self.free(table);
+        });
+        if let Err(error) = gone {
+            report(error);
+        }
+        match realm.destroy(&rmi, (&HostPages, list)) {
+            Ok(Some(RealmGranules { rd, roots })) => {
+                self.free(rd);
+                self.free(roots);
+            }
+            Ok(None) => {}
+            Err(_) => {
+                pr_err_once!("a realm cannot be destroyed; its memory is lost\n");
+                realm.abandon(&rmi);
+            }
+        }
+    }
+}
+
+/// Says, once, that the RMM has kept memory.
+pub(crate) fn report(error: crate::rmi::Error) {
+    pr_err_once!(
+        "memory is lost to the realm world, see granules in debugfs: {}\n",
+        error
+    );
+}
