@@ -26,6 +26,9 @@ pub trait TableSet {
     /// Adds a table, for which room was made.
     fn insert(&self, table: MissingTable);
 
+    /// Takes a table out, but keeps room for it.
+    fn suspend(&self, table: MissingTable);
+
     /// Removes a table, or the room for it.
     fn remove(&self, table: MissingTable);
 
@@ -95,6 +98,31 @@ impl<S: TableSet> Tables<'_, S> {
         };
         self.set.insert(table);
         Ok(left)
+    }
+
+    /// Folds the table, whose entries must all be the same, into the one above, and returns its
+    /// granule. While this runs others take the table for missing.
+    ///
+    /// # Errors
+    ///
+    /// The RMM refuses: the table stays.
+    pub fn fold<C: Conduit>(
+        &self,
+        rmi: &Rmi<C>,
+        rd: RdName,
+        table: MissingTable,
+    ) -> Result<GranuleRange<Delegated>, Error> {
+        self.set.suspend(table);
+        match rtt::fold(rmi, rd, table.ipa, table.level) {
+            Ok(granule) => {
+                self.set.remove(table);
+                Ok(granule)
+            }
+            Err(error) => {
+                self.set.insert(table);
+                Err(error)
+            }
+        }
     }
 
     /// Removes the table, which must map nothing, and returns its granule.

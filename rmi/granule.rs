@@ -108,6 +108,18 @@ impl<S: GranuleState> GranuleRange<S> {
         }
     }
 
+    /// This range and `other`, if one of them begins where the other ends.
+    ///
+    /// # Errors
+    ///
+    /// Neither does: both come back.
+    pub fn merge(self, other: Self) -> Result<Self, (Self, Self)> {
+        match self.join(other) {
+            Ok(joined) => Ok(joined),
+            Err((this, other)) => other.join(this).map_err(|(other, this)| (this, other)),
+        }
+    }
+
     /// Cuts the range after its first `granules`: what comes before and after the cut.
     pub fn split(self, granules: u64) -> (Option<Self>, Option<Self>) {
         let bytes = granules.saturating_mul(super::GRANULE_SIZE);

@@ -74,6 +74,12 @@ unsafe extern "C" {
     /// `read_unlock(&kvm->mmu_lock)`.
     pub(crate) fn kvm_rmi_helper_mmu_read_unlock(kvm: *mut bindings::kvm);
 
+    /// `write_lock(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_write_lock(kvm: *mut bindings::kvm);
+
+    /// `write_unlock(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_write_unlock(kvm: *mut bindings::kvm);
+
     /// `cond_resched_rwlock_write(&kvm->mmu_lock)`, for who holds it for writing and nothing else.
     pub(crate) fn kvm_rmi_helper_mmu_cond_resched_write(kvm: *mut bindings::kvm);
 

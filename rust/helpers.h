@@ -37,6 +37,8 @@ u64 kvm_rmi_helper_id_aa64pfr0_rme(void);
 /* rust/kvm_helpers.c */
 void kvm_rmi_helper_mmu_read_lock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_read_unlock(struct kvm *kvm);
+void kvm_rmi_helper_mmu_write_lock(struct kvm *kvm);
+void kvm_rmi_helper_mmu_write_unlock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_cond_resched_write(struct kvm *kvm);
 unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm);
 bool kvm_rmi_helper_mmu_invalidate_retry(struct kvm *kvm, unsigned long seq,

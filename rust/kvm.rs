@@ -146,10 +146,18 @@ extern "C" fn check_extension(_kvm: *mut bindings::kvm) -> c_int {
 }
 
 /// What a realm's VM has of what KVM has.
-extern "C" fn allows_cap(cap: c_long) -> bool {
-    // SAFETY: Parameters are set before the module is initialised.
-    let ours = unsafe { ffi::kvm_rmi_cap };
-    u32::try_from(cap).is_ok_and(|cap| cap == ours || ALLOWED_CAPS.contains(&cap))
+///
+/// # Safety
+///
+/// See [`vm`].
+unsafe extern "C" fn allows_cap(kvm: *mut bindings::kvm, cap: c_long) -> bool {
+    // SAFETY: By the contract of this function; parameters are set before the module is initialised.
+    let (vm, ours) = unsafe { (vm(kvm), ffi::kvm_rmi_cap) };
+    match u32::try_from(cap) {
+        Ok(bindings::KVM_CAP_ARM_SVE) => vm.host.negotiated.features.sve(),
+        Ok(cap) => cap == ours || ALLOWED_CAPS.contains(&cap),
+        Err(_) => false,
+    }
 }
 
 const ALLOWED_CAPS: &[u32] = &[
@@ -165,7 +173,6 @@ const ALLOWED_CAPS: &[u32] = &[
     bindings::KVM_CAP_ARM_INJECT_EXT_DABT,
     bindings::KVM_CAP_ARM_PTRAUTH_ADDRESS,
     bindings::KVM_CAP_ARM_PTRAUTH_GENERIC,
-    bindings::KVM_CAP_ARM_SVE,
     bindings::KVM_CAP_ARM_VM_IPA_SIZE,
     bindings::KVM_CAP_IMMEDIATE_EXIT,
     bindings::KVM_CAP_MAX_VCPUS,
@@ -365,7 +372,8 @@ unsafe extern "C" fn unmap_range(
         false => Pause::Never,
     };
     if filter & bindings::kvm_gfn_range_filter_KVM_FILTER_SHARED != 0 {
-        unmap::shared(vm, start..end, pause);
+        // SAFETY: By the contract of this function.
+        unsafe { unmap::shared(vm, start..end, pause) };
     }
     if filter & bindings::kvm_gfn_range_filter_KVM_FILTER_PRIVATE != 0 {
         // SAFETY: By the contract of this function.

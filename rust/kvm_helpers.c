@@ -23,6 +23,16 @@ void kvm_rmi_helper_mmu_read_unlock(struct kvm *kvm)
 	read_unlock(&kvm->mmu_lock);
 }
 
+void kvm_rmi_helper_mmu_write_lock(struct kvm *kvm)
+{
+	write_lock(&kvm->mmu_lock);
+}
+
+void kvm_rmi_helper_mmu_write_unlock(struct kvm *kvm)
+{
+	write_unlock(&kvm->mmu_lock);
+}
+
 void kvm_rmi_helper_mmu_cond_resched_write(struct kvm *kvm)
 {
 	cond_resched_rwlock_write(&kvm->mmu_lock);

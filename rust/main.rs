@@ -36,6 +36,7 @@ mod create;
 #[cfg(CONFIG_DEBUG_FS)]
 mod debugfs;
 mod ffi;
+mod fold;
 mod host;
 mod kvm;
 mod memory;

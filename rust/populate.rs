@@ -150,6 +150,8 @@ fn try_chunk(
     measure: Measure,
     done: &mut u64,
 ) -> Result {
+    // Pages of user space may take for ever to come: nothing is held while they do.
+    let sources = Sources::pin(source, left_of_chunk(&range))?;
     // The realm stays New while this is held.
     let life = vm.life.lock();
     if life.realm.state() != State::New {
@@ -160,31 +162,35 @@ fn try_chunk(
     let start = range.base() / GRANULE_SIZE;
     let slot = slots.find(start).filter(Memslot::has_gmem).ok_or(EINVAL)?;
     let chunk = chunk_of(start);
-    let gfns = start
-        ..((chunk + 1) * CHUNK)
-            .min(range.top() / GRANULE_SIZE)
-            .min(slot.gfns().end);
-    let gfns = not_yet(vm, &slots, chunk, gfns)?;
-    let sources = Sources::pin(source, &gfns)?;
-    let gfns = start..start + sources.pages.len() as u64;
+    let top = start + sources.pages.len() as u64;
+    let gfns = not_yet(vm, &slots, chunk, start..top.min(slot.gfns().end))?;
 
     let mut pages = Pages::new(chunk);
     let mut result = private::prepare(vm, chunk);
-    for gfn in gfns.clone() {
+    for gfn in gfns {
         result = result.and_then(|()| pages.get(&slot, gfn));
     }
-    while result.is_ok() {
-        match pages.delegate(vm) {
-            Ok(None) => break,
-            Ok(Some((gfns, mut pieces))) => {
-                result = map(vm, gfns, &mut pieces, &sources, seq, measure, done);
-                vm.put_pieces(&mut pieces);
-            }
-            Err(error) => result = Err(error),
-        }
+    if result.is_err() {
+        pages.put();
+        return result;
     }
-    pages.put();
+    let mut granules = pages.delegate(vm)?;
+    while result.is_ok() {
+        let Some((gfns, mut pieces)) = granules.next_run() else {
+            break;
+        };
+        result = map(vm, gfns, &mut pieces, &sources, seq, measure, done);
+        vm.put_pieces(&mut pieces);
+    }
+    granules.put(vm);
     result
+}
+
+/// Granules from the base of `range` on that are in one chunk with it.
+fn left_of_chunk(range: &IpaRange<Protected>) -> usize {
+    let (start, top) = (range.base() / GRANULE_SIZE, range.top() / GRANULE_SIZE);
+    // CAST: At most as many as a chunk has.
+    (top.min((chunk_of(start) + 1) * CHUNK) - start) as usize
 }
 
 /// The first of `gfns` that can be populated.
@@ -289,13 +295,12 @@ struct Sources {
 }
 
 impl Sources {
-    /// Pins the pages from `address` on, one for each granule, or as many of them as there are.
+    /// Pins `wanted` pages from `address` on, or as many of them as there are.
     ///
     /// # Errors
     ///
     /// `EFAULT` if the first cannot be read, `ENOMEM`.
-    fn pin(address: u64, gfns: &Range<u64>) -> Result<Self> {
-        let wanted = (gfns.end - gfns.start) as usize;
+    fn pin(address: u64, wanted: usize) -> Result<Self> {
         let mut pages = KVec::with_capacity(wanted, GFP_KERNEL)?;
         // SAFETY: There is room for as many pages as are wanted.
         let pinned = unsafe {

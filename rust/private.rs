@@ -13,7 +13,10 @@ use crate::{
     memory,
     mmu::{self, Step},
     rmi::{
-        cmd::data::{Pieces, PIECES},
+        cmd::{
+            data::{Pieces, PIECES},
+            rtt, //
+        },
         Delegated,
         GranuleRange,
         RttLevel,
@@ -60,91 +63,120 @@ impl Pages {
         Ok(())
     }
 
-    /// True if the pages of `gfns`, which were got before, are private and the file's as they were.
-    fn are_still(&self, slots: &Slots, slot: &Memslot<'_>, gfns: &Range<u64>) -> bool {
-        gfns.clone().all(|gfn| {
-            let before = self.pfns[(gfn % CHUNK) as usize];
-            slots.is_private(gfn) && slot.has_pfn(gfn, before)
-        })
-    }
-
     /// Drops what there is.
-    pub(crate) fn put(mut self) {
-        while let Some((_, pages, pfn)) = self.next_run() {
-            // SAFETY: The pages are the file's, and this has a reference to each.
-            let granules = unsafe { memory::take(pfn, pages) };
-            granules.into_iter().for_each(memory::put);
+    pub(crate) fn put(self) {
+        for (_, pfn) in self.places() {
+            // SAFETY: The page is the file's, and this has a reference to it.
+            let granule = unsafe { memory::take(pfn, 1) };
+            granule.into_iter().for_each(memory::put);
         }
     }
 
-    /// Takes away the first pages that follow each other in the chunk and in memory: the first one's
-    /// gfn, how many, and the first one's pfn.
-    fn next_run(&mut self) -> Option<(u64, u64, u64)> {
-        let run = self.bits.first_run()?;
-        let first = self.pfns[run.start];
-        let pages = (0u64..)
-            .zip(&self.pfns[run.clone()])
-            .take_while(|(n, pfn)| first + n == **pfn)
-            .count();
-        let taken = (run.start..run.start + pages).fold(0u32, |bits, n| bits | (1 << n));
-        self.bits = self.bits.without(Bits(taken));
-        let gfn = self.chunk * CHUNK + run.start as u64;
-        Some((gfn, pages as u64, first))
+    /// The places that have a page, and its pfn.
+    fn places(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let pages = self.pfns.iter().copied().enumerate();
+        pages.filter(|(place, _)| self.bits.0 & (1 << place) != 0)
     }
 
-    /// Delegates the pages that come first and follow each other as granules, whether or not they do
-    /// in memory: their range, and what they are.
+    /// Delegates all pages: in one piece what is next to each other in memory, in whatever order the
+    /// realm will see it.
     ///
     /// # Errors
     ///
-    /// What [`errno`] makes of the RMM's answer; these pages have been dropped.
-    pub(crate) fn delegate(&mut self, vm: &Vm) -> Result<Option<(Range<u64>, Pieces)>> {
-        let Some(run) = self.bits.first_run() else {
-            return Ok(None);
+    /// What [`errno`] makes of the RMM's answer; the pages have been dropped.
+    pub(crate) fn delegate(self, vm: &Vm) -> Result<Granules> {
+        let mut order = [(0, 0); PER_CHUNK];
+        let mut count = 0;
+        for (page, (place, pfn)) in order.iter_mut().zip(self.places()) {
+            *page = (pfn, place);
+            count += 1;
+        }
+        let order = &mut order[..count];
+        order.sort_unstable();
+        let mut granules = Granules {
+            chunk: self.chunk,
+            places: [const { None }; PER_CHUNK],
         };
-        let start = self.chunk * CHUNK + run.start as u64;
-        let gfns = start..start + run.len() as u64;
-        let mut pieces = Pieces::new();
-        let mut at = gfns.start;
-        while at < gfns.end {
-            let Some((_, pages, pfn)) = self.next_run() else {
-                break;
-            };
-            at += pages;
-            if let Err(error) = delegate_run(vm, pfn, pages, &mut pieces) {
-                vm.put_pieces(&mut pieces);
-                return Err(error);
+        let mut result = Ok(());
+        for run in order.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
+            if result.is_ok() {
+                result = granules.delegate_run(vm, run);
+            } else {
+                // SAFETY: The pages are the file's, and this has references to them.
+                let left = unsafe { memory::take(run[0].0, run.len() as u64) };
+                left.into_iter().for_each(memory::put);
             }
         }
-        Ok(Some((gfns, pieces)))
+        match result {
+            Ok(()) => Ok(granules),
+            Err(error) => {
+                granules.put(vm);
+                Err(error)
+            }
+        }
     }
 }
 
-/// Delegates pages that follow each other in memory.
-///
-/// # Errors
-///
-/// What [`errno`] makes of the RMM's answer; the pages have been dropped.
-fn delegate_run(vm: &Vm, pfn: u64, pages: u64, pieces: &mut Pieces) -> Result {
-    // SAFETY: The pages come from the file, with references. That the chunk is locked and they are
-    // not noted as mapped means that no other part of the realm has them.
-    let granules = unsafe { memory::take(pfn, pages) }.ok_or(EFAULT)?;
-    let moved = granules.delegate(&vm.rmi(Pause::Resched));
-    moved.rest.into_iter().for_each(memory::put);
-    let give_back = |granules: GranuleRange<Delegated>| {
-        vm.undelegate(granules, Pause::Resched, memory::put);
-    };
-    match (moved.done, moved.error) {
-        (Some(done), None) => match pieces.push(done) {
-            Ok(()) => Ok(()),
-            Err(done) => {
-                give_back(done);
-                Err(EIO)
-            }
-        },
-        (done, error) => {
-            done.into_iter().for_each(give_back);
-            Err(error.map_or(EIO, errno))
+/// Delegated pages of one chunk, each with a reference.
+pub(crate) struct Granules {
+    chunk: u64,
+    places: [Option<GranuleRange<Delegated>>; PER_CHUNK],
+}
+
+impl Granules {
+    /// Delegates pages that follow each other in memory; `run` has the pfn and the place of each.
+    ///
+    /// # Errors
+    ///
+    /// What [`errno`] makes of the RMM's answer; the pages have been dropped.
+    fn delegate_run(&mut self, vm: &Vm, run: &[(u64, usize)]) -> Result {
+        // SAFETY: The pages come from the file, with references. That the chunk is locked and they
+        // are not noted as mapped means that no other part of the realm has them.
+        let granules = unsafe { memory::take(run[0].0, run.len() as u64) }.ok_or(EFAULT)?;
+        let moved = granules.delegate(&vm.rmi(Pause::Resched));
+        moved.rest.into_iter().for_each(memory::put);
+        let mut left = moved.done;
+        for (_, place) in run {
+            let Some(granules) = left.take() else { break };
+            let (one, rest) = granules.split(1);
+            self.places[*place] = one;
+            left = rest;
+        }
+        moved.error.map_or(Ok(()), |error| Err(errno(error)))
+    }
+
+    /// Takes away the first granules that follow each other where the realm will see them.
+    pub(crate) fn next_run(&mut self) -> Option<(Range<u64>, Pieces)> {
+        let start = self.places.iter().position(Option::is_some)?;
+        let gfn = self.chunk * CHUNK + start as u64;
+        let mut pieces = Pieces::new();
+        let mut last: Option<GranuleRange<Delegated>> = None;
+        let mut pages = 0;
+        for place in &mut self.places[start..] {
+            let Some(granule) = place.take() else { break };
+            pages += 1;
+            last = match last.take() {
+                None => Some(granule),
+                Some(before) => match before.join(granule) {
+                    Ok(joined) => Some(joined),
+                    Err((before, granule)) => {
+                        // There are no more pieces than places.
+                        let _ = pieces.push(before);
+                        Some(granule)
+                    }
+                },
+            };
+        }
+        if let Some(last) = last {
+            let _ = pieces.push(last);
+        }
+        Some((gfn..gfn + pages, pieces))
+    }
+
+    /// Undelegates what is left, and drops it.
+    pub(crate) fn put(&mut self, vm: &Vm) {
+        while let Some((_, mut pieces)) = self.next_run() {
+            vm.put_pieces(&mut pieces);
         }
     }
 }
@@ -156,16 +188,23 @@ pub(crate) enum Faulted {
     Again,
     /// The granule is not private, or there is no private memory.
     NotPrivate,
+    /// What the realm had there was taken from it, and it does not know yet.
+    Lost,
 }
 
 /// Maps private granule `gfn`, and its neighbours where that is cheap.
 ///
-/// `list` is used while this runs.
+/// `repeated`: the vCPU has just faulted there. `list` is used while this runs.
 ///
 /// # Errors
 ///
 /// `ENOMEM`, `EHWPOISON` or `EFAULT` by the file, or what [`errno`] makes of the RMM's answer.
-pub(crate) fn fault(vm: &Vm, gfn: u64, list: &mut impl SharedPage) -> Result<Faulted> {
+pub(crate) fn fault(
+    vm: &Vm,
+    gfn: u64,
+    repeated: bool,
+    list: &mut impl SharedPage,
+) -> Result<Faulted> {
     let slots = crate::views::read_slots(vm.kvm);
     let Some(slot) = slots.find(gfn).filter(Memslot::has_gmem) else {
         return Ok(Faulted::NotPrivate);
@@ -174,8 +213,11 @@ pub(crate) fn fault(vm: &Vm, gfn: u64, list: &mut impl SharedPage) -> Result<Fau
     let _faulting = vm.chunk_lock(chunk).lock();
     let this = Bits::of(chunk, &(gfn..gfn + 1));
     if !mmu_get(vm, chunk).and(this).is_empty() {
-        // Another vCPU was faster.
-        return Ok(Faulted::Again);
+        // Another vCPU was faster, or it does not help.
+        return match repeated && is_lost(vm, gfn) {
+            true => Ok(Faulted::Lost),
+            false => Ok(Faulted::Again),
+        };
     }
     let seq = slots.invalidate_seq();
     if !slots.is_private(gfn) {
@@ -192,27 +234,43 @@ pub(crate) fn fault(vm: &Vm, gfn: u64, list: &mut impl SharedPage) -> Result<Fau
             break;
         }
     }
-    let mut result = prepare(vm, chunk);
-    while result.is_ok() {
-        match pages.delegate(vm) {
-            Ok(None) => return Ok(Faulted::Again),
-            Ok(Some((gfns, mut pieces))) => {
-                let still = || {
-                    let seq = slots.invalidate_seq();
-                    pages.are_still(&slots, &slot, &gfns).then_some(seq)
-                };
-                result = map_when_quiet(vm, &gfns, &mut pieces, (seq, still), list);
-                vm.put_pieces(&mut pieces);
-            }
-            Err(error) => result = Err(error),
-        }
+    if let Err(error) = prepare(vm, chunk) {
+        pages.put();
+        return Err(error);
     }
-    pages.put();
+    let pfns = pages.pfns;
+    let mut granules = pages.delegate(vm)?;
+    let mut result = Ok(());
+    while result.is_ok() {
+        let Some((gfns, mut pieces)) = granules.next_run() else {
+            break;
+        };
+        let still = || {
+            let seq = slots.invalidate_seq();
+            are_still(&slots, &slot, &gfns, &pfns).then_some(seq)
+        };
+        result = map_when_quiet(vm, &gfns, &mut pieces, (seq, still), list);
+        vm.put_pieces(&mut pieces);
+    }
+    granules.put(vm);
     match result {
         // The next attempt will see what has changed, or the next entry.
         Err(error) if error == EAGAIN || error == ESHUTDOWN => Ok(Faulted::Again),
         result => result.map(|()| Faulted::Again),
     }
+}
+
+/// True if the pages of `gfns`, which were got before, are private and the file's as they were.
+fn are_still(
+    slots: &Slots,
+    slot: &Memslot<'_>,
+    gfns: &Range<u64>,
+    pfns: &[u64; PER_CHUNK],
+) -> bool {
+    gfns.clone().all(|gfn| {
+        let before = pfns[(gfn % CHUNK) as usize];
+        slots.is_private(gfn) && slot.has_pfn(gfn, before)
+    })
 }
 
 /// How often something is mapped that would be, had other memory of the VM not been invalidated just
@@ -248,6 +306,15 @@ fn map_when_quiet(
         seq = still().ok_or(EAGAIN)?;
     }
     Err(EAGAIN)
+}
+
+/// True if the RMM keeps the realm from granule `gfn` although something is mapped there.
+fn is_lost(vm: &Vm, gfn: u64) -> bool {
+    let rmi = vm.rmi(Pause::Resched);
+    let entry = vm
+        .name()
+        .map(|name| rtt::read_entry(&rmi, name, gfn * GRANULE_SIZE, RttLevel::L3));
+    matches!(entry, Ok(Ok(entry)) if entry.destroyed)
 }
 
 fn mmu_get(vm: &Vm, chunk: u64) -> Bits {
@@ -297,7 +364,7 @@ fn map(
     let (top, result) =
         match mmu::map_protected(&rmi, name, &vm.tables(), range, pieces, RttLevel::L3, list) {
             Step::Done => (range.top(), Ok(())),
-            Step::Until(top) | Step::NeedTable(top, _) => (top, Err(EIO)),
+            Step::Until(top) | Step::NeedTable(top, _) => (top, Err(EAGAIN)),
             Step::Failed(top, error) => (top, Err(errno_or_off(error))),
         };
     note(vm, gfns.start..top / GRANULE_SIZE);

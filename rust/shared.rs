@@ -4,30 +4,34 @@
 //! replaces its page tables.
 
 use crate::{
+    guest_memfd::{chunk_of, next_span, Bits, PageSet},
     host::errno_or_off,
     mmu::{self, MissingTable, Step},
     rmi::{
         cmd::data::{Access, MemAttr},
         AddrRange,
+        Error,
         IpaRange,
         PhysAddr,
         RttLevel,
         Status,
-        Unprotected, //
+        Unprotected,
+        GRANULE_SIZE, //
     },
     smccc::Pause,
     unmap::BLOCK,
     vm::Vm, //
 };
+use core::ops::Range;
 use kernel::prelude::*;
 
 /// What has to be made, where one may sleep, before something can be mapped.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Wanted {
     /// A table.
     Table(MissingTable),
-    /// Room to note that something may be mapped in this block.
-    Note(u64),
+    /// Room to note what is mapped of these chunks.
+    Note(Range<u64>),
 }
 
 /// Memory that is to be mapped.
@@ -68,7 +72,7 @@ impl Mapping {
 /// `Ok(Some(_))` if something has to be made first: nothing is mapped. `EFAULT` if the IPA or the
 /// memory cannot be, or what [`errno_or_off`] makes of the RMM's answer.
 pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
-    let block = mapping.ipa / BLOCK;
+    let gfns = mapping.ipa / GRANULE_SIZE..(mapping.ipa + mapping.size) / GRANULE_SIZE;
     let range = vm
         .space
         .unprotected(mapping.ipa, mapping.ipa + mapping.size)
@@ -78,36 +82,45 @@ pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
         PhysAddr::new(mapping.pa + mapping.size),
     )
     .ok_or(EFAULT)?;
-    if vm.shared.get(block).is_none() {
-        return Ok(Some(Wanted::Note(block)));
+    if chunks(&gfns).any(|chunk| vm.shared.get(chunk).is_none()) {
+        return Ok(Some(Wanted::Note(chunks(&gfns))));
     }
-    // From here on unmapping has to look here.
-    vm.shared.set(block, 1);
-    if mapping.replaces {
+    if mapping.replaces && next_span(&vm.shared, &gfns).is_some() {
         unmap(vm, range)?;
     }
     let level = match mapping.size {
         BLOCK.. if vm.tables().depth(range.base()) < RttLevel::L3 => RttLevel::L2,
         _ => RttLevel::L3,
     };
-    match map_at(vm, mapping, range, memory, level)? {
-        Step::Failed(_, error) if error.status() == Some(Status::ErrorRtt) => {
+    let mut step = map_at(vm, mapping, range, memory, level)?;
+    if let Step::Failed(_, Error::Refused(_, code)) = step {
+        if code.status() == Status::ErrorRtt {
             // Another vCPU has mapped something there meanwhile, though not the same.
             unmap(vm, range)?;
-            match map_at(vm, mapping, range, memory, level)? {
-                Step::Failed(_, error) => Err(errno_or_off(error)),
-                step => Ok(wanted(step)),
-            }
+            step = map_at(vm, mapping, range, memory, level)?;
         }
+    }
+    match step {
+        Step::NeedTable(_, table) => Ok(Some(Wanted::Table(table))),
         Step::Failed(_, error) => Err(errno_or_off(error)),
-        step => Ok(wanted(step)),
+        Step::Done | Step::Until(_) => {
+            note(vm, &gfns);
+            Ok(None)
+        }
     }
 }
 
-fn wanted(step: Step) -> Option<Wanted> {
-    match step {
-        Step::NeedTable(_, table) => Some(Wanted::Table(table)),
-        _ => None,
+/// The chunks that granules are in.
+fn chunks(gfns: &Range<u64>) -> Range<u64> {
+    chunk_of(gfns.start)..chunk_of(gfns.end.saturating_sub(1)) + 1
+}
+
+/// Notes granules as mapped.
+fn note(vm: &Vm, gfns: &Range<u64>) {
+    let _sharing = vm.sharing.lock();
+    for chunk in chunks(gfns) {
+        let bits = PageSet::get(&vm.shared, chunk).or(Bits::of(chunk, gfns));
+        PageSet::set(&vm.shared, chunk, bits);
     }
 }
 
@@ -151,6 +164,9 @@ fn unmap(vm: &Vm, range: IpaRange<Unprotected>) -> Result {
 pub(crate) fn make(vm: &Vm, wanted: Wanted) -> Result {
     match wanted {
         Wanted::Table(table) => vm.make_table(table),
-        Wanted::Note(block) => vm.shared.reserve(block).then_some(()).ok_or(ENOMEM),
+        Wanted::Note(mut chunks) => match chunks.all(|chunk| vm.shared.reserve(chunk)) {
+            true => Ok(()),
+            false => Err(ENOMEM),
+        },
     }
 }

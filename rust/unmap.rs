@@ -12,12 +12,13 @@ use crate::{
     mmu::{self, Step},
     rmi::{Delegated, GranuleRange, RttLevel, GRANULE_SIZE},
     smccc::Pause,
+    views::MmuWriteLock,
     vm::{report, Vm}, //
 };
 use core::{cell::Cell, ops::Range};
 use kernel::pr_err_once;
 
-/// Bytes that are noted as one in [`Vm::shared`].
+/// Bytes that shared memory is mapped in where they follow each other.
 pub(crate) const BLOCK: u64 = RttLevel::L2.block_size();
 
 /// Unmaps private granules and gives their pages back.
@@ -27,7 +28,7 @@ pub(crate) const BLOCK: u64 = RttLevel::L2.block_size();
 ///
 /// # Safety
 ///
-/// `mmu_lock` is held for writing, or nobody else does anything with the VM's memory.
+/// `mmu_lock` is held for writing.
 pub(crate) unsafe fn private(vm: &Vm, gfns: Range<u64>, pause: Pause) {
     let Ok(name) = vm.name() else { return };
     let rmi = vm.rmi(Pause::Never);
@@ -43,7 +44,7 @@ pub(crate) unsafe fn private(vm: &Vm, gfns: Range<u64>, pause: Pause) {
         let Some(range) = range else { continue };
         let each = |granules| {
             let joined = match pending.take() {
-                Some(before) => GranuleRange::join(before, granules),
+                Some(before) => GranuleRange::merge(before, granules),
                 None => Ok(granules),
             };
             match joined {
@@ -75,20 +76,26 @@ pub(crate) unsafe fn private(vm: &Vm, gfns: Range<u64>, pause: Pause) {
 /// Unmaps shared granules.
 ///
 /// The caller keeps faults away from the range.
-pub(crate) fn shared(vm: &Vm, gfns: Range<u64>, pause: Pause) {
+///
+/// # Safety
+///
+/// `mmu_lock` is held for writing.
+pub(crate) unsafe fn shared(vm: &Vm, gfns: Range<u64>, pause: Pause) {
     let Ok(name) = vm.name() else { return };
     let Some(all) = vm.space.all_unprotected() else {
         return;
     };
-    let (start, end) = (gfns.start * GRANULE_SIZE, gfns.end * GRANULE_SIZE);
     let rmi = vm.rmi(pause);
-    let mut at = start / BLOCK;
-    while let Some(blocks) = next_blocks(vm, at, end) {
-        at = blocks.end;
+    let mut from = gfns.start;
+    while let Some(span) = next_shared_span(vm, from..gfns.end) {
+        from = span.end;
         let range = vm
             .space
-            .unprotected(start.max(blocks.start * BLOCK), end.min(blocks.end * BLOCK));
+            .unprotected(span.start * GRANULE_SIZE, span.end * GRANULE_SIZE);
         let Some(range) = range else { continue };
+        // A block goes as a whole.
+        let around = blocks_around(vm, &span);
+        forget(&vm.shared, &around);
         match mmu::unmap_unprotected(&rmi, name, &vm.tables(), range, all) {
             Step::Done => {}
             Step::Failed(_, error) => {
@@ -97,38 +104,49 @@ pub(crate) fn shared(vm: &Vm, gfns: Range<u64>, pause: Pause) {
             }
             Step::Until(_) | Step::NeedTable(..) => vm.kill(),
         }
-        for block in blocks {
-            if start <= block * BLOCK && (block + 1) * BLOCK <= end {
-                vm.shared.set(block, 0);
-            }
+    }
+}
+
+/// The next shared granules that follow each other and are mapped, or have others between them that
+/// are not, in as many tables as that may be.
+fn next_shared_span(vm: &Vm, gfns: Range<u64>) -> Option<Range<u64>> {
+    let mut span = next_span(&vm.shared, &gfns)?;
+    while let Some(next) = next_span(&vm.shared, &(span.end..gfns.end)) {
+        if next.start != span.end {
+            break;
         }
+        span.end = next.end;
     }
+    Some(span)
 }
 
-/// The next blocks, one after the other, where something may be mapped below `end`.
-fn next_blocks(vm: &Vm, from: u64, end: u64) -> Option<Range<u64>> {
-    let last = end.div_ceil(BLOCK).checked_sub(1)?;
-    if from > last {
-        return None;
-    }
-    let (first, _) = vm.shared.next(from, last)?;
-    let mut top = first + 1;
-    while top <= last && vm.shared.get(top).is_some_and(|word| word != 0) {
-        top += 1;
-    }
-    Some(first..top)
+/// The granules of `span`, and those of the blocks that it begins and ends in.
+fn blocks_around(vm: &Vm, span: &Range<u64>) -> Range<u64> {
+    let per_block = BLOCK / GRANULE_SIZE;
+    let bit = vm.space.unprotected_bit();
+    let is_block = |gfn: u64| vm.tables().depth((gfn * GRANULE_SIZE) | bit) < RttLevel::L3;
+    let start = match is_block(span.start) {
+        true => span.start & !(per_block - 1),
+        false => span.start,
+    };
+    let end = match is_block(span.end - 1) {
+        true => span.end.next_multiple_of(per_block),
+        false => span.end,
+    };
+    start..end
 }
 
-/// Unmaps everything that is private, and on demand what is shared.
-///
-/// # Safety
-///
-/// Nobody else does anything with the VM's memory.
-pub(crate) unsafe fn all(vm: &Vm, shared_too: bool) {
+/// Unmaps everything that is private, and on demand what is shared, of a VM that no task runs any
+/// more. Files of guest_memfd may still be at work on it.
+pub(crate) fn all(vm: &Vm, shared_too: bool) {
     let top = vm.space.unprotected_bit() / GRANULE_SIZE;
-    // SAFETY: By the contract of this function.
-    unsafe { private(vm, 0..top, Pause::Resched) };
-    if shared_too {
-        shared(vm, 0..top, Pause::Resched);
+    let _lock = MmuWriteLock::new(vm.kvm);
+    let pause = Pause::DropMmuLock(vm.kvm);
+    // SAFETY: The lock is held.
+    unsafe {
+        private(vm, 0..top, pause);
+        if shared_too {
+            shared(vm, 0..top, pause);
+        }
     }
 }

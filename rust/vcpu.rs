@@ -17,6 +17,7 @@ use crate::{
         Sync, //
     },
     ffi,
+    fold,
     host::{errno, errno_or_off},
     memory::{HostPages, RmmBuffer},
     mmu::{self, Step},
@@ -44,7 +45,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// Bytes of a RIPAS change that are done at once, between looks at signals.
+/// Bytes of a change to RAM that are done at once, between looks at signals.
 const RIPAS_PART: u64 = 64 << 20;
 
 /// Granules whose attributes are compared at once.
@@ -63,6 +64,8 @@ pub(crate) struct RecVcpu {
     wanted: Option<Wanted>,
     /// It mapped something.
     mapped: bool,
+    /// Where the last exit was a private fault.
+    faulted: Option<u64>,
 }
 
 impl RecVcpu {
@@ -79,6 +82,7 @@ impl RecVcpu {
             state: rec::Vcpu::new(),
             wanted: None,
             mapped: false,
+            faulted: None,
         };
         Ok(KBox::new(new, GFP_KERNEL_ACCOUNT)?)
     }
@@ -235,11 +239,17 @@ impl Running<'_> {
 
     /// # Errors
     ///
-    /// `EFAULT` if the memory is not private, or what its file says. `kvm_run` has the rest.
+    /// `EFAULT` if the memory is not private, `EHWPOISON` if what was there is lost, or what its file
+    /// says. `kvm_run` has the rest.
     fn private_fault(&mut self, fault: &Fault) -> Result<Next> {
         let gfn = fault.ipa / GRANULE_SIZE;
-        match private::fault(self.vm, gfn, &mut self.rec.list) {
+        let repeated = self.rec.faulted.replace(gfn) == Some(gfn);
+        match private::fault(self.vm, gfn, repeated, &mut self.rec.list) {
             Ok(Faulted::Again) => Ok(Next::Enter),
+            Ok(Faulted::Lost) => {
+                self.memory_fault(fault.ipa, GRANULE_SIZE, true);
+                Err(EHWPOISON)
+            }
             Ok(Faulted::NotPrivate) => {
                 self.memory_fault(fault.ipa, GRANULE_SIZE, true);
                 Err(EFAULT)
@@ -328,7 +338,10 @@ impl Running<'_> {
                 return Err(EINTR);
             }
             let private = ripas == Ripas::Ram;
-            let part = range.base().saturating_add(RIPAS_PART).min(range.top());
+            let part = match private {
+                true => range.base().saturating_add(RIPAS_PART).min(range.top()),
+                false => range.top(),
+            };
             let top = matching(self.vm, range.base()..part, private);
             let Some(part) = range.until(top) else {
                 self.memory_fault(range.base(), range.bytes(), private);
@@ -341,6 +354,9 @@ impl Running<'_> {
             };
             if let Some(work) = self.rec.state.ripas() {
                 work.advance(done).map_err(|_| EIO)?;
+            }
+            if !private {
+                fold::empty(self.vm, range.base()..done);
             }
         }
         Ok(())
@@ -428,18 +444,34 @@ impl Running<'_> {
     }
 }
 
-/// How far the attributes of `range` are what they would have to be.
+/// How far the attributes of `range` are what they would have to be, as an IPA.
+///
+/// What is not private is quick to find, since only private memory is written down.
 fn matching(vm: &Vm, range: core::ops::Range<u64>, private: bool) -> u64 {
     let slots = views::read_slots(vm.kvm);
-    let (mut gfn, end) = (range.start / GRANULE_SIZE, range.end / GRANULE_SIZE);
+    let (first, end) = (range.start / GRANULE_SIZE, range.end / GRANULE_SIZE);
+    let at_once = if private { COMPARED } else { end - first };
+    let mut gfn = first;
     while gfn < end {
-        let next = end.min(gfn + COMPARED);
+        let next = end.min(gfn + at_once);
         if !slots.are(&(gfn..next), private) {
-            let first = (gfn..next).find(|gfn| slots.is_private(*gfn) != private);
-            return first.unwrap_or(gfn) * GRANULE_SIZE;
+            return first_other(&slots, gfn..next, private) * GRANULE_SIZE;
         }
         gfn = next;
         ffi::kvm_rmi_helper_cond_resched();
     }
     end * GRANULE_SIZE
+}
+
+/// The first granule that is not private, or is: halves the range until only that one is left.
+fn first_other(slots: &views::Slots, gfns: core::ops::Range<u64>, private: bool) -> u64 {
+    let (mut good, mut end) = (gfns.start, gfns.end);
+    while end - good > 1 {
+        let middle = good + (end - good) / 2;
+        match slots.are(&(good..middle), private) {
+            true => good = middle,
+            false => end = middle,
+        }
+    }
+    good
 }

@@ -190,6 +190,31 @@ impl Drop for MmuReadLock {
     }
 }
 
+/// `kvm->mmu_lock`, held for writing.
+pub(crate) struct MmuWriteLock {
+    kvm: *mut bindings::kvm,
+    _task: NotThreadSafe,
+}
+
+impl MmuWriteLock {
+    /// Takes the lock of a VM that is alive until it is dropped.
+    pub(crate) fn new(kvm: *mut bindings::kvm) -> Self {
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mmu_write_lock(kvm) };
+        Self {
+            kvm,
+            _task: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for MmuWriteLock {
+    fn drop(&mut self) {
+        // SAFETY: This took the lock.
+        unsafe { ffi::kvm_rmi_helper_mmu_write_unlock(self.kvm) };
+    }
+}
+
 /// Place of ID_AA64DFR0_EL1 among a VM's ID registers: `IDREG_IDX()` of op0 3, CRm 5, op2 0.
 pub(crate) const DFR0: usize = (5 - 1) << 3;
 /// Number of breakpoints, less 1.

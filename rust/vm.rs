@@ -12,7 +12,7 @@
 //!    populate at a time.
 //! 4. One of [`Vm::chunks`]: faults in the same few pages are served one after the other.
 //! 5. [`Vm::making`]: one table at a time is made.
-//! 6. `kvm->mmu_lock`: faults hold it for reading while they map, and look first whether what they
+//! 6. `kvm->mmu_lock`, and below it [`Vm::sharing`] for a moment: faults hold it for reading while they map, and look first whether what they
 //!    are about to map has been invalidated meanwhile; unmapping holds it for writing. It is never
 //!    held for a number of calls that the realm or the VMM chooses, without being dropped between.
 
@@ -39,12 +39,14 @@ use core::{
 use kernel::{
     bindings,
     new_mutex,
+    new_spinlock,
     pr_err_once,
     prelude::*,
     sync::{
         Arc,
         Mutex,
-        SetOnce, //
+        SetOnce,
+        SpinLock, //
     }, //
 };
 
@@ -65,8 +67,7 @@ impl UnmapList {
     ///
     /// # Safety
     ///
-    /// `mmu_lock` is held for writing as long as what this returns is used, or nobody else uses the
-    /// VM's memory.
+    /// `mmu_lock` is held for writing as long as what this returns is used.
     #[expect(clippy::mut_from_ref, reason = "the lock is not one of Rust's")]
     pub(crate) unsafe fn get(&self) -> &mut RmmBuffer {
         // SAFETY: By the contract of this function nobody else has it.
@@ -93,9 +94,12 @@ pub(crate) struct Vm {
     /// Private granules that are mapped, by chunk.
     #[pin]
     pub(crate) pages: Words,
-    /// Where shared memory may be mapped: a word for each table of level 3 that could be there.
+    /// Shared granules that are mapped, by chunk. What is said under `mmu_lock` for reading is said
+    /// under `sharing` as well.
     #[pin]
     pub(crate) shared: Words,
+    #[pin]
+    pub(crate) sharing: SpinLock<()>,
     #[pin]
     pub(crate) life: Mutex<Life>,
     #[pin]
@@ -147,6 +151,7 @@ impl Vm {
                 tables <- Words::new(),
                 pages <- Words::new(),
                 shared <- Words::new(),
+                sharing <- new_spinlock!((), "kvm_arm_rmi::sharing"),
                 life <- new_mutex!(life, "kvm_arm_rmi::life"),
                 making <- new_mutex!((), "kvm_arm_rmi::making"),
                 chunks,
@@ -273,6 +278,11 @@ impl Vm {
         Ok(())
     }
 
+    /// The first table at `level` for `ipa` or what follows it.
+    pub(crate) fn next_table(&self, level: crate::rmi::RttLevel, ipa: u64) -> Option<MissingTable> {
+        self.tables.next_table(level, ipa)
+    }
+
     /// Makes all tables that entries at `level` for `ipa` need.
     ///
     /// # Errors
@@ -306,8 +316,7 @@ impl Vm {
         }
         let terminated = matches!(realm.state(), State::Dying | State::Dead);
         drop(life);
-        // SAFETY: KVM flushes a VM when no task can run it or use its memory any more.
-        unsafe { crate::unmap::all(self, !terminated) };
+        crate::unmap::all(self, !terminated);
     }
 
     /// The VM goes away, and its vCPUs are gone.

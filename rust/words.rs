@@ -126,6 +126,19 @@ impl PageSet for Words {
     }
 }
 
+impl Words {
+    /// The first table at `level` for `ipa` or what follows it.
+    pub(crate) fn next_table(&self, level: RttLevel, ipa: u64) -> Option<MissingTable> {
+        let from = index_of(MissingTable { level, ipa });
+        let all = (1 << LEVEL_SHIFT) - 1;
+        let (index, _) = self.next(from, from | all)?;
+        Some(MissingTable {
+            level,
+            ipa: (index & all) * table_size(level),
+        })
+    }
+}
+
 /// Where the level of a table stands in its index, above the number that it has at that level.
 const LEVEL_SHIFT: u32 = 56;
 
@@ -154,17 +167,15 @@ impl TableSet for Words {
         self.set(index_of(table), THERE);
     }
 
+    fn suspend(&self, table: MissingTable) {
+        self.set(index_of(table), 0);
+    }
+
     fn remove(&self, table: MissingTable) {
         self.remove(index_of(table));
     }
 
     fn any(&self, level: RttLevel) -> Option<MissingTable> {
-        let from = level.raw() << LEVEL_SHIFT;
-        let all = (1 << LEVEL_SHIFT) - 1;
-        let (index, _) = self.next(from, from | all)?;
-        Some(MissingTable {
-            level,
-            ipa: (index & all) * table_size(level),
-        })
+        self.next_table(level, 0)
     }
 }

@@ -126,7 +126,13 @@ pub struct Entry {
     pub level: RttLevel,
     /// What it is.
     pub state: EntryState,
+    /// What was there is lost (RIPAS DESTROYED), and the realm gets nothing else there until it says
+    /// that it knows.
+    pub destroyed: bool,
 }
+
+/// RIPAS: what was there is lost.
+const RIPAS_DESTROYED: u64 = 2;
 
 /// RMI_RTT_READ_ENTRY (0xC4000161): what the walk to the entry for `ipa` at `level` ends at.
 ///
@@ -150,6 +156,7 @@ pub fn read_entry<C: Conduit>(
             2 => EntryState::Table,
             other => EntryState::Other(other),
         },
+        destroyed: regs.x(4) == RIPAS_DESTROYED,
     })
 }
 

@@ -188,6 +188,10 @@ impl TableSet for Set {
         self.0.borrow_mut().insert(table);
     }
 
+    fn suspend(&self, table: MissingTable) {
+        self.remove(table);
+    }
+
     fn remove(&self, table: MissingTable) {
         self.0.borrow_mut().remove(&table);
     }

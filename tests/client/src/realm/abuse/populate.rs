@@ -52,8 +52,10 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     refused(cases, &vm)?;
     let before = debugfs::delegated()?;
     let mut nothing = KvmArmRmiPopulate::default();
-    cases.errno("size 0", vm.populate_once(&mut nothing), 0);
+    let other = Vm::new(Shape::REALM)?;
+    cases.errno("size 0", other.populate_once(&mut nothing), 0);
     cases.holds("size 0 makes the realm", debugfs::delegated()? > before);
+    drop(other);
     refused(cases, &vm)?;
     partial(cases, &vm)?;
     repeated(cases, &vm)?;
