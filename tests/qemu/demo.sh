@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What `make run` shows: the component starts, and says what it found.
+# What `make run` shows: the component starts, says what it found, and runs a realm.
 
 . "${0%/*}/lib.sh"
 
@@ -14,4 +14,12 @@ for file in state granules; do
 done
 echo
 grep -q 'RMI 2\.0' /tmp/lines || fail "the kernel log does not say that RMI 2.0 is active"
+
+echo "A realm with two vCPUs:"
+timeout 100 rmi-client realm run --vcpus 2 >/tmp/realm 2>&1 || failed=1
+sed 's/^/  /' /tmp/realm
+[ -z "${failed:-}" ] || fail "the realm did not run as it should"
+echo "$component_debugfs/granules:"
+sed 's/^/  /' "$component_debugfs/granules"
+nothing_left
 pass
