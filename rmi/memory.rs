@@ -96,7 +96,7 @@ impl DonateRequest {
 impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
     /// Answers a request for memory, as far as one allocation goes.
     ///
-    /// `None` if there is no memory of that kind.
+    /// `None` if there is no memory of that kind, or none that can be delegated.
     pub(super) fn donate<C: Conduit>(
         &mut self,
         rmi: &Rmi<C>,
@@ -112,12 +112,10 @@ impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
         if let Some(rest) = moved.rest {
             self.pages.free(rest);
         }
-        if let Some(error) = moved.error {
+        if moved.error.is_some() {
+            // This memory the RMM does not take. Its operation is still waiting for some.
             self.take_back(rmi, moved.done);
-            return Some(Donation {
-                answer: Err(error),
-                taken: false,
-            });
+            return None;
         }
         let offer = moved.done?;
         let Some((descriptor, _)) =
