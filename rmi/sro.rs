@@ -103,6 +103,8 @@ impl<C: Conduit> Rmi<C> {
             _ => Err(Error::Broken(fid, Broken::Request(step.code))),
         });
         match result {
+            // It may hang half way.
+            Err(Error::Broken(..)) => result,
             // What was cancelled has failed, whatever its last word is.
             _ if out_of_memory => Err(Error::NoMemory(fid)),
             result => result,
