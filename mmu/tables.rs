@@ -3,7 +3,7 @@
 //! Which tables a realm has, and making and removing them.
 
 use crate::rmi::cmd::realm::{Failed, RdName};
-use crate::rmi::cmd::rtt;
+use crate::rmi::cmd::rtt::{self, EntryState};
 use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel, Status};
 
 /// A table that is not there: the one at `level` for the block that begins at `ipa`.
@@ -90,7 +90,14 @@ impl<S: TableSet> Tables<'_, S> {
         }
         let left = match rtt::create(rmi, rd, granule, table.ipa, table.level) {
             Ok(()) => None,
-            Err(failed) if already_there(&failed.error, table.level) => failed.granules,
+            Err(failed) if already_there(&failed.error, table.level) => {
+                // What is noted here is relied upon until the realm's end.
+                if !is_table(rmi, rd, table) {
+                    self.set.remove(table);
+                    return Err(failed);
+                }
+                failed.granules
+            }
             Err(failed) => {
                 self.set.remove(table);
                 return Err(failed);
@@ -140,6 +147,11 @@ impl<S: TableSet> Tables<'_, S> {
         self.set.remove(table);
         Ok(granule)
     }
+
+    /// Strikes out a table that the RMM keeps.
+    pub fn give_up(&self, table: MissingTable) {
+        self.set.remove(table);
+    }
 }
 
 /// The level above.
@@ -147,6 +159,13 @@ fn above(level: RttLevel) -> Option<RttLevel> {
     [RttLevel::L0, RttLevel::L1, RttLevel::L2]
         .into_iter()
         .find(|upper| upper.below() == Some(level))
+}
+
+/// True if the entry that such a table would be at is one.
+fn is_table<C: Conduit>(rmi: &Rmi<C>, rd: RdName, table: MissingTable) -> bool {
+    let parent = above(table.level);
+    let entry = parent.and_then(|level| rtt::read_entry(rmi, rd, table.ipa, level).ok());
+    entry.is_some_and(|entry| entry.state == EntryState::Table)
 }
 
 /// RTT_CREATE's way to say that the table exists: the walk to its parent's entry ended there, and
