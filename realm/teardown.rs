@@ -10,6 +10,7 @@
 //!    allow; unprotected memory is simply forgotten.
 //! 4. [`destroy_tables`]: from the lowest level up, one command per table.
 //! 5. [`super::Realm::destroy`], and the descriptor and the starting tables are the host's again.
+//! 6. [`Rmi::write_off`]: what the RMM has kept in spite of all this is leaked.
 
 use crate::mmu::{unmap_protected, unmap_unprotected, Step, TableSet, Tables};
 use crate::rmi::cmd::realm::RdName;
@@ -40,18 +41,25 @@ pub fn unmap_all<C: Conduit, S: TableSet>(
 ///
 /// # Errors
 ///
-/// The RMM refuses: what is left is left.
+/// The first refusal. The tables that the RMM keeps are struck out; the others are gone.
 pub fn destroy_tables<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
     rd: RdName,
     tables: &Tables<'_, S>,
     mut each: impl FnMut(GranuleRange<Delegated>),
 ) -> Result<(), Error> {
+    let mut result = Ok(());
     for level in [RttLevel::L3, RttLevel::L2, RttLevel::L1] {
         while let Some(table) = tables.set.any(level) {
-            each(tables.destroy(rmi, rd, table)?);
+            match tables.destroy(rmi, rd, table) {
+                Ok(granule) => each(granule),
+                Err(error) => {
+                    tables.give_up(table);
+                    result = result.and(Err(error));
+                }
+            }
             rmi.pause();
         }
     }
-    Ok(())
+    result
 }

@@ -45,6 +45,14 @@ impl<C: Conduit> Rmi<C> {
         self.count(|counts| counts.call(Fid::REC_ENTER, failed));
     }
 
+    /// The end of a realm, all of whose calls were counted in `counts`: whatever the RMM has not
+    /// given back by now is leaked. There is no value for granules of tables and for data that is
+    /// mapped, so that only this number tells of them.
+    pub fn write_off(&self, counts: &Counts) {
+        let lost = counts.delegated().saturating_sub(counts.leaked());
+        self.count(|counts| counts.leak(lost));
+    }
+
     /// Makes a call exactly once and returns whatever comes back.
     pub(super) fn once(&self, fid: Fid, args: &[u64]) -> (ReturnCode, Regs) {
         let regs = self.conduit.smc(&Regs::new(fid.raw().into(), args));

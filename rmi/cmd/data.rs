@@ -145,11 +145,10 @@ impl Pieces {
         }
     }
 
-    /// Gives everything up, for nobody knows what is mapped.
-    fn leak<C: Conduit>(&mut self, rmi: &Rmi<C>) {
-        while let Some(piece) = self.pop() {
-            piece.leak(rmi);
-        }
+    /// Parts with everything, for nobody knows what is mapped. What is comes back with what is
+    /// unmapped; the rest stays counted as delegated, see [`Rmi::write_off`].
+    fn give_up(&mut self) {
+        self.pieces = Default::default();
     }
 }
 
@@ -165,7 +164,7 @@ impl Pieces {
 ///
 /// * ERROR_RTT: the tables end above `level` there (the index has the level where the walk ended),
 ///   or something else is mapped.
-/// * [`Error::Broken`] by the RMM: nobody knows what is mapped, and the pieces have been leaked.
+/// * [`Error::Broken`] by the RMM: nobody knows what is mapped, and the pieces are gone.
 pub fn map<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
@@ -203,7 +202,7 @@ pub fn map<C: Conduit>(
     match done {
         Ok(top) => pieces.mapped(top.wrapping_sub(range.base()) >> crate::GRANULE_SHIFT),
         Err(error) if error.changed_nothing() => {}
-        Err(_) => pieces.leak(rmi),
+        Err(_) => pieces.give_up(),
     }
     done
 }
