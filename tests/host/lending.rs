@@ -290,6 +290,56 @@ fn without_memory_an_operation_is_cancelled() {
 }
 
 #[test]
+fn memory_that_cannot_be_delegated_is_as_good_as_none() {
+    for (can_cancel, error, leaked) in [
+        (true, Error::NoMemory(Fid::REC_CREATE), 0),
+        (false, Error::Broken(Fid::REC_CREATE, Broken::Stuck), 1),
+    ] {
+        let world = Shared::new(100);
+        let gpt = world.clone();
+        let (mut delegations, cancelled) = (0, Rc::new(Cell::new(false)));
+        let seen = cancelled.clone();
+        let rmi = rmm(move |fid, args| match fid {
+            Fid::GRANULE_RANGE_DELEGATE => {
+                delegations += 1;
+                // The first are the realm's and the REC's own.
+                match delegations {
+                    1..=3 => gpt.move_granules(fid, args),
+                    _ => status(Status::ErrorInput),
+                }
+            }
+            Fid::GRANULE_RANGE_UNDELEGATE => gpt.move_granules(fid, args),
+            Fid::REALM_CREATE => success(&[]),
+            Fid::REC_CREATE => donate(4, 16, can_cancel),
+            Fid::OP_CANCEL => {
+                seen.set(true);
+                success(&[])
+            }
+            other => panic!("{other}"),
+        });
+        let rd = make_realm(&rmi, &world);
+        let granule = delegated(&rmi, &world);
+        let (page, list) = (&mut Page::new(), &mut List::new());
+        let failed = rec::create(&rmi, rd.name(), granule, &REC, page, &world, list).unwrap_err();
+        assert_eq!(failed.error, error);
+        assert_eq!(failed.granules.is_some(), can_cancel);
+        assert_eq!(cancelled.get(), can_cancel);
+        assert_eq!(world.allocated(), 3);
+        assert_eq!(rmi.conduit().counts().leaked(), leaked);
+    }
+}
+
+#[test]
+fn an_operation_that_is_not_cancelled_takes_its_object_with_it() {
+    let (error, world, held, leaked) = create_rec(3, |fid, _| match fid {
+        Fid::REC_CREATE => donate(4, 16, true),
+        _ => status(Status::Busy),
+    });
+    assert_eq!(error, Some(Error::Broken(Fid::REC_CREATE, Broken::Stuck)));
+    assert_eq!((world.allocated(), held, leaked), (3, 3, 1));
+}
+
+#[test]
 fn an_operation_that_cannot_be_cancelled_takes_its_object_with_it() {
     let (error, world, held, leaked) = create_rec(3, |_, _| donate(0, 16, false));
     assert_eq!(error, Some(Error::Broken(Fid::REC_CREATE, Broken::Stuck)));

@@ -24,7 +24,7 @@ use kvm_arm_rmi::rmi::{
     Undelegated, //
 };
 
-const PARAMS: Params = Params {
+pub(crate) const PARAMS: Params = Params {
     s2sz: 39,
     lpa2: false,
     sve_vq: None,

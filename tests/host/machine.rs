@@ -19,27 +19,45 @@ use kvm_arm_rmi::rmi::{
     Undelegated,
     GRANULE_SIZE, //
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+
+/// What is done instead of a call, with its registers and with what the RMM would do about it.
+type Instead = Box<dyn FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs>;
 
 /// The SMC instruction of the machine.
 pub(crate) struct Smc {
     machine: Rc<Machine>,
     counts: Counts,
+    instead: RefCell<Option<Instead>>,
 }
 
 impl Smc {
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
+
+    /// From now on calls are made by `instead`.
+    pub(crate) fn replace(
+        &self,
+        instead: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + 'static,
+    ) {
+        *self.instead.borrow_mut() = Some(Box::new(instead));
+    }
 }
 
 impl Conduit for Smc {
     fn smc(&self, args: &Regs) -> Regs {
-        let mut regs = *args;
-        self.machine.rmm.handle(&mut regs);
-        regs
+        let rmm = |args: &Regs| {
+            let mut regs = *args;
+            self.machine.rmm.handle(&mut regs);
+            regs
+        };
+        match &mut *self.instead.borrow_mut() {
+            Some(instead) => instead(args, &rmm),
+            None => rmm(args),
+        }
     }
 
     fn count(&self, note: impl Fn(&Counts)) {
@@ -53,6 +71,9 @@ pub(crate) struct Host {
     pub(crate) rmi: Rmi<Smc>,
     free: RefCell<BTreeSet<u64>>,
     total: usize,
+    /// Allocations so far, and the one that fails.
+    allocations: Cell<u64>,
+    fails: Cell<Option<u64>>,
 }
 
 impl Host {
@@ -64,11 +85,33 @@ impl Host {
             rmi: Rmi::new(Smc {
                 machine: machine.clone(),
                 counts: Counts::new(),
+                instead: RefCell::new(None),
             }),
             machine,
             total: free.len(),
             free: RefCell::new(free),
+            allocations: Cell::new(0),
+            fails: Cell::new(None),
         }
+    }
+
+    /// A host on which one allocation fails, by its number.
+    pub(crate) fn without(allocation: u64) -> Self {
+        let host = Self::new();
+        host.fails.set(Some(allocation));
+        host
+    }
+
+    /// Something is allocated. False if that fails.
+    pub(crate) fn may_allocate(&self) -> bool {
+        let number = self.allocations.get();
+        self.allocations.set(number + 1);
+        self.fails.get() != Some(number)
+    }
+
+    /// Allocations so far, of pages and in tables.
+    pub(crate) fn allocations(&self) -> u64 {
+        self.allocations.get()
     }
 
     /// Granules that are allocated.
@@ -78,13 +121,18 @@ impl Host {
 
     /// A zeroed page that the RMM may look into.
     pub(crate) fn page(&self) -> Page {
-        let page = self.alloc(0).expect("memory").into_range();
+        self.try_page().expect("memory")
+    }
+
+    /// The same, if there is memory.
+    pub(crate) fn try_page(&self) -> Option<Page> {
+        let page = self.alloc(0)?.into_range();
         let pa = page.base();
         self.machine.fake().host_write(pa.raw(), &[0; 512]);
-        Page {
+        Some(Page {
             machine: self.machine.clone(),
             pa,
-        }
+        })
     }
 
     /// Frees a page.
@@ -113,6 +161,9 @@ impl Host {
 
 impl Pages for Host {
     fn alloc(&self, order: u32) -> Option<GranuleRange<Undelegated>> {
+        if !self.may_allocate() {
+            return None;
+        }
         let bytes = GRANULE_SIZE << order;
         let mut free = self.free.borrow_mut();
         let is_free = |base: &u64| {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A set that panics where the kernel's would have to allocate under a lock.
 #[derive(Default)]
-struct Set(RefCell<BTreeMap<u64, Bits>>);
+pub(crate) struct Set(RefCell<BTreeMap<u64, Bits>>);
 
 impl PageSet for Set {
     fn get(&self, chunk: u64) -> Bits {
