@@ -238,7 +238,7 @@ impl<P: Platform> Rmm<'_, P> {
             return self.execute(regs);
         };
         let next = Next::Continue;
-        let work = Work::PutOff(*regs);
+        let work = Work::PutOff(core::array::from_fn(|n| regs.x(n)));
         let handle = place.suspend(Operation { next, work });
         replace(regs, 0, &[next.code().raw(), handle, 0, 0]);
     }

@@ -9,8 +9,6 @@
 //!
 //! What an operation has to remember in bulk it keeps in a granule of the object that it works on.
 
-#[cfg(feature = "fault-injection")]
-use kvm_arm_rmi::rmi::Regs;
 use kvm_arm_rmi::rmi::{PhysAddr, ReturnCode, Status};
 use spin::Mutex;
 
@@ -77,9 +75,10 @@ pub enum Work {
     RecCreate(RecCreate),
     /// Gives the granules of an object back.
     GiveBack(GiveBack),
-    /// Does what a call has asked for and was put off by a fault.
+    /// Does what a call has asked for and was put off by a fault: x0 and up, as many as any command
+    /// takes. There are many places, and all of them go over a stack when the RMM boots.
     #[cfg(feature = "fault-injection")]
-    PutOff(Regs),
+    PutOff([u64; 7]),
 }
 
 /// REC_CREATE between two steps. The granules that have been donated are listed in the REC granule,

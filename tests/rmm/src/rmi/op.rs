@@ -63,7 +63,8 @@ impl<P: Platform> Rmm<'_, P> {
                 None => again(Work::DataUnmap(unmap)),
             },
             #[cfg(feature = "fault-injection")]
-            Work::PutOff(mut call) => {
+            Work::PutOff([x0, args @ ..]) => {
+                let mut call = Regs::new(x0, &args);
                 self.execute(&mut call);
                 let [x0, out @ .., _] = [0, 1, 2, 3, 4, 5].map(|n| call.x(n));
                 let code = ReturnCode::new(x0);
