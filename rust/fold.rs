@@ -7,6 +7,7 @@ use crate::{
     mmu::MissingTable,
     rmi::{RttLevel, GRANULE_SIZE},
     smccc::Pause,
+    views::MmuReadLock,
     vm::Vm, //
 };
 use core::ops::Range;
@@ -25,9 +26,7 @@ pub(crate) fn empty(vm: &Vm, range: Range<u64>) {
             break;
         }
         from = table.ipa + PER_TABLE;
-        if is_unused(vm, table) {
-            one(vm, table);
-        }
+        one(vm, table);
     }
 }
 
@@ -37,12 +36,17 @@ fn is_unused(vm: &Vm, table: MissingTable) -> bool {
     next_span(&vm.pages, &(start..start + PER_TABLE / GRANULE_SIZE)).is_none()
 }
 
-/// Folds a table. Should the RMM refuse, because memory was converted back at this very moment, the
-/// table stays.
+/// Folds a table in which nothing is mapped. Should the RMM refuse, because memory was converted back
+/// at this very moment, the table stays.
 fn one(vm: &Vm, table: MissingTable) {
     let Ok(name) = vm.name() else { return };
     let _making = vm.making.lock();
-    if let Ok(granule) = vm.tables().fold(&vm.rmi(Pause::Resched), name, table) {
-        vm.free(granule);
-    }
+    // Who unmaps must not find the table missing while it still is there.
+    let lock = MmuReadLock::new(vm.kvm);
+    let folded = match is_unused(vm, table) {
+        true => vm.tables().fold(&vm.rmi(Pause::Never), name, table).ok(),
+        false => None,
+    };
+    drop(lock);
+    folded.into_iter().for_each(|granule| vm.free(granule));
 }
