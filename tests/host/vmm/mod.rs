@@ -82,6 +82,9 @@ impl TableSet for Notes<'_> {
     fn insert(&self, table: MissingTable) {
         self.tables.insert(table);
     }
+    fn suspend(&self, table: MissingTable) {
+        self.tables.suspend(table);
+    }
     fn remove(&self, table: MissingTable) {
         self.tables.remove(table);
     }
