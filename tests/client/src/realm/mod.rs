@@ -35,7 +35,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | hold | refused | killed | bench";
+  abuse [GROUP] | side-by-side | hold | refused | killed | bench [--check]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -47,7 +47,8 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["side-by-side"] => brief::side_by_side(),
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),
-        ["bench"] => bench::main(),
+        ["bench"] => bench::main(false),
+        ["bench", "--check"] => bench::main(true),
         ["hold"] => brief::hold(),
         ["refused"] => brief::refused(),
         ["killed"] => killed::main(),
