@@ -7,6 +7,7 @@
 #ifndef PLUGIN_H
 #define PLUGIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,7 +26,7 @@ typedef struct {
 } qemu_plugin_u64;
 
 /* What a callback does with registers. */
-enum qemu_plugin_cb_flags { NO_REGISTERS };
+enum qemu_plugin_cb_flags { NO_REGISTERS, READS_REGISTERS };
 /* What is done inline. */
 enum qemu_plugin_op { ADD_U64 };
 
@@ -46,6 +47,32 @@ void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
 void qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(struct qemu_plugin_insn *insn,
 							 enum qemu_plugin_op op,
 							 qemu_plugin_u64 counter, uint64_t value);
+
+/* GLib's arrays, as far as they are anybody's business. */
+typedef struct {
+	char *data;
+	unsigned int len;
+} GArray;
+
+typedef struct {
+	uint8_t *data;
+	unsigned int len;
+} GByteArray;
+
+GByteArray *g_byte_array_new(void);
+GByteArray *g_byte_array_set_size(GByteArray *array, unsigned int size);
+
+struct qemu_plugin_register;
+typedef struct {
+	struct qemu_plugin_register *handle;
+	const char *name;
+	const char *feature;
+} qemu_plugin_reg_descriptor;
+
+void qemu_plugin_register_vcpu_init_cb(qemu_plugin_id_t id,
+				       void (*started)(qemu_plugin_id_t id, unsigned int cpu));
+GArray *qemu_plugin_get_registers(void);
+int qemu_plugin_read_register(struct qemu_plugin_register *handle, GByteArray *to);
 
 /* These are called by QEMU. */
 extern int qemu_plugin_version;

@@ -35,7 +35,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | hold | refused | killed | bench [--check]";
+  abuse [GROUP] | side-by-side | hold | refused | killed | bench";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -47,8 +47,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["side-by-side"] => brief::side_by_side(),
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),
-        ["bench"] => bench::main(false),
-        ["bench", "--check"] => bench::main(true),
+        ["bench"] => bench::main(),
         ["hold"] => brief::hold(),
         ["refused"] => brief::refused(),
         ["killed"] => killed::main(),

@@ -9,53 +9,36 @@ use std::time::Instant;
 use crate::realm::debugfs::{self, Smcs};
 use crate::realm::{ensure, Result};
 
-/// The command that runs a realm, which is counted apart from the others.
-const ENTER: &str = "REC_ENTER";
-
 /// What a phase cost.
 #[derive(Debug)]
-pub(super) struct Phase {
-    pub(super) name: &'static str,
+struct Phase {
+    name: &'static str,
     /// Pages, accesses or calls that it was about.
-    pub(super) units: u64,
+    units: u64,
+    /// Interrupts of the host meanwhile.
+    interrupts: u64,
     us: u128,
     smcs: Smcs,
 }
 
-impl Phase {
-    /// SMCs, those that failed included.
-    pub(super) fn calls(&self) -> u64 {
-        self.smcs.values().map(|(calls, _)| calls).sum()
-    }
-
-    /// SMCs that failed.
-    pub(super) fn failed(&self) -> u64 {
-        self.smcs.values().map(|(_, failed)| failed).sum()
-    }
-
-    /// SMCs of one command.
-    pub(super) fn of(&self, command: &str) -> u64 {
-        self.smcs.get(command).map_or(0, |(calls, _)| *calls)
-    }
-
-    /// Entries of RECs.
-    pub(super) fn entries(&self) -> u64 {
-        self.of(ENTER)
-    }
-}
-
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ENTER: &str = "REC_ENTER";
+        let calls: u64 = self.smcs.values().map(|(calls, _)| calls).sum();
+        let failed: u64 = self.smcs.values().map(|(_, failed)| failed).sum();
+        let enter = self.smcs.get(ENTER).map_or(0, |(calls, _)| *calls);
+        let Self {
+            name,
+            units,
+            interrupts,
+            us,
+            ..
+        } = self;
         write!(
             f,
-            "bench: phase={} units={} smcs={} rec_enter={} failed={} us={}",
-            self.name,
-            self.units,
-            self.calls(),
-            self.entries(),
-            self.failed(),
-            self.us
+            "phase={name} units={units} smcs={calls} rec_enter={enter} "
         )?;
+        write!(f, "failed={failed} interrupts={interrupts} us={us}")?;
         for (command, (calls, failed)) in self.smcs.iter().filter(|(name, _)| *name != ENTER) {
             write!(f, " {command}={calls}")?;
             if *failed != 0 {
@@ -79,14 +62,15 @@ impl Phases {
         units: u64,
         f: impl FnOnce() -> Result<R>,
     ) -> Result<R> {
-        let before = debugfs::smcs()?;
+        let before = (interrupts()?, debugfs::smcs()?);
         let start = Instant::now();
         begin();
         let result = f();
         end();
         let us = start.elapsed().as_micros();
         let result = result.map_err(|e| format!("{name}: {e}"))?;
-        let smcs = since(&debugfs::smcs()?, &before);
+        let smcs = since(&debugfs::smcs()?, &before.1);
+        let interrupts = interrupts()? - before.0;
         ensure!(
             self.0.iter().all(|phase| phase.name != name),
             "{name}: twice"
@@ -94,15 +78,35 @@ impl Phases {
         self.0.push(Phase {
             name,
             units,
+            interrupts,
             us,
             smcs,
         });
         Ok(result)
     }
+}
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Phase> {
-        self.0.iter()
+impl fmt::Display for Phases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|phase| writeln!(f, "bench: {phase}"))
     }
+}
+
+/// Interrupts that the host has had: each may have ended an entry of a REC, or a command, early.
+fn interrupts() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/interrupts")?;
+    let mut lines = text.lines();
+    let cpus = lines
+        .next()
+        .map_or(0, |cpus| cpus.split_whitespace().count());
+    let of_line = |line: &str| -> u64 {
+        let (_, counts) = line.split_once(':').unwrap_or_default();
+        let counts = counts.split_whitespace().take(cpus);
+        counts.map_while(|count| count.parse::<u64>().ok()).sum()
+    };
+    Ok(lines.map(of_line).sum())
 }
 
 /// What came to `before` to make `after`.
