@@ -10,14 +10,15 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm_arm_rmi
 -include local.mk
 
 export CACHE
-export $(filter KDIR FIRMWARE RMM CROSS_COMPILE LLVM QEMU SMP MEM,$(.VARIABLES))
+export $(filter KDIR FIRMWARE RMM CROSS_COMPILE LLVM QEMU SMP MEM BENCH_JSON,$(.VARIABLES))
 
-.PHONY: help run shell test doctor kernel module firmware rmm fmt lint clean
+.PHONY: help run shell test bench doctor kernel module firmware rmm fmt lint clean
 
 help:
 	@echo 'make run       boot a Linux host with kvm_arm_rmi under QEMU; builds what is missing'
 	@echo 'make shell     the same, with a prompt on the host'
 	@echo 'make test      everything that has to pass'
+	@echo 'make bench     what a realm costs, phase by phase (tests/bench/README.md)'
 	@echo 'make doctor    show what is there and what is missing; changes nothing'
 	@echo
 	@echo 'make kernel    the patched kernel            make firmware  TF-A with the RMM'
@@ -33,6 +34,7 @@ help:
 	@echo '  CROSS_COMPILE  prefix of the arm64 gcc for TF-A (aarch64-linux-gnu-)'
 	@echo '  LLVM           as for the kernel: -19 (default), a version suffix or a directory/'
 	@echo '  QEMU           qemu-system-aarch64 to use; 9 or later'
+	@echo '  BENCH_JSON     a file for what make bench has measured'
 	@echo '  SMP, MEM       CPUs (2) and MiB of memory (2048, at most 3072) of the host'
 
 run:
@@ -43,6 +45,9 @@ shell:
 
 test:
 	@scripts/test
+
+bench:
+	@scripts/bench
 
 doctor:
 	@scripts/doctor

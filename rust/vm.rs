@@ -343,6 +343,7 @@ impl Vm {
                 realm.abandon(&rmi);
             }
         }
+        rmi.write_off(&self.counts);
     }
 }
 

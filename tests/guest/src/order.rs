@@ -39,6 +39,14 @@ pub enum Op {
     SetEmpty,
     /// Takes the pages back. Results: the same.
     SetRam,
+    /// Gives the pages up, with nothing but the calls to measure. Result: pages that are left.
+    GiveUp,
+    /// Takes the pages back, likewise.
+    TakeBack,
+    /// Asks the host *count* times for its version of the SMCCC. Result: answers that were none.
+    AskVersion,
+    /// Turns on CPU number *count*, where the guest begins. Result: what CPU_ON returned.
+    CpuOn,
     /// Sets up the distributor and this CPU's interrupts.
     InitGic,
     /// Waits, in WFI, for the timer to fire after *count* ticks. Result: its interrupts meanwhile.
@@ -59,7 +67,7 @@ pub enum Op {
     SystemReset,
 }
 
-const OPS: [Op; 23] = [
+const OPS: [Op; 27] = [
     Op::Describe,
     Op::Smc,
     Op::Load,
@@ -74,6 +82,10 @@ const OPS: [Op; 23] = [
     Op::CheckZero,
     Op::SetEmpty,
     Op::SetRam,
+    Op::GiveUp,
+    Op::TakeBack,
+    Op::AskVersion,
+    Op::CpuOn,
     Op::InitGic,
     Op::Timer,
     Op::Suspend,

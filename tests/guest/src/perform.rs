@@ -4,7 +4,7 @@
 
 use core::arch::asm;
 
-use realm_guest::{fid, mailbox, rsi, Op, Order, PAGE_SIZE, WORDS};
+use realm_guest::{fid, mailbox, rsi, Op, Order, BASE, PAGE_SIZE, WORDS};
 
 use crate::{call, interrupts, memory, provoke, read, write};
 
@@ -65,6 +65,10 @@ pub(crate) fn perform(order: Order, x0: u64, ipa_bits: u64) -> Answer {
         Op::CheckZero => [memory::check_zero(order)].into(),
         Op::SetEmpty => set_ripas(order, rsi::EMPTY),
         Op::SetRam => set_ripas(order, rsi::RAM),
+        Op::GiveUp => [left(order, rsi::EMPTY)].into(),
+        Op::TakeBack => [left(order, rsi::RAM)].into(),
+        Op::AskVersion => [unanswered(order.count)].into(),
+        Op::CpuOn => psci([fid::CPU_ON, order.count, BASE, 0]),
         Op::InitGic => {
             interrupts::init();
             [0].into()
@@ -77,9 +81,9 @@ pub(crate) fn perform(order: Order, x0: u64, ipa_bits: u64) -> Answer {
         }
         Op::AwaitSgi => [interrupts::await_sgi(order.count)].into(),
         Op::Spin => [interrupts::spin(order.count)].into(),
-        Op::CpuOff => psci(fid::CPU_OFF),
-        Op::SystemOff => psci(fid::SYSTEM_OFF),
-        Op::SystemReset => psci(fid::SYSTEM_RESET),
+        Op::CpuOff => psci([fid::CPU_OFF]),
+        Op::SystemOff => psci([fid::SYSTEM_OFF]),
+        Op::SystemReset => psci([fid::SYSTEM_RESET]),
     }
 }
 
@@ -112,10 +116,10 @@ fn smc(count: usize) -> Answer {
     values.into()
 }
 
-/// A call that does not come back. If it does, the results say how.
-fn psci(function: u64) -> Answer {
+/// A call about CPUs, or about the machine. If it comes back, the result says how.
+fn psci<const N: usize>(arguments: [u64; N]) -> Answer {
     // SAFETY: it touches no memory.
-    let [result, ..] = unsafe { call::call([function]) };
+    let [result, ..] = unsafe { call::call(arguments) };
     [result].into()
 }
 
@@ -132,6 +136,27 @@ fn host_calls(count: u64) -> Answer {
     }
     let (status, [a, b, c, d]) = last;
     [different, status, a, b, c, d].into()
+}
+
+/// Host calls for SMCCC_VERSION that the host has not answered.
+fn unanswered(count: u64) -> u64 {
+    const SMCCC_VERSION: u64 = 0x8000_0000;
+    const NOT_SUPPORTED: u64 = u64::MAX;
+    let answered = |_: &u64| {
+        let (status, [version, ..]) = call::host([SMCCC_VERSION, 0, 0, 0]);
+        status == rsi::SUCCESS && ![SMCCC_VERSION, NOT_SUPPORTED].contains(&version)
+    };
+    count - (0..count).filter(answered).count() as u64
+}
+
+/// Changes the RIPAS of pages; returns how many are left as they were.
+fn left(order: Order, ripas: u64) -> u64 {
+    let [status, next, _, response, ..] = set_ripas(order, ripas).values;
+    let top = order.base + order.count * PAGE_SIZE;
+    match [status, response] {
+        [rsi::SUCCESS, rsi::ACCEPT] => top.saturating_sub(next) / PAGE_SIZE,
+        _ => order.count,
+    }
 }
 
 /// RSI_IPA_STATE_SET until all is done, the host refuses, or it leads nowhere.

@@ -99,6 +99,9 @@ pub(crate) struct Vm {
     pub(crate) conversions: [AtomicU64; 2],
     /// CPUs that are interrupted give up.
     pub(crate) stop: AtomicBool,
+    /// A conversion leaves the memory of the other half alone: it costs what the kernel makes it
+    /// cost.
+    pub(crate) keeps_both: bool,
     converting: Mutex<()>,
 }
 
@@ -111,6 +114,7 @@ impl Vm {
             slots: Vec::new(),
             conversions: [AtomicU64::new(0), AtomicU64::new(0)],
             stop: AtomicBool::new(false),
+            keeps_both: false,
             converting: Mutex::new(()),
         })
     }
@@ -256,6 +260,9 @@ impl Vm {
         );
         self.set_private(base, size, private)?;
         self.conversions[usize::from(private)].fetch_add(1, Ordering::Relaxed);
+        if self.keeps_both {
+            return Ok(());
+        }
         for (slot, part) in self.parts(range) {
             let (offset, size) = (part.start - slot.base, part.end - part.start);
             match (&slot.memfd, private) {

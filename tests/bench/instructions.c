@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A plugin for QEMU: for each phase of `rmi-client realm bench`, in their order, writes the SMCs of the
+ * host's kernel, one a line ("smc" and x0 to x2), and then how many instructions the kernel took.
+ *
+ *	qemu-system-aarch64 -plugin instructions.so,out=FILE ...
+ *
+ * The client marks where a phase begins and ends by instructions without effect. The kernel and its
+ * modules are what runs where it has its image and vmalloc area. User space, EL3, the embedded RMM
+ * and the guest of the benchmark run in the lower half of the address space; TF-RMM runs at the very
+ * top of the upper half.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "plugin.h"
+
+QEMU_EXPORT int qemu_plugin_version = API_VERSION;
+
+/* movz xzr, #0xb001 and #0xb002: see tests/client/src/realm/bench/phase.rs */
+#define MOVZ_XZR(imm)	(0xd280001fu | (imm) << 5)
+#define BEGIN		MOVZ_XZR(0xb001u)
+#define END		MOVZ_XZR(0xb002u)
+/* smc #0 */
+#define SMC		0xd4000003u
+
+#define KERNEL_START	0xffff800000000000ull
+#define KERNEL_END	0xffffff8000000000ull
+
+static FILE *out;
+static qemu_plugin_u64 executed;
+static uint64_t at_begin;
+static bool in_phase;
+
+/* x0 to x2 */
+static struct qemu_plugin_register *registers[3];
+static GByteArray *value;
+
+static void started(qemu_plugin_id_t id, unsigned int cpu)
+{
+	GArray *all = qemu_plugin_get_registers();
+	qemu_plugin_reg_descriptor *one = (void *)all->data;
+	unsigned int n;
+
+	for (n = 0; n < all->len; n++) {
+		const char *name = one[n].name;
+
+		if (name[0] == 'x' && name[1] >= '0' && name[1] <= '2' && !name[2])
+			registers[name[1] - '0'] = one[n].handle;
+	}
+	value = g_byte_array_new();
+}
+
+static void smc(unsigned int cpu, void *unused)
+{
+	uint64_t x[3] = { 0 };
+	int n;
+
+	if (!in_phase)
+		return;
+	for (n = 0; n < 3; n++) {
+		g_byte_array_set_size(value, 0);
+		if (registers[n] &&
+		    qemu_plugin_read_register(registers[n], value) == sizeof(x[n]))
+			memcpy(&x[n], value->data, sizeof(x[n]));
+	}
+	fprintf(out, "smc %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", x[0], x[1], x[2]);
+}
+
+static void begin(unsigned int cpu, void *unused)
+{
+	in_phase = true;
+	at_begin = qemu_plugin_u64_sum(executed);
+}
+
+static void end(unsigned int cpu, void *unused)
+{
+	in_phase = false;
+	fprintf(out, "%" PRIu64 "\n", qemu_plugin_u64_sum(executed) - at_begin);
+	fflush(out);
+}
+
+/* A block may be left in its middle, so that each instruction counts by itself. */
+static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+	size_t n;
+
+	for (n = 0; n < qemu_plugin_tb_n_insns(tb); n++) {
+		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, n);
+		uint64_t at = qemu_plugin_insn_vaddr(insn);
+		bool kernel = at >= KERNEL_START && at < KERNEL_END;
+		uint32_t word;
+
+		if (kernel)
+			qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, ADD_U64,
+									    executed, 1);
+		if (qemu_plugin_insn_data(insn, &word, sizeof(word)) != sizeof(word))
+			continue;
+		if (kernel && word == SMC)
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, smc, READS_REGISTERS, NULL);
+		else if (!kernel && word == BEGIN)
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, NO_REGISTERS, NULL);
+		else if (!kernel && word == END)
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, end, NO_REGISTERS, NULL);
+	}
+}
+
+QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
+{
+	static const char option[] = "out=";
+
+	if (argc != 1 || strncmp(argv[0], option, strlen(option))) {
+		fprintf(stderr, "instructions: out=FILE is missing\n");
+		return -1;
+	}
+	out = fopen(argv[0] + strlen(option), "w");
+	if (!out) {
+		fprintf(stderr, "instructions: %s: %s\n", argv[0], strerror(errno));
+		return -1;
+	}
+	executed.score = qemu_plugin_scoreboard_new(sizeof(uint64_t));
+	qemu_plugin_register_vcpu_init_cb(id, started);
+	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+	return 0;
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What it costs: the SMCs of each phase of a realm's life, one line each.
+//!
+//! ```text
+//! bench: phase=NAME units=N smcs=N rec_enter=N failed=N interrupts=N us=N COMMAND=N[:FAILED]...
+//! ```
+//!
+//! `units` are pages or accesses or calls, `failed` how many SMCs did, `interrupts` those that the
+//! host had meanwhile, `us` the time that went by.
+//! The phases and their sizes are those of `tests/bench/c-series.tsv`. An order costs two entries of
+//! the REC by itself: after its read, and after the write of its result.
+
+mod phase;
+
+use phase::Phases;
+
+use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
+use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
+use realm_guest::{Op, Order, BASE, PAGE_SIZE};
+
+use super::cpu::{Cpu, End};
+use super::debugfs;
+use super::memory::{Huge, Mapping};
+use super::signal::Kick;
+use super::vm::{Shape, Vm};
+use super::{ensure, Result};
+
+const MIB: u64 = 1 << 20;
+const SHAPE: Shape = Shape {
+    realm: true,
+    ipa_bits: 39,
+    cpus: 1,
+    memory: 192 * MIB,
+    huge: Huge::Never,
+};
+
+/// What is populated, with the guest at its beginning.
+const POPULATED: u64 = 4 * MIB;
+/// Memory that is touched in order, and right after it what is touched out of order.
+const SEQUENTIAL: u64 = BASE + POPULATED;
+const SEQUENTIAL_SIZE: u64 = 64 * MIB;
+const SCATTERED: u64 = SEQUENTIAL + SEQUENTIAL_SIZE;
+const SCATTERED_SIZE: u64 = 16 * MIB;
+
+/// Pieces of their own: touched, converted and touched again; shared by pages; shared by huge pages;
+/// left as it is; shared for its zero pages. All but the first are untouched while they are
+/// private.
+const PIECE: u64 = 8 * MIB;
+const CONVERTED: u64 = SCATTERED + SCATTERED_SIZE;
+const BY_PAGES: u64 = CONVERTED + PIECE;
+const BY_HUGE_PAGES: u64 = BY_PAGES + PIECE;
+const SAME: u64 = BY_HUGE_PAGES + PIECE;
+const ZEROES: u64 = SAME + PIECE;
+const ZEROES_SIZE: u64 = 2 * MIB;
+const _: () = assert!(ZEROES + ZEROES_SIZE <= BASE + SHAPE.memory);
+
+const CALLS: u64 = 1000;
+
+/// `realm bench`.
+pub(super) fn main() -> Result<()> {
+    let mut phases = Phases::default();
+    let result = all(&mut phases);
+    print!("{phases}");
+    result
+}
+
+fn all(phases: &mut Phases) -> Result<()> {
+    let before = debugfs::delegated()?;
+    whole_life(phases)?;
+    second_cpu(phases)?;
+    never_active(phases)?;
+    debugfs::expect_delegated(before)
+}
+
+/// Makes the RD and fills the first pages.
+fn populate(phases: &mut Phases, vm: &Vm) -> Result<()> {
+    phases.run("rd_create", 0, || {
+        Ok(vm.populate_once(&mut KvmArmRmiPopulate::default())?)
+    })?;
+    let mut image = super::vm::guest_image()?;
+    // No page of it is zero.
+    image.resize(POPULATED as usize, 0xa5);
+    let source = Mapping::with_contents(&image, POPULATED)?;
+    phases.run("populate", POPULATED / PAGE_SIZE, || {
+        vm.populate(BASE, &source, true)
+    })
+}
+
+/// Has the first KVM_RUN do what it does once, and nothing else.
+fn activate(phases: &mut Phases, cpu: &mut Cpu<'_>) -> Result<()> {
+    phases.run("activate", 0, || {
+        cpu.fd.set_kvm_immediate_exit(1);
+        let end = cpu.fd.run().map(|_| ());
+        cpu.fd.set_kvm_immediate_exit(0);
+        match end {
+            Err(error) if error.errno() == libc::EINTR => Ok(()),
+            other => Err(format!("instead of EINTR: {other:?}").into()),
+        }
+    })
+}
+
+fn whole_life(phases: &mut Phases) -> Result<()> {
+    let mut vm = Vm::new(SHAPE)?;
+    vm.keeps_both = true;
+    populate(phases, &vm)?;
+    let kick = Kick::default();
+    let mut cpu = Cpu::new(&vm, &kick, 0)?;
+    let gic = vm.add_gic()?;
+    cpu.set_entry(0)?;
+    activate(phases, &mut cpu)?;
+    cpu.start()?;
+
+    calls(phases, &mut cpu)?;
+    private(phases, &mut cpu)?;
+    shared(phases, &mut cpu)?;
+    phases.run("system_off", 1, || {
+        let end = cpu.give(Order::new(Op::SystemOff, 0), &[])?;
+        ensure!(end == End::Event(KVM_SYSTEM_EVENT_SHUTDOWN), "{end:?}");
+        Ok(())
+    })?;
+    let granules = debugfs::delegated()?;
+    drop((cpu, gic));
+    phases.run("teardown", granules, move || {
+        drop(vm);
+        Ok(())
+    })
+}
+
+fn calls(phases: &mut Phases, cpu: &mut Cpu<'_>) -> Result<()> {
+    phases.run("mmio_write", CALLS, || {
+        cpu.expect(Order::new(Op::MmioWrite, CALLS), &[], 0)
+    })?;
+    let sum = CALLS * (CALLS + 1) / 2;
+    phases.run("mmio_read", CALLS, || {
+        cpu.expect(Order::new(Op::MmioRead, CALLS), &[], sum)
+    })?;
+    phases.run("host_call", CALLS, || {
+        cpu.expect(Order::new(Op::AskVersion, CALLS), &[], 0)
+    })
+}
+
+/// A phase that is one order on pages, whose result is 0.
+fn pages(phases: &mut Phases, cpu: &mut Cpu<'_>, name: &'static str, order: Order) -> Result<()> {
+    phases.run(name, order.count, || cpu.expect(order, &[], 0))
+}
+
+fn private(phases: &mut Phases, cpu: &mut Cpu<'_>) -> Result<()> {
+    let order = Order::pages;
+    let sequential = order(Op::Touch, SEQUENTIAL, SEQUENTIAL_SIZE);
+    pages(phases, cpu, "touch_sequential", sequential)?;
+    let scattered = order(Op::TouchScattered, SCATTERED, SCATTERED_SIZE);
+    pages(phases, cpu, "touch_scattered", scattered)?;
+
+    let touch = order(Op::Touch, CONVERTED, PIECE);
+    cpu.expect(touch, &[], 0)?;
+    let empty = order(Op::GiveUp, CONVERTED, PIECE);
+    pages(phases, cpu, "convert_empty", empty)?;
+    let ram = order(Op::TakeBack, CONVERTED, PIECE);
+    pages(phases, cpu, "convert_ram", ram)?;
+    pages(phases, cpu, "touch_again", touch)
+}
+
+fn shared(phases: &mut Phases, cpu: &mut Cpu<'_>) -> Result<()> {
+    let order = Order::pages;
+    cpu.expect(order(Op::GiveUp, BY_PAGES, PIECE), &[], 0)?;
+    let touch = order(Op::Touch, BY_PAGES, PIECE).shared();
+    pages(phases, cpu, "shared_touch_4k", touch)?;
+
+    cpu.expect(order(Op::GiveUp, BY_HUGE_PAGES, PIECE), &[], 0)?;
+    let slot = cpu.vm.slots.first().ok_or("no slot")?;
+    let offset = BY_HUGE_PAGES - slot.base;
+    slot.shared.set_huge(offset, PIECE, Huge::Always)?;
+    let touch = order(Op::Touch, BY_HUGE_PAGES, PIECE).shared();
+    pages(phases, cpu, "shared_touch_thp", touch)?;
+
+    let alias = order(Op::TakeBack, BY_PAGES, PIECE);
+    pages(phases, cpu, "convert_ram_alias", alias)?;
+    // What is as the realm wants it is not the VMM's business.
+    let before = cpu.tally.faults;
+    let same = order(Op::TakeBack, SAME, PIECE);
+    pages(phases, cpu, "convert_ram_same", same)?;
+    let faults = cpu.tally.faults - before;
+    ensure!(faults == 0, "{faults} exits for RAM that is RAM already");
+
+    cpu.expect(order(Op::GiveUp, ZEROES, ZEROES_SIZE), &[], 0)?;
+    let read = order(Op::CheckZero, ZEROES, ZEROES_SIZE).shared();
+    pages(phases, cpu, "shared_read", read)?;
+    let write = order(Op::Touch, ZEROES, ZEROES_SIZE).shared();
+    pages(phases, cpu, "shared_write", write)
+}
+
+/// A second CPU comes on.
+fn second_cpu(phases: &mut Phases) -> Result<()> {
+    let vm = Vm::new(Shape { cpus: 2, ..SHAPE })?;
+    let kicks = [Kick::default(), Kick::default()];
+    let mut first = Cpu::new(&vm, &kicks[0], 0)?;
+    let mut other = Cpu::new(&vm, &kicks[1], 1)?;
+    let _gic = vm.add_gic()?;
+    vm.load_guest()?;
+    first.set_entry(0)?;
+    first.start()?;
+    phases.run("cpu_on", 1, || {
+        first.expect(Order::new(Op::CpuOn, 1), &[], 0)?;
+        other.start()
+    })
+}
+
+/// A realm that ends before it has begun.
+fn never_active(phases: &mut Phases) -> Result<()> {
+    let vm = Vm::new(SHAPE)?;
+    let source = Mapping::new(POPULATED, Huge::Never)?;
+    vm.populate(BASE, &source, true)?;
+    let granules = debugfs::delegated()?;
+    phases.run("teardown_not_activated", granules, move || {
+        drop(vm);
+        Ok(())
+    })
+}
