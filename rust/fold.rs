@@ -40,7 +40,7 @@ fn is_unused(vm: &Vm, table: MissingTable) -> bool {
 /// at this very moment, the table stays.
 fn one(vm: &Vm, table: MissingTable) {
     let Ok(name) = vm.name() else { return };
-    let _making = vm.making.lock();
+    let mut making = vm.making.lock();
     // Who unmaps must not find the table missing while it still is there.
     let lock = MmuReadLock::new(vm.kvm);
     let folded = match is_unused(vm, table) {
@@ -48,5 +48,6 @@ fn one(vm: &Vm, table: MissingTable) {
         false => None,
     };
     drop(lock);
-    folded.into_iter().for_each(|granule| vm.free(granule));
+    let left = folded.and_then(|granule| making.keep(granule));
+    left.into_iter().for_each(|granule| vm.free(granule));
 }

@@ -15,7 +15,7 @@ use crate::{
     views::MmuWriteLock,
     vm::{report, Vm}, //
 };
-use core::{cell::Cell, ops::Range};
+use core::{cell::RefCell, ops::Range};
 use kernel::pr_err_once;
 
 /// Bytes that shared memory is mapped in where they follow each other.
@@ -32,9 +32,7 @@ pub(crate) const BLOCK: u64 = RttLevel::L2.block_size();
 pub(crate) unsafe fn private(vm: &Vm, gfns: Range<u64>, pause: Pause) {
     let Ok(name) = vm.name() else { return };
     let rmi = vm.rmi(Pause::Never);
-    // Pieces that follow each other in memory as well are given back as one.
-    let pending: Cell<Option<GranuleRange<Delegated>>> = Cell::new(None);
-    let give_back = |granules| vm.undelegate(granules, Pause::Never, memory::put);
+    let pending = RefCell::new(Pending::new(vm));
     let mut from = gfns.start;
     while let Some(span) = next_span(&vm.pages, &(from..gfns.end)) {
         from = span.end;
@@ -42,19 +40,7 @@ pub(crate) unsafe fn private(vm: &Vm, gfns: Range<u64>, pause: Pause) {
             .space
             .protected(span.start * GRANULE_SIZE, span.end * GRANULE_SIZE);
         let Some(range) = range else { continue };
-        let each = |granules| {
-            let joined = match pending.take() {
-                Some(before) => GranuleRange::merge(before, granules),
-                None => Ok(granules),
-            };
-            match joined {
-                Ok(joined) => pending.set(Some(joined)),
-                Err((before, granules)) => {
-                    give_back(before);
-                    pending.set(Some(granules));
-                }
-            }
-        };
+        let each = |granules| pending.borrow_mut().add(granules);
         // SAFETY: By the contract of this function nobody else has it, until this pauses.
         let list = unsafe { vm.unmap_list.get() };
         let step = mmu::unmap_protected(&rmi, name, &vm.tables(), range, list, each);
@@ -70,7 +56,64 @@ pub(crate) unsafe fn private(vm: &Vm, gfns: Range<u64>, pause: Pause) {
         }
         vm.rmi(pause).pause();
     }
-    pending.take().into_iter().for_each(give_back);
+}
+
+/// Pieces of memory that wait for those that are next to them: all that are become one.
+struct Pending<'a> {
+    vm: &'a Vm,
+    pieces: [Option<GranuleRange<Delegated>>; WAITING],
+    /// The piece that has waited longest.
+    oldest: usize,
+}
+
+/// Pieces that wait.
+const WAITING: usize = 16;
+
+impl<'a> Pending<'a> {
+    fn new(vm: &'a Vm) -> Self {
+        Self {
+            vm,
+            pieces: [const { None }; WAITING],
+            oldest: 0,
+        }
+    }
+
+    /// Adds a piece. If too many wait, the one that has waited longest is given back.
+    fn add(&mut self, granules: GranuleRange<Delegated>) {
+        let mut piece = granules;
+        for waiting in &mut self.pieces {
+            let Some(before) = waiting.take() else {
+                continue;
+            };
+            match before.merge(piece) {
+                Ok(merged) => piece = merged,
+                Err((before, other)) => {
+                    *waiting = Some(before);
+                    piece = other;
+                }
+            }
+        }
+        if let Some(free) = self.pieces.iter_mut().find(|waiting| waiting.is_none()) {
+            *free = Some(piece);
+            return;
+        }
+        let longest = self.pieces[self.oldest].replace(piece);
+        self.oldest = (self.oldest + 1) % WAITING;
+        longest.into_iter().for_each(|piece| self.give_back(piece));
+    }
+
+    fn give_back(&self, piece: GranuleRange<Delegated>) {
+        self.vm.undelegate(piece, Pause::Never, memory::put);
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        for n in 0..WAITING {
+            let piece = self.pieces[n].take();
+            piece.into_iter().for_each(|piece| self.give_back(piece));
+        }
+    }
 }
 
 /// Unmaps shared granules.

@@ -48,6 +48,10 @@ use kernel::{
 /// Bytes of a change to RAM that are done at once, between looks at signals.
 const RIPAS_PART: u64 = 64 << 20;
 
+/// Attempts to map shared memory while other memory of the VM is being unmapped, before the vCPU is
+/// entered again.
+const TRIES: u32 = 8;
+
 /// Granules whose attributes are compared at once.
 const COMPARED: u64 = 512;
 
@@ -64,6 +68,8 @@ pub(crate) struct RecVcpu {
     wanted: Option<Wanted>,
     /// It mapped something.
     mapped: bool,
+    /// Attempts to map shared memory that were in vain since.
+    tries: u32,
     /// Where the last exit was a private fault.
     faulted: Option<u64>,
 }
@@ -82,6 +88,7 @@ impl RecVcpu {
             state: rec::Vcpu::new(),
             wanted: None,
             mapped: false,
+            tries: 0,
             faulted: None,
         };
         Ok(KBox::new(new, GFP_KERNEL_ACCOUNT)?)
@@ -266,12 +273,13 @@ impl Running<'_> {
     /// `EFAULT` if the memory is private. `kvm_run` has the rest.
     fn shared_fault(&mut self, fault: &Fault) -> Result<Next> {
         let gfn = fault.ipa / GRANULE_SIZE;
-        let slots = views::read_slots(self.vm.kvm);
-        if slots.is_private(gfn) && slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
-            self.memory_fault(fault.ipa, GRANULE_SIZE, false);
-            return Err(EFAULT);
+        if views::is_private(self.vm.kvm, gfn) {
+            let slots = views::read_slots(self.vm.kvm);
+            if slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
+                self.memory_fault(fault.ipa, GRANULE_SIZE, false);
+                return Err(EFAULT);
+            }
         }
-        drop(slots);
         let arch = self.arch();
         arch.fault.far_el2 = fault.offset;
         arch.fault.hpfar_el2 = views::hpfar(fault.ipa);
@@ -422,7 +430,8 @@ impl Running<'_> {
         Err(EAGAIN)
     }
 
-    /// After an attempt to map shared memory, makes what it lacked. True if there was something.
+    /// After an attempt to map shared memory, makes what it lacked. True if it makes sense to try
+    /// again.
     ///
     /// # Errors
     ///
@@ -431,11 +440,21 @@ impl Running<'_> {
         if let Some(wanted) = self.rec.wanted.take() {
             return shared::make(self.vm, wanted).map(|()| true);
         }
-        if !core::mem::take(&mut self.rec.mapped) {
+        if core::mem::take(&mut self.rec.mapped) {
+            self.rec.tries = 0;
+            return Ok(false);
+        }
+        self.rec.tries += 1;
+        if self.rec.tries > TRIES {
+            self.rec.tries = 0;
+            return Ok(false);
+        }
+        if views::is_invalidating(self.vm.kvm) {
             // Memory of the VM is being unmapped, and the vCPU would only fault again.
             views::wait_a_little();
         }
-        Ok(false)
+        // Copying the page before it is written unmaps it, for one.
+        Ok(true)
     }
 
     /// See [`rec::Vcpu::mmio_pending`].

@@ -34,6 +34,19 @@ pub(crate) fn read_slots(kvm: *mut bindings::kvm) -> Slots {
     }
 }
 
+/// True if granule `gfn` is private, by the VM's memory attributes, which may change at any time. The
+/// only place that knows where that stands.
+pub(crate) fn is_private(kvm: *mut bindings::kvm, gfn: u64) -> bool {
+    // SAFETY: The VM is alive.
+    unsafe { ffi::kvm_rmi_helper_mem_is_private(kvm, gfn) }
+}
+
+/// True if memory of the VM is being unmapped.
+pub(crate) fn is_invalidating(kvm: *mut bindings::kvm) -> bool {
+    // SAFETY: The VM is alive. It is only a hint.
+    unsafe { (&raw const (*kvm).mmu_invalidate_in_progress).read_volatile() != 0 }
+}
+
 impl Slots {
     /// The slot that granule `gfn` is in.
     pub(crate) fn find(&self, gfn: u64) -> Option<Memslot<'_>> {
@@ -46,11 +59,9 @@ impl Slots {
         })
     }
 
-    /// True if granule `gfn` is private, by the VM's memory attributes. The only place that knows
-    /// where that stands.
+    /// See [`is_private`].
     pub(crate) fn is_private(&self, gfn: u64) -> bool {
-        // SAFETY: The VM is alive.
-        unsafe { ffi::kvm_rmi_helper_mem_is_private(self.kvm, gfn) }
+        is_private(self.kvm, gfn)
     }
 
     /// True if all granules are private, or all are not.

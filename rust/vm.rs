@@ -59,6 +59,31 @@ pub(crate) struct Life {
     pub(crate) list: RmmBuffer,
 }
 
+/// Delegated granules that are kept for the next tables.
+#[derive(Default)]
+pub(crate) struct Spares([Option<GranuleRange<Delegated>>; 8]);
+
+impl Spares {
+    /// Keeps a granule, or gives it back where there are enough.
+    pub(crate) fn keep(
+        &mut self,
+        granule: GranuleRange<Delegated>,
+    ) -> Option<GranuleRange<Delegated>> {
+        match self.0.iter_mut().find(|spare| spare.is_none()) {
+            Some(spare) => {
+                *spare = Some(granule);
+                None
+            }
+            None => Some(granule),
+        }
+    }
+
+    /// Takes one.
+    fn take(&mut self) -> Option<GranuleRange<Delegated>> {
+        self.0.iter_mut().find_map(Option::take)
+    }
+}
+
 /// A page for lists that goes with `mmu_lock`, held for writing.
 pub(crate) struct UnmapList(UnsafeCell<RmmBuffer>);
 
@@ -102,8 +127,9 @@ pub(crate) struct Vm {
     pub(crate) sharing: SpinLock<()>,
     #[pin]
     pub(crate) life: Mutex<Life>,
+    /// Granules that were tables and can be again.
     #[pin]
-    pub(crate) making: Mutex<()>,
+    pub(crate) making: Mutex<Spares>,
     pub(crate) chunks: KVec<Pin<KBox<Mutex<()>>>>,
     /// For lists while memory is unmapped.
     pub(crate) unmap_list: UnmapList,
@@ -153,7 +179,7 @@ impl Vm {
                 shared <- Words::new(),
                 sharing <- new_spinlock!((), "kvm_arm_rmi::sharing"),
                 life <- new_mutex!(life, "kvm_arm_rmi::life"),
-                making <- new_mutex!((), "kvm_arm_rmi::making"),
+                making <- new_mutex!(Spares::default(), "kvm_arm_rmi::making"),
                 chunks,
                 unmap_list: UnmapList(UnsafeCell::new(RmmBuffer::new()?)),
                 waiting: AtomicU32::new(0),
@@ -261,21 +287,23 @@ impl Vm {
     ///
     /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
     pub(crate) fn make_table(&self, table: MissingTable) -> Result {
-        let granule = self.alloc_delegated(0)?;
-        let _making = self.making.lock();
-        let rmi = self.rmi(Pause::Resched);
-        let left = match crate::mmu::TableSet::has(&self.tables, table) {
-            true => Some(granule),
-            false => match self.tables().create(&rmi, self.name()?, table, granule) {
-                Ok(left) => left,
-                Err(failed) => {
-                    failed.granules.into_iter().for_each(|left| self.free(left));
-                    return Err(errno(failed.error));
-                }
-            },
+        let name = self.name()?;
+        let mut making = self.making.lock();
+        if crate::mmu::TableSet::has(&self.tables, table) {
+            return Ok(());
+        }
+        let granule = match making.take() {
+            Some(spare) => spare,
+            None => self.alloc_delegated(0)?,
         };
+        let rmi = self.rmi(Pause::Resched);
+        let (left, result) = match self.tables().create(&rmi, name, table, granule) {
+            Ok(left) => (left, Ok(())),
+            Err(failed) => (failed.granules, Err(errno(failed.error))),
+        };
+        let left = left.and_then(|left| making.keep(left));
         left.into_iter().for_each(|left| self.free(left));
-        Ok(())
+        result
     }
 
     /// The first table at `level` for `ipa` or what follows it.
@@ -322,6 +350,9 @@ impl Vm {
     /// The VM goes away, and its vCPUs are gone.
     pub(crate) fn destroy(&self) {
         self.flush();
+        while let Some(spare) = self.making.lock().take() {
+            self.free(spare);
+        }
         let mut life = self.life.lock();
         let Life { realm, list } = &mut *life;
         let rmi = self.rmi(Pause::Resched);

@@ -4,7 +4,7 @@
 
 use core::arch::asm;
 
-use kvm_arm_rmi::rmi::{Conduit, Regs};
+use kvm_arm_rmi::rmi::{Conduit, Counts, Regs};
 use realm_payload::fid;
 
 /// Defines functions that read system registers. Reads have no effect on anything.
@@ -48,6 +48,9 @@ impl Conduit for Smc {
         // through raw pointers (`memory.rs`), or addresses that it has to refuse.
         Regs(unsafe { realm_payload::smc(args.0) })
     }
+
+    // The probe keeps its own tally, of answers.
+    fn count(&self, _: impl Fn(&Counts)) {}
 }
 
 /// Turns on CPU `number`, which begins in `main_next`. Returns false if EL3 refuses.
