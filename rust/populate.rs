@@ -167,14 +167,17 @@ fn try_chunk(
 
     let mut pages = Pages::new(chunk);
     let mut result = private::prepare(vm, chunk);
-    for gfn in gfns {
+    for gfn in gfns.clone() {
         result = result.and_then(|()| pages.get(&slot, gfn));
     }
     if result.is_err() {
         pages.put();
         return result;
     }
-    let mut granules = pages.delegate(vm)?;
+    let mut granules = match pages.delegate(vm) {
+        Err(_) if private::is_disturbed(vm, &gfns, seq) => return Err(EAGAIN),
+        result => result?,
+    };
     while result.is_ok() {
         let Some((gfns, mut pieces)) = granules.next_run() else {
             break;

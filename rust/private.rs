@@ -224,6 +224,7 @@ pub(crate) fn fault(
         return Ok(Faulted::NotPrivate);
     }
     let around = window(gfn, &slot.gfns(), fault_around());
+    let gfns = around.clone();
     let missing = Bits::of(chunk, &around).without(mmu_get(vm, chunk));
     let mut pages = Pages::new(chunk);
     pages.get(&slot, gfn)?;
@@ -239,7 +240,13 @@ pub(crate) fn fault(
         return Err(error);
     }
     let pfns = pages.pfns;
-    let mut granules = pages.delegate(vm)?;
+    let mut granules = match pages.delegate(vm) {
+        Err(_) if is_disturbed(vm, &gfns, seq) => {
+            views::wait_a_little();
+            return Ok(Faulted::Again);
+        }
+        result => result?,
+    };
     let mut result = Ok(());
     while result.is_ok() {
         let Some((gfns, mut pieces)) = granules.next_run() else {
@@ -258,6 +265,12 @@ pub(crate) fn fault(
         Err(error) if error == EAGAIN || error == ESHUTDOWN => Ok(Faulted::Again),
         result => result.map(|()| Faulted::Again),
     }
+}
+
+/// True if `gfns` are being unmapped, or were since `seq`: then pages of theirs may not have been
+/// undelegated yet, although they are not noted as mapped any more.
+pub(crate) fn is_disturbed(vm: &Vm, gfns: &Range<u64>, seq: c_ulong) -> bool {
+    MmuReadLock::new(vm.kvm).invalidated_since(seq, gfns)
 }
 
 /// True if the pages of `gfns`, which were got before, are private and the file's as they were.
