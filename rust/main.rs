@@ -51,6 +51,7 @@ mod shared;
 mod smccc;
 #[cfg(CONFIG_DEBUG_FS)]
 mod status;
+mod trace;
 mod unmap;
 mod vcpu;
 mod views;

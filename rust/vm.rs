@@ -194,6 +194,7 @@ impl Vm {
         Rmi::new(RealmSmc {
             smc: self.host.rmi.conduit(),
             counts: &self.counts,
+            name: &self.name,
             pause,
         })
     }
