@@ -40,6 +40,7 @@ use crate::{
     views,
     vm::Vm, //
 };
+use core::sync::atomic::Ordering;
 use kernel::{
     bindings,
     pr_err_once,
@@ -97,6 +98,7 @@ impl RecVcpu {
 
     /// The vCPU goes away.
     pub(crate) fn destroy(self: KBox<Self>, vm: &Vm) {
+        vm.recs.fetch_sub(1, Ordering::Relaxed);
         let mut this = KBox::into_inner(self);
         let rmi = vm.rmi(Pause::Resched);
         match cmd::destroy(&rmi, &mut this.rec, &HostPages, &mut this.list) {
