@@ -28,4 +28,4 @@ mod chunk;
 mod span;
 
 pub use chunk::{chunk_of, window, Bits, CHUNK};
-pub use span::{forget, next_span, PageSet};
+pub use span::{count, forget, next_span, PageSet};

@@ -55,6 +55,21 @@ pub fn next_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
     span
 }
 
+/// How many granules of `gfns` are mapped.
+pub fn count(set: &impl PageSet, gfns: &Range<u64>) -> u64 {
+    let mut mapped = 0u64;
+    let mut chunk = chunk_of(gfns.start);
+    while let Some((found, bits)) = set.next(chunk) {
+        if found.saturating_mul(CHUNK) >= gfns.end {
+            break;
+        }
+        let bits = bits.and(Bits::of(found, gfns));
+        mapped = mapped.saturating_add(bits.0.count_ones().into());
+        chunk = found.saturating_add(1);
+    }
+    mapped
+}
+
 /// Notes that nothing of `gfns` is mapped any more.
 pub fn forget(set: &impl PageSet, gfns: &Range<u64>) {
     let mut chunk = chunk_of(gfns.start);

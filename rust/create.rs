@@ -244,6 +244,7 @@ fn rec(vm: &Vm, life: &mut Life, name: RdName, vcpu: *mut bindings::kvm_vcpu) ->
             let new = KBox::into_raw(new);
             // SAFETY: As above.
             unsafe { (*arch).rmi.priv_ = new.cast() };
+            vm.recs.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
         Err(failed) => {

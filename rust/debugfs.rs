@@ -4,7 +4,6 @@
 //! (`rust/debugfs.c`).
 
 use crate::ffi;
-use core::marker::PhantomData;
 use kernel::{
     alloc::AllocError,
     bindings,
@@ -44,7 +43,6 @@ pub(crate) struct Dir<T: 'static> {
     /// Null or an error pointer where there is no debugfs; C takes that for a directory as well.
     dentry: *mut bindings::dentry,
     entries: KVec<KBox<Entry<T>>>,
-    _data: PhantomData<T>,
 }
 
 // SAFETY: A `dentry` may be removed by any thread, and the data may be used by any.
@@ -92,9 +90,9 @@ impl<T: Send + Sync> Dir<T> {
     ) -> Result<Self, AllocError> {
         let mut dir = Self {
             dentry,
-            entries: KVec::with_capacity(files.len(), GFP_KERNEL)?,
-            _data: PhantomData,
+            entries: KVec::new(),
         };
+        dir.entries.reserve(files.len(), GFP_KERNEL_ACCOUNT)?;
         for spec in files {
             // INVARIANT: The functions are those for `T`.
             let entry = Entry {
@@ -106,7 +104,7 @@ impl<T: Send + Sync> Dir<T> {
                 data: data.clone(),
             };
             dir.entries
-                .push(KBox::new(entry, GFP_KERNEL)?, GFP_KERNEL)?;
+                .push(KBox::new(entry, GFP_KERNEL_ACCOUNT)?, GFP_KERNEL_ACCOUNT)?;
             if let Some(entry) = dir.entries.last_mut() {
                 let file = core::ptr::from_mut::<Entry<T>>(entry).cast();
                 // SAFETY: The entry stays where it is until `drop` has removed the file.

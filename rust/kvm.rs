@@ -14,6 +14,7 @@ use crate::{
     registers,
     rmi::Features,
     smccc::Pause,
+    status::Directory,
     unmap,
     vcpu::{Next, RecVcpu, Running},
     vm::Vm, //
@@ -36,6 +37,7 @@ pub(crate) struct Registration {
     #[pin]
     ops: Opaque<bindings::kvm_rmi_ops>,
     host: Arc<Host>,
+    status: Arc<Directory>,
 }
 
 // SAFETY: The table is not written once it is registered, and may be unregistered by any thread.
@@ -49,11 +51,16 @@ impl Registration {
     /// # Errors
     ///
     /// `ENODEV` if KVM cannot run realms on this host, `EBUSY` if it has a component already.
-    pub(crate) fn new(module: &'static ThisModule, host: &Arc<Host>) -> impl PinInit<Self, Error> {
-        let host = host.clone();
+    pub(crate) fn new(
+        module: &'static ThisModule,
+        host: &Arc<Host>,
+        status: &Arc<Directory>,
+    ) -> impl PinInit<Self, Error> {
+        let (host, status) = (host.clone(), status.clone());
         let table = table(module, &host.negotiated.features);
         try_pin_init!(Self {
             host,
+            status,
             // INVARIANT: Initialised only if the registration succeeded.
             ops <- Opaque::try_ffi_init(move |ops: *mut bindings::kvm_rmi_ops| {
                 // SAFETY: `ops` is where the table will stay, and is valid for writing.
@@ -190,16 +197,15 @@ const ALLOWED_CAPS: &[u32] = &[
 unsafe extern "C" fn init_vm(kvm: *mut bindings::kvm, ipa_bits: u32) -> c_int {
     // SAFETY: By the contract, the table is that of a `Registration`, which outlives the module's
     // reference that KVM has taken.
-    let host = unsafe {
+    let us = unsafe {
         let ops = (*kvm).arch.rmi.ops;
-        &(*kernel::container_of!(Opaque::cast_from(ops), Registration, ops)).host
+        &*kernel::container_of!(Opaque::cast_from(ops), Registration, ops)
     };
     from_result(|| {
-        let vm = Vm::new(host.clone(), kvm, ipa_bits)?;
-        // SAFETY: It is not moved until `destroy_vm` drops it.
-        let vm = KBox::into_raw(unsafe { Pin::into_inner_unchecked(vm) });
+        let vm = Vm::new(us.host.clone(), kvm, ipa_bits)?;
+        *vm.files.lock() = us.status.show_vm(&vm);
         // SAFETY: The VM is being made.
-        unsafe { (*kvm).arch.rmi.realm = vm.cast() };
+        unsafe { (*kvm).arch.rmi.realm = Arc::into_raw(vm).cast_mut().cast() };
         Ok(0)
     })
 }
@@ -216,8 +222,10 @@ unsafe extern "C" fn flush_vm(kvm: *mut bindings::kvm) {
 ///
 /// See [`vm`]; nobody uses the VM any more.
 unsafe extern "C" fn destroy_vm(kvm: *mut bindings::kvm) {
-    // SAFETY: By the contract of this function: `init_vm` has made this.
-    let vm = unsafe { Pin::new_unchecked(KBox::from_raw((*kvm).arch.rmi.realm.cast::<Vm>())) };
+    // SAFETY: By the contract of this function: `init_vm` has put it there.
+    let vm = unsafe { Arc::from_raw((*kvm).arch.rmi.realm.cast::<Vm>()) };
+    // Nobody else has it any more when these are gone.
+    vm.remove_files();
     vm.destroy();
 }
 

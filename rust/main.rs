@@ -49,12 +49,15 @@ mod registers;
 mod selftest;
 mod shared;
 mod smccc;
-#[cfg(CONFIG_DEBUG_FS)]
+#[cfg_attr(not(CONFIG_DEBUG_FS), path = "no_status.rs")]
 mod status;
+mod trace;
 mod unmap;
 mod vcpu;
 mod views;
 mod vm;
+#[cfg(CONFIG_DEBUG_FS)]
+mod vm_status;
 mod words;
 
 module! {
@@ -73,8 +76,7 @@ struct KvmArmRmi {
     registration: kvm::Registration,
     #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
     selftest: debugfs::Dir<selftest::SelfTest>,
-    #[cfg(CONFIG_DEBUG_FS)]
-    debugfs: debugfs::Dir<host::Host>,
+    _status: Arc<status::Directory>,
     _host: Arc<host::Host>,
 }
 
@@ -82,19 +84,17 @@ impl kernel::InPlaceModule for KvmArmRmi {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let host = Arc::new(host::start()?, GFP_KERNEL)?;
-            #[cfg(CONFIG_DEBUG_FS)]
-            let debugfs = debugfs::Dir::new(c"kvm_arm_rmi", &host, status::FILES)?;
+            let status = Arc::new(status::Directory::new(&host)?, GFP_KERNEL)?;
             #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
             let selftest = {
                 let test = selftest::SelfTest::new(&host)?;
-                debugfs.subdir(c"selftest", &test, selftest::FILES)?
+                status.dir().subdir(c"selftest", &test, selftest::FILES)?
             };
             Ok(try_pin_init!(Self {
-                registration <- kvm::Registration::new(module, &host),
+                registration <- kvm::Registration::new(module, &host, &status),
                 #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
                 selftest,
-                #[cfg(CONFIG_DEBUG_FS)]
-                debugfs,
+                _status: status,
                 _host: host,
             }? Error))
         })

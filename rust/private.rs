@@ -7,6 +7,7 @@
 //! were looked for. What cannot be mapped is undelegated before its reference is dropped.
 
 use crate::{
+    exit::Half,
     ffi,
     guest_memfd::{chunk_of, window, Bits, CHUNK},
     host::{errno, errno_or_off},
@@ -24,6 +25,7 @@ use crate::{
         GRANULE_SIZE, //
     },
     smccc::Pause,
+    trace,
     views::{self, Memslot, MmuReadLock, Slots},
     vm::Vm, //
 };
@@ -389,4 +391,5 @@ pub(crate) fn note(vm: &Vm, gfns: Range<u64>) {
     let chunk = chunk_of(gfns.start);
     let bits = mmu_get(vm, chunk).or(Bits::of(chunk, &gfns));
     crate::guest_memfd::PageSet::set(&vm.pages, chunk, bits);
+    trace::realm_map(vm, Half::Protected, &gfns);
 }

@@ -4,7 +4,8 @@
 //! replaces its page tables.
 
 use crate::{
-    guest_memfd::{chunk_of, next_span, Bits, PageSet},
+    exit::Half,
+    guest_memfd::{chunk_of, count, next_span, Bits, PageSet},
     host::errno_or_off,
     mmu::{self, MissingTable, Step},
     rmi::{
@@ -19,6 +20,7 @@ use crate::{
         GRANULE_SIZE, //
     },
     smccc::Pause,
+    trace,
     unmap::BLOCK,
     vm::Vm, //
 };
@@ -86,7 +88,7 @@ pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
         return Ok(Some(Wanted::Note(chunks(&gfns))));
     }
     if mapping.replaces && next_span(&vm.shared, &gfns).is_some() {
-        unmap(vm, range)?;
+        unmap(vm, &gfns, range)?;
     }
     let level = match mapping.size {
         BLOCK.. if vm.tables().depth(range.base()) < RttLevel::L3 => RttLevel::L2,
@@ -96,7 +98,7 @@ pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
     if let Step::Failed(_, Error::Refused(_, code)) = step {
         if code.status() == Status::ErrorRtt {
             // Another vCPU has mapped something there meanwhile, though not the same.
-            unmap(vm, range)?;
+            unmap(vm, &gfns, range)?;
             step = map_at(vm, mapping, range, memory, level)?;
         }
     }
@@ -122,6 +124,7 @@ fn note(vm: &Vm, gfns: &Range<u64>) {
         let bits = PageSet::get(&vm.shared, chunk).or(Bits::of(chunk, gfns));
         PageSet::set(&vm.shared, chunk, bits);
     }
+    trace::realm_map(vm, Half::Unprotected, gfns);
 }
 
 fn map_at(
@@ -142,17 +145,20 @@ fn map_at(
     ))
 }
 
-/// Unmaps what is in the way.
+/// Unmaps what is in the way at `range`, which is `gfns`.
 ///
 /// # Errors
 ///
 /// What [`errno_or_off`] makes of the RMM's answer.
-fn unmap(vm: &Vm, range: IpaRange<Unprotected>) -> Result {
+fn unmap(vm: &Vm, gfns: &Range<u64>, range: IpaRange<Unprotected>) -> Result {
     let all = vm.space.all_unprotected().ok_or(EFAULT)?;
     let rmi = vm.rmi(Pause::Never);
     match mmu::unmap_unprotected(&rmi, vm.name()?, &vm.tables(), range, all) {
         Step::Failed(_, error) => Err(errno_or_off(error)),
-        _ => Ok(()),
+        _ => {
+            trace::realm_unmap(vm, Half::Unprotected, gfns, || count(&vm.shared, gfns));
+            Ok(())
+        }
     }
 }
 

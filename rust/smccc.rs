@@ -4,11 +4,13 @@
 
 use crate::{
     ffi,
-    rmi::{Conduit, Counts, Regs}, //
+    rmi::{cmd::realm::RdName, Conduit, Counts, Regs},
+    trace, //
 };
 use kernel::{
     bindings,
-    prelude::*, //
+    prelude::*,
+    sync::SetOnce, //
 };
 
 /// The SMC instruction as the way to the RMM.
@@ -36,6 +38,23 @@ impl Smc {
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
+
+    /// Makes a call on behalf of a realm, or of none. All calls but those that enter a REC come
+    /// through here.
+    fn call(&self, args: &Regs, realm: Option<&SetOnce<RdName>>) -> Regs {
+        let mut results = Regs::default();
+        // SAFETY: Both pointers are to 18 registers' worth of memory that this function owns or
+        // borrows. By the type's invariant the SMC reaches the firmware. The memory that the RMM
+        // may touch is what the arguments name, for which their builder answers (`Conduit::smc`).
+        unsafe {
+            bindings::arm_smccc_1_2_smc(
+                core::ptr::from_ref(args).cast(),
+                core::ptr::from_mut(&mut results).cast(),
+            )
+        };
+        trace::rmi_call(args, &results, realm);
+        results
+    }
 }
 
 // `Regs` crosses the border as it is.
@@ -57,12 +76,14 @@ pub(crate) enum Pause {
 pub(crate) struct RealmSmc<'a> {
     pub(crate) smc: &'a Smc,
     pub(crate) counts: &'a Counts,
+    /// The realm's name, from when it has one.
+    pub(crate) name: &'a SetOnce<RdName>,
     pub(crate) pause: Pause,
 }
 
 impl Conduit for RealmSmc<'_> {
     fn smc(&self, args: &Regs) -> Regs {
-        self.smc.smc(args)
+        self.smc.call(args, Some(self.name))
     }
 
     fn pause(&self) {
@@ -82,17 +103,7 @@ impl Conduit for RealmSmc<'_> {
 
 impl Conduit for Smc {
     fn smc(&self, args: &Regs) -> Regs {
-        let mut results = Regs::default();
-        // SAFETY: Both pointers are to 18 registers' worth of memory that this function owns or
-        // borrows. By the type's invariant the SMC reaches the firmware. The memory that the RMM
-        // may touch is what the arguments name, for which their builder answers (`Conduit::smc`).
-        unsafe {
-            bindings::arm_smccc_1_2_smc(
-                core::ptr::from_ref(args).cast(),
-                core::ptr::from_mut(&mut results).cast(),
-            )
-        };
-        results
+        self.call(args, None)
     }
 
     fn pause(&self) {

@@ -7,11 +7,13 @@
 //! and what it has of private memory is kept from everybody else.
 
 use crate::{
-    guest_memfd::{forget, next_span},
+    exit::Half,
+    guest_memfd::{count, forget, next_span},
     memory,
     mmu::{self, Step},
     rmi::{Delegated, GranuleRange, RttLevel, GRANULE_SIZE},
     smccc::Pause,
+    trace,
     views::MmuWriteLock,
     vm::{report, Vm}, //
 };
@@ -44,6 +46,7 @@ pub(crate) unsafe fn private(vm: &Vm, gfns: Range<u64>, pause: Pause) {
         // SAFETY: By the contract of this function nobody else has it, until this pauses.
         let list = unsafe { vm.unmap_list.get() };
         let step = mmu::unmap_protected(&rmi, name, &vm.tables(), range, list, each);
+        trace::realm_unmap(vm, Half::Protected, &span, || count(&vm.pages, &span));
         forget(&vm.pages, &span);
         match step {
             Step::Done => {}
@@ -138,6 +141,9 @@ pub(crate) unsafe fn shared(vm: &Vm, gfns: Range<u64>, pause: Pause) {
         let Some(range) = range else { continue };
         // A block goes as a whole.
         let around = blocks_around(vm, &span);
+        trace::realm_unmap(vm, Half::Unprotected, &around, || {
+            count(&vm.shared, &around)
+        });
         forget(&vm.shared, &around);
         match mmu::unmap_unprotected(&rmi, name, &vm.tables(), range, all) {
             Step::Done => {}

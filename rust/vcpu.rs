@@ -36,9 +36,11 @@ use crate::{
     },
     shared::{self, Mapping, Wanted},
     smccc::Pause,
+    trace,
     views,
     vm::Vm, //
 };
+use core::sync::atomic::Ordering;
 use kernel::{
     bindings,
     pr_err_once,
@@ -96,6 +98,7 @@ impl RecVcpu {
 
     /// The vCPU goes away.
     pub(crate) fn destroy(self: KBox<Self>, vm: &Vm) {
+        vm.recs.fetch_sub(1, Ordering::Relaxed);
         let mut this = KBox::into_inner(self);
         let rmi = vm.rmi(Pause::Resched);
         match cmd::destroy(&rmi, &mut this.rec, &HostPages, &mut this.list) {
@@ -139,6 +142,12 @@ impl Running<'_> {
         unsafe { &mut (*self.vcpu).arch }
     }
 
+    /// KVM's number of the vCPU.
+    pub(crate) fn id(&self) -> c_int {
+        // SAFETY: By the type's invariant; it does not change.
+        unsafe { (*self.vcpu).vcpu_id }
+    }
+
     fn kvm_run(&mut self) -> &mut bindings::kvm_run {
         // SAFETY: By the type's invariant. User space may write there as well, and what is only
         // written here is not harmed.
@@ -160,6 +169,7 @@ impl Running<'_> {
         // What has to be done first has been done: `complete()` runs before, and comes back until it
         // is. Were it not so, the RMM would refuse.
         let _ = self.rec.state.prepare(&input, &mut self.rec.run);
+        trace::rec_enter(self);
     }
 
     /// Takes note of an exit.
@@ -170,6 +180,7 @@ impl Running<'_> {
     pub(crate) fn exited(&mut self) -> Result<Next> {
         let x0 = ReturnCode::new(self.arch().rmi.result);
         self.vm.rmi(Pause::Never).entered(x0);
+        trace::rec_exit(self, x0);
         match self.rec.state.exited(x0, &self.rec.run, self.vm.space) {
             Ok(exit) => self.handle(exit),
             Err(Refused::RealmOff) => {

@@ -30,6 +30,7 @@ use crate::{
         Counts, Delegated, GranuleRange, IpaSpace, Rmi,
     },
     smccc::{Pause, RealmSmc},
+    status::VmFiles,
     words::Words, //
 };
 use core::{
@@ -135,6 +136,11 @@ pub(crate) struct Vm {
     pub(crate) unmap_list: UnmapList,
     /// vCPUs whose tasks want to activate the realm: they hold `vcpu->mutex` and wait.
     pub(crate) waiting: AtomicU32,
+    /// vCPUs that have a REC.
+    pub(crate) recs: AtomicU32,
+    /// Its files in debugfs, which have it as well until KVM destroys the VM. The lock is taken alone.
+    #[pin]
+    pub(crate) files: Mutex<Option<VmFiles>>,
     /// Its memory has been taken back; nothing is mapped any more.
     flushed: AtomicBool,
 }
@@ -154,7 +160,7 @@ impl Vm {
         host: Arc<Host>,
         kvm: *mut bindings::kvm,
         ipa_bits: u32,
-    ) -> Result<Pin<KBox<Self>>> {
+    ) -> Result<Arc<Self>> {
         let space = IpaSpace::new(ipa_bits).ok_or(EINVAL)?;
         let layout = Layout::of(space);
         let mut chunks = KVec::with_capacity(CHUNK_LOCKS, GFP_KERNEL_ACCOUNT)?;
@@ -166,7 +172,7 @@ impl Vm {
             realm: Realm::None,
             list: RmmBuffer::new()?,
         };
-        KBox::try_pin_init(
+        Arc::try_pin_init(
             try_pin_init!(Self {
                 host,
                 kvm,
@@ -183,6 +189,8 @@ impl Vm {
                 chunks,
                 unmap_list: UnmapList(UnsafeCell::new(RmmBuffer::new()?)),
                 waiting: AtomicU32::new(0),
+                recs: AtomicU32::new(0),
+                files <- new_mutex!(None, "kvm_arm_rmi::files"),
                 flushed: AtomicBool::new(false),
             }? Error),
             GFP_KERNEL_ACCOUNT,
@@ -194,6 +202,7 @@ impl Vm {
         Rmi::new(RealmSmc {
             smc: self.host.rmi.conduit(),
             counts: &self.counts,
+            name: &self.name,
             pause,
         })
     }
@@ -345,6 +354,11 @@ impl Vm {
         let terminated = matches!(realm.state(), State::Dying | State::Dead);
         drop(life);
         crate::unmap::all(self, !terminated);
+    }
+
+    /// Removes its files from debugfs. Nobody reads them when this returns.
+    pub(crate) fn remove_files(&self) {
+        let _files = self.files.lock().take();
     }
 
     /// The VM goes away, and its vCPUs are gone.

@@ -137,6 +137,17 @@ impl Words {
             ipa: (index & all) * table_size(level),
         })
     }
+
+    /// How many tables there are at `level`.
+    #[cfg(CONFIG_DEBUG_FS)]
+    pub(crate) fn tables_at(&self, level: RttLevel) -> u64 {
+        let (mut tables, mut from) = (0, 0);
+        while let Some(table) = self.next_table(level, from) {
+            tables += 1;
+            from = table.ipa + table_size(level);
+        }
+        tables
+    }
 }
 
 /// Where the level of a table stands in its index, above the number that it has at that level.

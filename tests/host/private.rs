@@ -2,7 +2,7 @@
 
 //! Which private memory is mapped, compared with a plain set of granules.
 
-use kvm_arm_rmi::guest_memfd::{chunk_of, forget, next_span, window, Bits, PageSet, CHUNK};
+use kvm_arm_rmi::guest_memfd::{chunk_of, count, forget, next_span, window, Bits, PageSet, CHUNK};
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +71,7 @@ proptest! {
         }
         let range = start..start + length;
         let mut left: BTreeSet<u64> = mapped.range(range.clone()).copied().collect();
+        prop_assert_eq!(count(&set, &range), left.len() as u64);
         let mut from = range.start;
         while let Some(span) = next_span(&set, &(from..range.end)) {
             prop_assert!(span.start >= from && span.end <= range.end && span.start < span.end);
@@ -78,8 +79,11 @@ proptest! {
             prop_assert!(left.contains(&span.start) && left.contains(&(span.end - 1)));
             let before: Vec<_> = left.range(..span.start).collect();
             prop_assert!(before.is_empty(), "skipped {before:?}");
+            let inside = left.range(span.clone()).count();
+            prop_assert_eq!(count(&set, &span), inside as u64);
             left.retain(|gfn| !span.contains(gfn));
             forget(&set, &span);
+            prop_assert_eq!(count(&set, &span), 0);
             from = span.end;
         }
         prop_assert!(left.is_empty());

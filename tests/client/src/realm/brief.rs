@@ -134,6 +134,17 @@ pub(super) fn hold() -> Result<()> {
     Ok(())
 }
 
+/// `realm hold running`: a realm that has run, and has private memory, until standard input ends;
+/// then it runs on to its end.
+pub(super) fn hold_running() -> Result<()> {
+    with_cpu(Shape::REALM, |cpu| {
+        fill(cpu, chunk(0), SIZE)?;
+        println!("held");
+        std::io::stdin().read_to_end(&mut Vec::new())?;
+        live_on(cpu)
+    })
+}
+
 /// `realm refused`: there can be no realms.
 pub(super) fn refused() -> Result<()> {
     match Vm::empty(Shape::REALM) {

@@ -35,7 +35,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | hold | refused | killed | bench";
+  abuse [GROUP] | side-by-side | hold [running] | refused | killed | bench";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -49,6 +49,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["abuse", group] => abuse::main(Some(group)),
         ["bench"] => bench::main(),
         ["hold"] => brief::hold(),
+        ["hold", "running"] => brief::hold_running(),
         ["refused"] => brief::refused(),
         ["killed"] => killed::main(),
         ["victim", doing] => killed::victim(doing),
