@@ -23,6 +23,8 @@ struct kvm_rmi_file {
 	int (*store)(const struct kvm_rmi_file *file, const char *word);
 };
 
+typedef int (*kvm_rmi_visit_slot)(struct kvm_memory_slot *slot, void *arg);
+
 extern unsigned int kvm_rmi_cap;
 extern unsigned int kvm_rmi_fault_around;
 
@@ -42,11 +44,11 @@ void kvm_rmi_helper_mmu_write_unlock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_cond_resched_write(struct kvm *kvm);
 unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm);
 bool kvm_rmi_helper_mmu_invalidate_retry(struct kvm *kvm, unsigned long seq,
-					  u64 start, u64 end);
+					 u64 start, u64 end);
 bool kvm_rmi_helper_mem_is_private(struct kvm *kvm, u64 gfn);
 struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn);
 int kvm_rmi_helper_for_each_memslot(struct kvm *kvm, void *arg,
-				    int (*fn)(struct kvm_memory_slot *slot, void *arg));
+				    kvm_rmi_visit_slot fn);
 struct kvm_vcpu *kvm_rmi_helper_get_vcpu_by_id(struct kvm *kvm, int id);
 bool kvm_rmi_helper_trylock_vcpu(struct kvm_vcpu *vcpu, struct mutex *nest);
 bool kvm_rmi_helper_vcpu_is_initialized(struct kvm_vcpu *vcpu);

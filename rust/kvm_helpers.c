@@ -9,7 +9,6 @@
 #include <linux/sched.h>
 
 #include <asm/kvm_emulate.h>
-#include <asm/kvm_host.h>
 
 #include "helpers.h"
 
@@ -49,7 +48,7 @@ unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm)
 }
 
 bool kvm_rmi_helper_mmu_invalidate_retry(struct kvm *kvm, unsigned long seq,
-					  u64 start, u64 end)
+					 u64 start, u64 end)
 {
 	lockdep_assert_held(&kvm->mmu_lock);
 
@@ -72,7 +71,7 @@ struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn)
 }
 
 int kvm_rmi_helper_for_each_memslot(struct kvm *kvm, void *arg,
-				    int (*fn)(struct kvm_memory_slot *slot, void *arg))
+				    kvm_rmi_visit_slot fn)
 {
 	struct kvm_memory_slot *slot;
 	int bkt, ret;
