@@ -104,7 +104,7 @@ unsafe extern "C" {
     ) -> *mut bindings::kvm_memory_slot;
 
     /// `kvm_for_each_memslot()`, under `slots_lock`. What `visit` returns unless 0 ends it.
-    pub(crate) fn kvm_rmi_helper_for_each_memslot(
+    pub(crate) fn kvm_rmi_helper_walk_memslots(
         kvm: *mut bindings::kvm,
         arg: *mut c_void,
         visit: unsafe extern "C" fn(*mut bindings::kvm_memory_slot, *mut c_void) -> c_int,

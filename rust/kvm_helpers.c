@@ -70,8 +70,8 @@ struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn)
 	return gfn_to_memslot(kvm, gfn);
 }
 
-int kvm_rmi_helper_for_each_memslot(struct kvm *kvm, void *arg,
-				    kvm_rmi_visit_slot fn)
+int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,
+				 kvm_rmi_visit_slot fn)
 {
 	struct kvm_memory_slot *slot;
 	int bkt, ret;

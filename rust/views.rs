@@ -324,7 +324,7 @@ pub(crate) fn for_each_gmem_slot<F: FnMut(Range<u64>) -> Result>(
     }
     // SAFETY: The VM is alive, and `visit` outlives the call.
     to_result(unsafe {
-        ffi::kvm_rmi_helper_for_each_memslot(kvm, core::ptr::from_mut(&mut visit).cast(), step::<F>)
+        ffi::kvm_rmi_helper_walk_memslots(kvm, core::ptr::from_mut(&mut visit).cast(), step::<F>)
     })
 }
 
