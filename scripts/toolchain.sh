@@ -17,7 +17,9 @@ CLIPPY_DRIVER=${CLIPPY_DRIVER:-/usr/bin/clippy-driver}
 LLVM=${LLVM:--19}
 CROSS_COMPILE=${CROSS_COMPILE:-aarch64-linux-gnu-}
 QEMU=${QEMU:-qemu-system-aarch64}
-CARGO_TARGET_DIR=$CACHE/target
+# One for each copy of the repository: cargo goes by the age of files, and would take those of
+# another copy for its own.
+CARGO_TARGET_DIR=$CACHE/target/$(key <<<"$REPO")
 export RUSTC CARGO RUSTDOC RUSTFMT CARGO_TARGET_DIR
 
 # LLVM=-19 is a suffix, LLVM=/path/bin/ a prefix: as for the kernel's build.
