@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub struct Counts {
     calls: [PerCommand; Fid::COUNT],
     delegated: AtomicU64,
+    delegated_peak: AtomicU64,
     leaked: AtomicU64,
 }
 
@@ -37,7 +38,9 @@ impl Counts {
     }
 
     pub(super) fn delegate(&self, granules: u64) {
-        self.delegated.fetch_add(granules, Ordering::Relaxed);
+        let before = self.delegated.fetch_add(granules, Ordering::Relaxed);
+        self.delegated_peak
+            .fetch_max(before.saturating_add(granules), Ordering::Relaxed);
     }
 
     pub(super) fn undelegate(&self, granules: u64) {
@@ -51,6 +54,11 @@ impl Counts {
     /// Granules that the RMM holds, or may hold, of this host's memory. Leaked ones are included.
     pub fn delegated(&self) -> u64 {
         self.delegated.load(Ordering::Relaxed)
+    }
+
+    /// The most that [`Counts::delegated`] has ever been.
+    pub fn delegated_peak(&self) -> u64 {
+        self.delegated_peak.load(Ordering::Relaxed)
     }
 
     /// Granules given up for good because nobody can tell any more whose they are.

@@ -76,13 +76,14 @@ fn show_state(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// `delegated` and `leaked`; what is leaked is among what is delegated.
+/// `delegated`, `delegated_peak` and `leaked`; what is leaked is among what is delegated.
 fn show_granules(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     print_granules(host.rmi.conduit().counts(), f)
 }
 
 pub(crate) fn print_granules(counts: &Counts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "delegated: {}", counts.delegated())?;
+    writeln!(f, "delegated_peak: {}", counts.delegated_peak())?;
     writeln!(f, "leaked: {}", counts.leaked())
 }
 

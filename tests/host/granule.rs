@@ -63,6 +63,7 @@ fn a_range_goes_there_and_back_whatever_the_rmm_does_at_once() {
             ),
             (0, 0)
         );
+        assert_eq!(rmi.conduit().counts().delegated_peak(), 7);
         let commands: Vec<_> = rmi.conduit().counts().commands().collect();
         assert_eq!(
             commands,
