@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs in a Linux guest, in a realm or not, and tries all that such a guest lives by: one line for
+//! each check, then `realm-check: N passed, N failed, N skipped`. The exit status is 0 if none failed.
+//!
+//!     realm-check realm|ordinary CPUS
+//!
+//! The guest is to have proc, sysfs, devtmpfs, configfs and debugfs in the usual places. Its host makes
+//! the disk before, and looks afterwards whether what the guest wrote is there:
+//!
+//!     realm-check make-disk FILE MIB
+//!     realm-check verify-disk FILE
+
+mod attestation;
+mod convert;
+mod cpus;
+mod disk;
+mod memory;
+mod pattern;
+mod rng;
+mod world;
+
+use std::{
+    fmt::Display,
+    panic::{catch_unwind, UnwindSafe},
+    process::ExitCode,
+    str::FromStr,
+    time::Instant, //
+};
+
+/// What a check says if it did not fail.
+pub(crate) enum Verdict {
+    /// What was seen.
+    Ok(String),
+    /// Why there is nothing to check.
+    Skipped(String),
+}
+
+/// Why a check failed.
+pub(crate) type Error = Box<dyn std::error::Error>;
+pub(crate) type Check = Result<Verdict, Error>;
+
+/// An error with what was done when it happened.
+pub(crate) trait Context<T> {
+    /// Says what was done.
+    fn context(self, what: impl Display) -> Result<T, Error>;
+}
+
+impl<T, E: Display> Context<T> for Result<T, E> {
+    fn context(self, what: impl Display) -> Result<T, Error> {
+        self.map_err(|error| format!("{what}: {error}").into())
+    }
+}
+
+/// Whether the guest is meant to be a realm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum World {
+    Realm,
+    Ordinary,
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Tally {
+    fn run(&mut self, name: &str, check: impl FnOnce() -> Check + UnwindSafe) {
+        let started = Instant::now();
+        // A check that panics has failed, and the others still say what they see.
+        let result = catch_unwind(check).unwrap_or_else(|_| Err("panicked".into()));
+        let seconds = started.elapsed().as_secs_f32();
+        match result {
+            Ok(Verdict::Ok(what)) => {
+                self.passed += 1;
+                println!("  ok       {name}: {what} ({seconds:.1} s)");
+            }
+            Ok(Verdict::Skipped(why)) => {
+                self.skipped += 1;
+                println!("  skipped  {name}: {why}");
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("  not ok   {name}: {error}");
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["realm", cpus] => number(cpus).map(|cpus| check_all(World::Realm, cpus)),
+        ["ordinary", cpus] => number(cpus).map(|cpus| check_all(World::Ordinary, cpus)),
+        ["make-disk", file, mib] => number(mib)
+            .and_then(|mib| disk::make(file, mib))
+            .map(|()| true),
+        ["verify-disk", file] => disk::verify_guest(file).map(|()| true),
+        _ => Err(
+            "usage: realm-check realm|ordinary CPUS | make-disk FILE MIB | verify-disk FILE".into(),
+        ),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("realm-check: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, Error> {
+    text.parse()
+        .map_err(|_| format!("'{text}' is not a number of that kind").into())
+}
+
+/// Runs all checks in a guest with `cpus` CPUs, and says whether none failed.
+fn check_all(world: World, cpus: usize) -> bool {
+    let mut tally = Tally::default();
+    tally.run("world", || world::check(world));
+    tally.run("cpus", move || cpus::check(cpus));
+    tally.run("memory", memory::check);
+    tally.run("disk", || disk::check(world));
+    tally.run("random numbers", rng::check);
+    tally.run("memory given and taken back", || convert::check(world));
+    tally.run("attestation", || attestation::check(world));
+    let Tally {
+        passed,
+        failed,
+        skipped,
+    } = tally;
+    println!("realm-check: {passed} passed, {failed} failed, {skipped} skipped");
+    failed == 0
+}
