@@ -10,13 +10,13 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm_arm_rmi
 -include local.mk
 
 export CACHE
-export $(filter KDIR FIRMWARE RMM CROSS_COMPILE LLVM QEMU SMP MEM BENCH_JSON,$(.VARIABLES))
+export $(filter KDIR FIRMWARE RMM CROSS_COMPILE LLVM QEMU SMP MEM GUEST CPUS MEMORY BENCH_JSON,$(.VARIABLES))
 
 .PHONY: help run shell test bench doctor kernel module firmware rmm fmt lint clean
 
 help:
-	@echo 'make run       boot a Linux host with kvm_arm_rmi under QEMU; builds what is missing'
-	@echo 'make shell     the same, with a prompt on the host'
+	@echo 'make run       boot a Linux host under QEMU, and Linux in a realm on it; builds what is missing'
+	@echo 'make shell     the same host, with a prompt'
 	@echo 'make test      everything that has to pass'
 	@echo 'make bench     what a realm costs, phase by phase (tests/bench/README.md)'
 	@echo 'make doctor    show what is there and what is missing; changes nothing'
@@ -35,6 +35,8 @@ help:
 	@echo '  LLVM           as for the kernel: -19 (default), a version suffix or a directory/'
 	@echo '  QEMU           qemu-system-aarch64 to use; 9 or later'
 	@echo '  BENCH_JSON     a file for what make bench has measured'
+	@echo '  GUEST          kernel of the realm: own (default; the host runs the same), debian'
+	@echo '  CPUS, MEMORY   vCPUs (2) and MiB of memory (256) of the realm that make run shows'
 	@echo '  SMP, MEM       CPUs (2) and MiB of memory (2048, at most 3072) of the host'
 
 run:

@@ -58,3 +58,44 @@ nothing_left() {
 	expect_value granules delegated 0
 	expect_value granules leaked 0
 }
+
+# linux_guest realm|ordinary CPUS MIB [NAME]: boots Linux in a VM; all that it checks of itself has to
+# be right, and what it wrote to its disk has to be there. Its console is in /tmp/NAME.log.
+linux_guest() {
+	log=/tmp/${4:-guest}.log
+	disk=/tmp/${4:-guest}.disk
+	kind=--realm
+	if [ "$1" = ordinary ]; then kind=--no-realm; fi
+	realm-check make-disk "$disk" 8
+	status=0
+	timeout 300 realm-vmm "$kind" --kernel /guest/Image --initrd /guest/initrd.gz \
+		--cpus "$2" --memory "$3" --disk "$disk" --cmdline "quiet check=$1 cpus=$2" \
+		--stats "/tmp/${4:-guest}.stats" </dev/null >"$log" 2>&1 || status=$?
+	if [ $status != 0 ] || ! grep -q '^realm-check: .* 0 failed' "$log"; then
+		sed 's/^/  | /' "$log"
+		fail "Linux in a VM ($*): status $status (143 is that it took too long)"
+	fi
+	grep -E '^guest: |^realm-check: ' "$log" | sed "s/^/  $*: /"
+	realm-check verify-disk "$disk" || fail "the disk does not have what the guest wrote"
+	rm "$disk"
+}
+
+# linux_killed: a VMM is killed in the middle of its guest's boot
+linux_killed() {
+	realm-vmm --realm --kernel /guest/Image --initrd /guest/initrd.gz --cpus 2 --memory 256 \
+		--cmdline 'quiet check=realm cpus=2' </dev/null >/tmp/killed.log 2>&1 &
+	vmm=$!
+	# More than what it starts with, less than what a guest that is up has.
+	until [ "$(value granules delegated)" -gt 5000 ]; do
+		kill -0 $vmm 2>/dev/null || fail "it ended: $(tail -n 1 /tmp/killed.log)"
+		sleep 0.1
+	done
+	kill -9 $vmm
+	wait $vmm || true
+	! grep -q '^guest: ' /tmp/killed.log || fail 'it was killed too late'
+	for _ in $(seq 100); do
+		if [ "$(value granules delegated)" = 0 ]; then break; fi
+		sleep 0.1
+	done
+	echo '  killed in the middle of its boot'
+}

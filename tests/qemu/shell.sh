@@ -6,6 +6,25 @@
 
 load
 dmesg | grep 'kvm_arm_rmi: '
-echo "The component's files are in $component_debugfs. 'exit' powers off."
+realm-check make-disk /tmp/disk 8
+# The same for both kinds of guest; what follows goes to the VMM as well.
+for kind in realm no-realm; do
+	cat >"/bin/linux-$kind" <<-END
+		#!/bin/sh
+		exec realm-vmm --$kind --kernel /guest/Image --initrd /guest/initrd.gz --disk /tmp/disk "\$@"
+	END
+	chmod +x "/bin/linux-$kind"
+done
+cat <<END
+
+  linux-realm                      boots Linux in a realm, to a prompt; exit there powers it off
+  linux-realm --cpus 4 --memory 512 --cmdline 'check=realm cpus=4'
+                                   has it check itself
+  linux-no-realm                   the same in an ordinary VM
+  realm-vmm --help                 what else there is
+  cat $component_debugfs/smcs   (and what is beside it) what the component did
+
+'exit' powers the host off.
+END
 setsid cttyhack sh || true
 pass

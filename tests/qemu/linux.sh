@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# Linux boots, checks itself and powers off: in realms and in ordinary VMs, with one CPU and with
+# several. A VMM that is killed while its guest boots leaves nothing behind.
+# time-limit: 900
+# guest: own
+
+. "${0%/*}/lib.sh"
+
+load
+for cpus in 1 4; do
+	linux_guest realm $cpus 512
+	nothing_left
+	linux_guest ordinary $cpus 512
+done
+linux_killed
+nothing_left
+unload
+pass
