@@ -74,6 +74,12 @@ pub struct Transport<D> {
     memory: GuestMemoryMmap,
     irq: EventFd,
     queues: Vec<Virtqueue>,
+    state: State,
+}
+
+/// What the driver set up, and what happened since.
+#[derive(Debug, Default)]
+struct State {
     status: u32,
     interrupt: u32,
     driver_features: u64,
@@ -87,30 +93,23 @@ impl<D: Device> Transport<D> {
     /// Puts `device` on a transport. `memory` is what the driver shares with it, at the addresses
     /// that the driver gives; `irq` gets a write for each interrupt, which is an edge.
     pub fn new(device: D, memory: GuestMemoryMmap, irq: EventFd) -> Self {
-        let queues = device.queues().iter().copied().map(Virtqueue::new);
         Self {
-            queues: queues.collect(),
+            queues: new_queues(&device),
             device,
             memory,
             irq,
-            status: 0,
-            interrupt: 0,
-            driver_features: 0,
-            device_features_select: 0,
-            driver_features_select: 0,
-            queue_select: 0,
-            fault: None,
+            state: State::default(),
         }
     }
 
     /// Why the device wants a reset, if it does.
     pub fn fault(&self) -> Option<&Error> {
-        self.fault.as_ref()
+        self.state.fault.as_ref()
     }
 
     /// Has the device look at queue number `index`.
     pub(super) fn serve(&mut self, index: usize) {
-        if self.status & VIRTIO_CONFIG_S_DRIVER_OK == 0 || self.fault.is_some() {
+        if self.state.status & VIRTIO_CONFIG_S_DRIVER_OK == 0 || self.state.fault.is_some() {
             return;
         }
         let Some(queue) = self.queues.get_mut(index) else {
@@ -126,35 +125,23 @@ impl<D: Device> Transport<D> {
     }
 
     fn signal(&mut self, cause: u32) {
-        self.interrupt |= cause;
+        self.state.interrupt |= cause;
         // It fails when there are too many that nobody took: one is pending then.
         let _ = self.irq.write(1);
     }
 
     /// The driver broke the rules: nothing more happens until it resets the device.
     fn stop(&mut self, error: Error) {
-        self.fault = Some(error);
-        self.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-        if self.status & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+        self.state.fault = Some(error);
+        self.state.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+        if self.state.status & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
             self.signal(VIRTIO_MMIO_INT_CONFIG);
         }
     }
 
     fn reset(&mut self) {
-        self.queues = self
-            .device
-            .queues()
-            .iter()
-            .copied()
-            .map(Virtqueue::new)
-            .collect();
-        self.status = 0;
-        self.interrupt = 0;
-        self.driver_features = 0;
-        self.device_features_select = 0;
-        self.driver_features_select = 0;
-        self.queue_select = 0;
-        self.fault = None;
+        self.queues = new_queues(&self.device);
+        self.state = State::default();
     }
 
     fn features(&self) -> u64 {
@@ -165,41 +152,42 @@ impl<D: Device> Transport<D> {
     }
 
     fn set_driver_features(&mut self, value: u32) {
-        if self.status & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+        if self.state.status & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
             return;
         }
-        let shift = match self.driver_features_select {
+        let shift = match self.state.driver_features_select {
             0 => 0,
             1 => 32,
             _ => return,
         };
-        let kept = self.driver_features & !(u64::from(u32::MAX) << shift);
-        self.driver_features = kept | u64::from(value) << shift;
+        let kept = self.state.driver_features & !(u64::from(u32::MAX) << shift);
+        self.state.driver_features = kept | u64::from(value) << shift;
     }
 
     fn set_status(&mut self, value: u32) {
         if value == 0 {
             return self.reset();
         }
-        self.status |= value & DRIVER_STATUS & !VIRTIO_CONFIG_S_DRIVER_OK;
-        let possible = self.driver_features & !self.features() == 0
-            && self.driver_features & 1 << VIRTIO_F_VERSION_1 != 0;
+        self.state.status |= value & DRIVER_STATUS & !VIRTIO_CONFIG_S_DRIVER_OK;
+        let possible = self.state.driver_features & !self.features() == 0
+            && self.state.driver_features & 1 << VIRTIO_F_VERSION_1 != 0;
         if !possible {
-            self.status &= !VIRTIO_CONFIG_S_FEATURES_OK;
+            self.state.status &= !VIRTIO_CONFIG_S_FEATURES_OK;
         }
-        if self.status & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
-            self.status |= value & VIRTIO_CONFIG_S_DRIVER_OK;
+        if self.state.status & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+            self.state.status |= value & VIRTIO_CONFIG_S_DRIVER_OK;
         }
     }
 
     fn queue(&self) -> Option<&Virtqueue> {
-        self.queues.get(usize::try_from(self.queue_select).ok()?)
+        self.queues
+            .get(usize::try_from(self.state.queue_select).ok()?)
     }
 
     fn set_queue_ready(&mut self, ready: bool) {
-        let event_idx = self.driver_features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
-        let negotiated = self.status & VIRTIO_CONFIG_S_FEATURES_OK != 0;
-        let Some(queue) = self.queues.get_mut(self.queue_select as usize) else {
+        let event_idx = self.state.driver_features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
+        let negotiated = self.state.status & VIRTIO_CONFIG_S_FEATURES_OK != 0;
+        let Some(queue) = self.queues.get_mut(self.state.queue_select as usize) else {
             return;
         };
         if !ready {
@@ -213,7 +201,7 @@ impl<D: Device> Transport<D> {
 
     /// The registers that say where the selected queue is. They stay as they are while it is ready.
     fn set_queue(&mut self, register: u32, value: u32) {
-        let Some(queue) = self.queues.get_mut(self.queue_select as usize) else {
+        let Some(queue) = self.queues.get_mut(self.state.queue_select as usize) else {
             return;
         };
         if queue.is_ready() {
@@ -232,7 +220,7 @@ impl<D: Device> Transport<D> {
     }
 
     fn acknowledge(&mut self, causes: u32) {
-        self.interrupt &= !causes;
+        self.state.interrupt &= !causes;
         if causes & VIRTIO_MMIO_INT_VRING != 0 {
             for index in 0..self.queues.len() {
                 if self.queues[index].more {
@@ -248,15 +236,15 @@ impl<D: Device> Transport<D> {
             VIRTIO_MMIO_VERSION => VERSION,
             VIRTIO_MMIO_DEVICE_ID => self.device.id(),
             VIRTIO_MMIO_VENDOR_ID => VENDOR,
-            VIRTIO_MMIO_DEVICE_FEATURES => match self.device_features_select {
+            VIRTIO_MMIO_DEVICE_FEATURES => match self.state.device_features_select {
                 0 => self.features() as u32,
                 1 => (self.features() >> 32) as u32,
                 _ => 0,
             },
             VIRTIO_MMIO_QUEUE_NUM_MAX => self.queue().map_or(0, |queue| queue.max().into()),
             VIRTIO_MMIO_QUEUE_READY => self.queue().is_some_and(Virtqueue::is_ready).into(),
-            VIRTIO_MMIO_INTERRUPT_STATUS => self.interrupt,
-            VIRTIO_MMIO_STATUS => self.status,
+            VIRTIO_MMIO_INTERRUPT_STATUS => self.state.interrupt,
+            VIRTIO_MMIO_STATUS => self.state.status,
             // There are no shared memory regions.
             VIRTIO_MMIO_SHM_LEN_LOW
             | VIRTIO_MMIO_SHM_LEN_HIGH
@@ -270,10 +258,10 @@ impl<D: Device> Transport<D> {
 
     fn write_register(&mut self, register: u32, value: u32) {
         match register {
-            VIRTIO_MMIO_DEVICE_FEATURES_SEL => self.device_features_select = value,
-            VIRTIO_MMIO_DRIVER_FEATURES_SEL => self.driver_features_select = value,
+            VIRTIO_MMIO_DEVICE_FEATURES_SEL => self.state.device_features_select = value,
+            VIRTIO_MMIO_DRIVER_FEATURES_SEL => self.state.driver_features_select = value,
             VIRTIO_MMIO_DRIVER_FEATURES => self.set_driver_features(value),
-            VIRTIO_MMIO_QUEUE_SEL => self.queue_select = value,
+            VIRTIO_MMIO_QUEUE_SEL => self.state.queue_select = value,
             VIRTIO_MMIO_QUEUE_READY => self.set_queue_ready(value & 1 != 0),
             VIRTIO_MMIO_QUEUE_NOTIFY => self.serve(value as usize),
             VIRTIO_MMIO_INTERRUPT_ACK => self.acknowledge(value),
@@ -302,6 +290,15 @@ impl<D: Device> Mmio for Transport<D> {
             self.write_register(register, u32::from_le_bytes(data));
         }
     }
+}
+
+fn new_queues(device: &impl Device) -> Vec<Virtqueue> {
+    device
+        .queues()
+        .iter()
+        .copied()
+        .map(Virtqueue::new)
+        .collect()
 }
 
 fn set_low(address: &mut u64, value: u32) {

@@ -16,6 +16,8 @@ pub mod console;
 pub mod mmio;
 mod queue;
 pub mod rng;
+#[cfg(test)]
+mod tests;
 
 pub use queue::{Error, Request};
 
