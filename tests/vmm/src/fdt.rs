@@ -157,3 +157,121 @@ fn devices(fdt: &mut FdtWriter, machine: &Machine) -> FdtWriterResult<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Properties by path, read the way the specification says (Devicetree 0.4, 5).
+    fn read(blob: &[u8]) -> BTreeMap<String, Vec<u8>> {
+        let word = |at: usize| u32::from_be_bytes(blob[at..at + 4].try_into().unwrap()) as usize;
+        let text = |at: usize| {
+            let bytes: Vec<u8> = blob[at..].iter().copied().take_while(|b| *b != 0).collect();
+            String::from_utf8(bytes).unwrap()
+        };
+        assert_eq!((word(0), word(4)), (0xd00d_feed, blob.len()));
+        let (mut at, strings) = (word(8), word(12));
+        let (mut path, mut all) = (Vec::new(), BTreeMap::new());
+        loop {
+            let token = word(at);
+            at += 4;
+            match token {
+                1 => {
+                    path.push(text(at));
+                    at += (path.last().unwrap().len() + 1).next_multiple_of(4);
+                }
+                2 => drop(path.pop().unwrap()),
+                3 => {
+                    let (size, name) = (word(at), text(strings + word(at + 4)));
+                    let value = blob[at + 8..at + 8 + size].to_vec();
+                    all.insert(format!("{}/{name}", path.join("/")), value);
+                    at += 8 + size.next_multiple_of(4);
+                }
+                4 => {}
+                9 => return all,
+                other => panic!("token {other}"),
+            }
+        }
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            realm: true,
+            cpus: 18,
+            memory: 64 << 20,
+            cmdline: "console=hvc0".into(),
+            initrd: 0x4100_0000..0x4100_1234,
+            virtio: 2,
+            seed: None,
+        }
+    }
+
+    fn cells(numbers: &[u32]) -> Vec<u8> {
+        numbers.iter().flat_map(|n| n.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn what_linux_looks_for() {
+        let tree = read(&build(&machine()).unwrap());
+        for (path, value) in [
+            ("/chosen/bootargs", b"console=hvc0\0".to_vec()),
+            ("/chosen/stdout-path", b"/serial@9000000\0".to_vec()),
+            ("/chosen/linux,initrd-start", cells(&[0, 0x4100_0000])),
+            ("/chosen/linux,initrd-end", cells(&[0, 0x4100_1234])),
+            (
+                "/memory@40000000/reg",
+                cells(&[0, 0x4000_0000, 0, 64 << 20]),
+            ),
+            ("/psci/method", b"smc\0".to_vec()),
+            ("/cpus/cpu@0/enable-method", b"psci\0".to_vec()),
+            ("/cpus/cpu@101/reg", cells(&[0, 0x101])),
+            ("/interrupt-controller@8000000/phandle", cells(&[1])),
+            ("/interrupt-parent", cells(&[1])),
+            (
+                "/virtio_mmio@a001000/reg",
+                cells(&[0, 0xa00_1000, 0, 0x200]),
+            ),
+            ("/virtio_mmio@a001000/interrupts", cells(&[0, 17, 1])),
+            ("/virtio_mmio@a001000/dma-coherent", vec![]),
+        ] {
+            assert_eq!(tree.get(path), Some(&value), "{path}");
+        }
+        let redistributors = &tree["/interrupt-controller@8000000/reg"][24..];
+        assert_eq!(redistributors, cells(&[0, 18 * 0x2_0000]));
+        assert!(!tree.contains_key("/cpus/cpu@102/reg"));
+        assert!(!tree.contains_key("/virtio_mmio@a002000/reg"));
+    }
+
+    #[test]
+    fn a_realms_is_the_same_every_time() {
+        let tree = read(&build(&machine()).unwrap());
+        assert!(!tree.keys().any(|path| path.ends_with("-seed")));
+        assert_eq!(build(&machine()), build(&machine()));
+    }
+
+    #[test]
+    fn an_ordinary_guests_has_seeds() {
+        let machine = Machine {
+            realm: false,
+            initrd: 0..0,
+            seed: Some(Seed {
+                kaslr: 5,
+                rng: [7; 32],
+            }),
+            ..machine()
+        };
+        let tree = read(&build(&machine).unwrap());
+        assert_eq!(tree["/psci/method"], b"hvc\0");
+        assert_eq!(tree["/chosen/kaslr-seed"], cells(&[0, 5]));
+        assert_eq!(tree["/chosen/rng-seed"], [7; 32]);
+        assert!(!tree.contains_key("/chosen/linux,initrd-start"));
+    }
+
+    #[test]
+    fn a_command_line_with_nul_is_refused() {
+        let mut machine = machine();
+        machine.cmdline = "a\0b".into();
+        assert!(build(&machine).is_err());
+    }
+}

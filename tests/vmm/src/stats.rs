@@ -81,9 +81,55 @@ stats! {
     to_private_bytes,
 }
 
+impl Stats {
+    /// A line or two for people; none if the guest did not get as far.
+    pub fn summary(&self) -> String {
+        let seconds = |count: &Count| count.get() as f64 / 1e6;
+        let mib = |count: &Count| count.get() as f64 / f64::from(1 << 20);
+        let mut text = String::new();
+        if self.populate_bytes.get() != 0 {
+            text += &format!(
+                "populated {:.1} MiB in {:.1} s; ",
+                mib(&self.populate_bytes),
+                seconds(&self.populate_microseconds)
+            );
+        }
+        if self.run_microseconds.get() != 0 {
+            text += &format!("ran {:.1} s; ", seconds(&self.run_microseconds));
+        }
+        for (name, count, bytes) in [
+            ("shared", &self.to_shared, &self.to_shared_bytes),
+            ("private", &self.to_private, &self.to_private_bytes),
+        ] {
+            if count.get() != 0 {
+                text += &format!("{} times to {name}: {:.1} MiB; ", count.get(), mib(bytes));
+            }
+        }
+        match text.strip_suffix("; ") {
+            Some(text) => format!("realm-vmm: {text}\n"),
+            None => text,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn summary_says_what_there_was() {
+        let stats = Stats::default();
+        assert_eq!(stats.summary(), "");
+        stats.run_microseconds.set_time(Duration::from_millis(2300));
+        assert_eq!(stats.summary(), "realm-vmm: ran 2.3 s\n");
+        stats.populate_bytes.add(10 << 20);
+        stats.to_shared.add(2);
+        stats.to_shared_bytes.add(5 << 19);
+        assert_eq!(
+            stats.summary(),
+            "realm-vmm: populated 10.0 MiB in 0.0 s; ran 2.3 s; 2 times to shared: 2.5 MiB\n"
+        );
+    }
 
     #[test]
     fn lines_of_key_and_value() {

@@ -6,27 +6,20 @@ use std::fs;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{channel, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::load::load;
 use super::populate::populate;
 use super::threads::{self, Guest, News};
 use super::vm::Vm;
-use super::{cpu, host};
+use super::{cpu, devices, host};
 use crate::args::Args;
-use crate::bus::Bus;
 use crate::end::End;
 use crate::error::{Error, Result, Trying};
 use crate::fdt::{Machine, Seed};
-use crate::layout;
-use crate::panic::Pvpanic;
-use crate::serial::Serial;
 use crate::stats::Stats;
 use crate::terminal::Raw;
-
-/// Gives bytes to the guest; says how many it took.
-type Input = Box<dyn FnMut(&[u8]) -> usize + Send>;
 
 /// Boots what `args` say, and waits for its end.
 ///
@@ -37,6 +30,9 @@ pub fn run(args: &Args) -> Result<End> {
     let stats = Arc::new(Stats::default());
     let (news, listen) = channel();
     let result = boot(args, &stats, news, &listen);
+    if !args.quiet {
+        eprint!("{}", stats.summary());
+    }
     if let Some(path) = &args.stats {
         fs::write(path, stats.to_string()).trying(path.display())?;
     }
@@ -56,7 +52,7 @@ fn boot(
     let cpus = (0..args.cpus).map(|id| cpu::create(&vm, id));
     let cpus: Vec<_> = cpus.collect::<Result<_>>()?;
     let _gic = vm.add_gic()?;
-    let (bus, input) = devices(&vm, args, &news)?;
+    let (bus, input) = devices::make(&vm, args, &news)?;
 
     let loader = vm.memory.seen_with(0)?;
     let loaded = load(
@@ -105,29 +101,6 @@ fn first_end(listen: &Receiver<News>, cpus: usize) -> Result<End> {
     Ok(End::Crash("it is off, and no CPU says why".into()))
 }
 
-/// Makes the devices.
-fn devices(vm: &Vm, args: &Args, news: &Sender<News>) -> Result<(Bus, Input)> {
-    let mut bus = Bus::default();
-    let output = Box::new(io::stdout());
-    let serial = Serial::new(output, vm.interrupt(layout::SERIAL_IRQ)?);
-    let serial = Arc::new(Mutex::new(serial));
-    bus.add(layout::SERIAL, layout::SERIAL_SIZE, serial.clone());
-
-    let news = news.clone();
-    let panicked = move || {
-        let _ = news.send(Ok(Some(End::Crash("its kernel panicked".into()))));
-    };
-    let pvpanic = Arc::new(Mutex::new(Pvpanic::new(panicked)));
-    bus.add(layout::PVPANIC, layout::PVPANIC_SIZE, pvpanic);
-
-    let _ = args;
-    let input = Box::new(move |bytes: &[u8]| {
-        let mut serial = serial.lock().unwrap_or_else(PoisonError::into_inner);
-        serial.input(bytes)
-    });
-    Ok((bus, input))
-}
-
 /// What the guest is told.
 fn machine(args: &Args) -> Result<Machine> {
     Ok(Machine {
@@ -136,7 +109,7 @@ fn machine(args: &Args) -> Result<Machine> {
         memory: args.memory,
         cmdline: args.full_cmdline(),
         initrd: 0..0,
-        virtio: 0,
+        virtio: devices::virtio_count(args),
         seed: match args.is_realm() {
             true => None,
             false => Some(seed()?),
