@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Making CPUs.
+
+use kvm_bindings::{
+    kvm_vcpu_init,
+    KVM_ARM_VCPU_POWER_OFF,
+    KVM_ARM_VCPU_PSCI_0_2, //
+};
+use kvm_ioctls::VcpuFd;
+
+use super::vm::Vm;
+use crate::error::{Result, Trying};
+
+/// KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE; core registers are numbered by words.
+const CORE: u64 = 0x6030_0000_0010_0000;
+/// The program counter.
+const PC: u64 = CORE | (0x100 / 4);
+/// The first register.
+const X0: u64 = CORE;
+
+/// Makes CPU `id`, which is the next number from 0 on. All but the first are off until the guest
+/// turns them on.
+///
+/// # Errors
+///
+/// There are too many.
+pub fn create(vm: &Vm, id: u64) -> Result<VcpuFd> {
+    let fd = vm.fd.create_vcpu(id);
+    let fd = fd.trying(format!("KVM_CREATE_VCPU {id}"));
+    let fd = fd.map_err(|e| e.advise("the host may not have as many: --cpus"))?;
+    let mut init = kvm_vcpu_init::default();
+    let target = vm.fd.get_preferred_target(&mut init);
+    target.trying("KVM_ARM_PREFERRED_TARGET")?;
+    // A realm's calls to turn CPUs on and off arrive in KVM as well: it has to know of them.
+    init.features[0] |= 1 << KVM_ARM_VCPU_PSCI_0_2;
+    if id != 0 {
+        init.features[0] |= 1 << KVM_ARM_VCPU_POWER_OFF;
+    }
+    fd.vcpu_init(&init).trying("KVM_ARM_VCPU_INIT")?;
+    Ok(fd)
+}
+
+/// Says where the first CPU starts, and what it finds in x0. The others are told by the guest.
+///
+/// # Errors
+///
+/// Those of KVM_SET_ONE_REG.
+pub fn set_entry(cpu: &VcpuFd, entry: u64, x0: u64) -> Result<()> {
+    for (register, value) in [(PC, entry), (X0, x0)] {
+        let set = cpu.set_one_reg(register, &value.to_le_bytes());
+        set.trying(format!("KVM_SET_ONE_REG {register:#x}"))?;
+    }
+    Ok(())
+}

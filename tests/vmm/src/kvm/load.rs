@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Putting kernel, initial RAM disk and device tree into memory.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::ops::Range;
+use std::path::Path;
+
+use linux_loader::loader::{KernelLoader, PE};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use crate::error::{Error, Result, Trying};
+use crate::fdt;
+use crate::image::{inspect, HEADER_SIZE};
+use crate::layout::{place, FDT_SIZE, PAGE, RAM};
+
+/// What was put into memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Loaded {
+    /// Where the kernel starts.
+    pub entry: u64,
+    /// Where the device tree is.
+    pub fdt: u64,
+    /// Everything, in whole pages and in order.
+    pub ranges: Vec<Range<u64>>,
+}
+
+/// Loads everything. The device tree is that of `machine`, which does not know yet where the
+/// initial RAM disk will be.
+///
+/// # Errors
+///
+/// A file is not what it should be, or there is too little memory.
+pub fn load(
+    memory: &GuestMemoryMmap,
+    machine: &fdt::Machine,
+    kernel: &Path,
+    initrd: Option<&Path>,
+) -> Result<Loaded> {
+    let (name, mut kernel) = open(kernel)?;
+    let mut header = Vec::new();
+    let head = (&mut kernel)
+        .take(HEADER_SIZE as u64)
+        .read_to_end(&mut header);
+    head.trying(&name)?;
+    let about = inspect(&name, &header)?;
+
+    let mut initrd = initrd.map(open).transpose()?;
+    let initrd_size = match &mut initrd {
+        Some((name, file)) => size(name, file)?,
+        None => 0,
+    };
+    let run_size = about.run_size.max(size(&name, &mut kernel)?);
+    let images = place(machine.memory, about.text_offset, run_size, initrd_size)?;
+
+    let at = Some(GuestAddress(RAM));
+    let result = PE::load(memory, at, &mut kernel, None).map_err(|e| Error::new(&name, e))?;
+    let mut ranges = vec![result.kernel_load.0..result.kernel_end];
+
+    let mut machine = machine.clone();
+    machine.initrd = images.initrd.clone();
+    let tree = fdt::build(&machine).map_err(|e| Error::new("the device tree", e))?;
+    if tree.len() as u64 > FDT_SIZE {
+        return Err(Error::plain("the device tree is too large").advise("--cmdline is too long"));
+    }
+    let wrote = memory.write_slice(&tree, GuestAddress(images.fdt.start));
+    wrote.map_err(|e| Error::new("the device tree", e))?;
+    ranges.push(images.fdt.start..images.fdt.start + tree.len() as u64);
+
+    if let Some((name, mut file)) = initrd {
+        let at = GuestAddress(images.initrd.start);
+        file.rewind().trying(&name)?;
+        let read = memory.read_exact_volatile_from(at, &mut file, initrd_size as usize);
+        read.map_err(|e| Error::new(&name, e))?;
+        ranges.push(images.initrd);
+    }
+    for range in &mut ranges {
+        *range = range.start - range.start % PAGE..range.end.next_multiple_of(PAGE);
+    }
+    Ok(Loaded {
+        entry: result.kernel_load.0,
+        fdt: images.fdt.start,
+        ranges,
+    })
+}
+
+fn open(path: &Path) -> Result<(String, File)> {
+    let name = path.display().to_string();
+    let file = File::open(path).trying(&name)?;
+    Ok((name, file))
+}
+
+/// Files in /proc and devices have sizes of their own: this is what can be read.
+fn size(name: &str, file: &mut File) -> Result<u64> {
+    file.seek(std::io::SeekFrom::End(0)).trying(name)
+}

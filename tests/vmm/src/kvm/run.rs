@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A guest from its beginning to its end.
+
+use std::fs;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::load::load;
+use super::populate::populate;
+use super::threads::{self, Guest, News};
+use super::vm::Vm;
+use super::{cpu, devices, host};
+use crate::args::Args;
+use crate::end::End;
+use crate::error::{Error, Result, Trying};
+use crate::fdt::{Machine, Seed};
+use crate::stats::Stats;
+use crate::terminal::Raw;
+
+/// Boots what `args` say, and waits for its end.
+///
+/// # Errors
+///
+/// Something did not work; the guest may not have been there at all.
+pub fn run(args: &Args) -> Result<End> {
+    let stats = Arc::new(Stats::default());
+    let (news, listen) = channel();
+    let result = boot(args, &stats, news, &listen);
+    if !args.quiet {
+        eprint!("{}", stats.summary());
+    }
+    if let Some(path) = &args.stats {
+        fs::write(path, stats.to_string()).trying(path.display())?;
+    }
+    result
+}
+
+fn boot(
+    args: &Args,
+    stats: &Arc<Stats>,
+    news: Sender<News>,
+    listen: &Receiver<News>,
+) -> Result<End> {
+    threads::wait_for_signals(news.clone())?;
+    threads::prepare_kicks()?;
+    let kvm = host::open(args.is_realm())?;
+    let vm = Vm::new(&kvm, args.is_realm(), args.memory)?;
+    let cpus = (0..args.cpus).map(|id| cpu::create(&vm, id));
+    let cpus: Vec<_> = cpus.collect::<Result<_>>()?;
+    let _gic = vm.add_gic()?;
+    let (bus, input) = devices::make(&vm, args, &news)?;
+
+    let loader = vm.memory.seen_with(0)?;
+    let loaded = load(
+        &loader,
+        &machine(args)?,
+        &args.kernel,
+        args.initrd.as_deref(),
+    )?;
+    if vm.private.is_some() {
+        populate(&vm, &loaded.ranges, args.quiet, stats)?;
+    }
+    if let Some(first) = cpus.first() {
+        cpu::set_entry(first, loaded.entry, loaded.fdt)?;
+    }
+
+    let guest = Arc::new(Guest {
+        vm,
+        bus,
+        stats: stats.clone(),
+        stop: AtomicBool::new(false),
+    });
+    let _terminal = Raw::new().trying("the terminal")?;
+    threads::read_input(input, news.clone())?;
+    let began = Instant::now();
+    let running = (0..).zip(cpus).map(|(id, cpu)| {
+        threads::run_cpu(cpu, id, guest.clone(), news.clone()) //
+    });
+    let running: Vec<_> = running.collect::<Result<_>>()?;
+    let end = first_end(listen, running.len());
+    stats.run_microseconds.set_time(began.elapsed());
+    threads::stop(&guest, running)?;
+    end
+}
+
+/// Waits until somebody knows why the guest ended, or all CPUs stopped and none does.
+fn first_end(listen: &Receiver<News>, cpus: usize) -> Result<End> {
+    let mut gone = 0;
+    while gone < cpus {
+        match listen.recv() {
+            Ok(Ok(Some(end))) => return Ok(end),
+            Ok(Ok(None)) => gone += 1,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(End::Crash("it is off, and no CPU says why".into()))
+}
+
+/// What the guest is told.
+fn machine(args: &Args) -> Result<Machine> {
+    Ok(Machine {
+        realm: args.is_realm(),
+        cpus: args.cpus,
+        memory: args.memory,
+        cmdline: args.full_cmdline(),
+        initrd: 0..0,
+        virtio: devices::virtio_count(args),
+        seed: match args.is_realm() {
+            true => None,
+            false => Some(seed()?),
+        },
+    })
+}
+
+fn seed() -> Result<Seed> {
+    let mut kaslr = [0; 8];
+    let mut rng = [0; 32];
+    for part in [&mut kaslr[..], &mut rng[..]] {
+        // SAFETY: It writes as many bytes as there are.
+        let got = unsafe { libc::getrandom(part.as_mut_ptr().cast(), part.len(), 0) };
+        if usize::try_from(got) != Ok(part.len()) {
+            return Err(Error::new("getrandom", io::Error::last_os_error()));
+        }
+    }
+    Ok(Seed {
+        kaslr: u64::from_le_bytes(kaslr),
+        rng,
+    })
+}

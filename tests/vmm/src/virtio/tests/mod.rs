@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The devices, as a driver sees them.
+
+mod block;
+mod console;
+mod driver;
+mod hostile;
+mod interrupts;
+mod mmio;
+mod random;
+mod rng;
