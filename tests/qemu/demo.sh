@@ -18,14 +18,14 @@ tenths() {
 
 # calls [COMMAND]: how often the RMM was called
 calls() {
-	awk -v command="$1" '!command || $1 == command { n += $2 } END { print n + 0 }' \
+	awk -v command="${1:-}" '!command || $1 == command { n += $2 } END { print n + 0 }' \
 		"$component_debugfs/smcs"
 }
 
 load || fail "the component did not load: $(dmesg | grep kvm_arm_rmi | tail -n 1)"
 echo
 echo 'The host, Linux at EL2:'
-dmesg | grep 'kvm_arm_rmi: ' | sed 's/^/  /' | tee /tmp/lines
+dmesg | grep 'kvm_arm_rmi: RMI' | sed 's/^/  /' | tee /tmp/lines
 grep -q 'RMI 2\.0' /tmp/lines || fail 'the kernel log does not say that RMI 2.0 is active'
 
 echo
@@ -34,7 +34,7 @@ realm-check make-disk /tmp/disk 8
 before=$(calls)
 {
 	realm-vmm --realm --kernel /guest/Image --initrd /guest/initrd.gz --disk /tmp/disk \
-		--cpus "$cpus" --memory "$memory" --cmdline "check=realm cpus=$cpus" \
+		--cpus "$cpus" --memory "$memory" --cmdline "swiotlb=8192,track_hiwater check=realm cpus=$cpus" \
 		--stats /tmp/demo.stats </dev/null 2>&1
 	echo $? >/tmp/status
 } | tee /tmp/demo.log | while IFS= read -r line; do echo "  | $line"; done

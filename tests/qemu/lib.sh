@@ -69,7 +69,7 @@ linux_guest() {
 	realm-check make-disk "$disk" 8
 	status=0
 	timeout 300 realm-vmm "$kind" --kernel /guest/Image --initrd /guest/initrd.gz \
-		--cpus "$2" --memory "$3" --disk "$disk" --cmdline "quiet check=$1 cpus=$2" \
+		--cpus "$2" --memory "$3" --disk "$disk" --cmdline "quiet swiotlb=8192,track_hiwater check=$1 cpus=$2" \
 		--stats "/tmp/${4:-guest}.stats" </dev/null >"$log" 2>&1 || status=$?
 	if [ $status != 0 ] || ! grep -q '^realm-check: .* 0 failed' "$log"; then
 		sed 's/^/  | /' "$log"

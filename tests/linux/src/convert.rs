@@ -13,7 +13,7 @@ use std::{
 };
 
 const HEAP: &str = "/dev/dma_heap/system_cc_shared";
-const SIZE: usize = 8 << 20;
+const SIZE: usize = 2 << 20;
 const ROUNDS: u64 = 4;
 const PAGE: usize = 4096;
 

@@ -111,8 +111,12 @@ fn verify(disk: &mut File, start: u64, length: u64, salt: u64) -> Result<u32, Er
     Ok(hash.finalize())
 }
 
-/// How many slots of bounce buffers were in use at once at most, if the kernel says so.
+/// How many slots of bounce buffers were in use at once at most, if the kernel counts that.
 fn bounced() -> Option<u64> {
+    let parameters = fs::read_to_string("/proc/cmdline").ok()?;
+    if !parameters.contains("track_hiwater") {
+        return None;
+    }
     let text = fs::read_to_string("/sys/kernel/debug/swiotlb/io_tlb_used_hiwater").ok()?;
     text.trim().parse().ok()
 }
