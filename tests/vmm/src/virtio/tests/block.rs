@@ -7,12 +7,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use virtio_bindings::virtio_blk::*;
-use virtio_bindings::virtio_mmio::VIRTIO_MMIO_CONFIG;
+use virtio_bindings::virtio_mmio::{VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_QUEUE_NUM_MAX};
 use vmm_sys_util::tempfile::TempFile;
 
 use super::driver::{Driver, Part, BASE, BYTES, DATA};
 use crate::bus::Mmio;
 use crate::virtio::block::Block;
+use crate::virtio::queue::REQUEST_MAX;
+use crate::virtio::Error;
 
 /// Where in memory a request's header, its data and its status are.
 const HEADER: u64 = DATA;
@@ -54,7 +56,7 @@ fn request(driver: &mut Driver<Block>, kind: u32, sector: u64, data: &[Part]) ->
 }
 
 #[test]
-fn capacity_is_in_whole_sectors() {
+fn configuration_has_whole_sectors_and_limits_that_we_keep() {
     let mut driver = disk(&file());
     let mut capacity = [0; 8];
 
@@ -62,6 +64,17 @@ fn capacity_is_in_whole_sectors() {
         .transport
         .read(VIRTIO_MMIO_CONFIG.into(), &mut capacity);
     assert_eq!(u64::from_le_bytes(capacity), 4);
+    let bytes = driver.read(VIRTIO_MMIO_CONFIG + 8);
+    let segments = driver.read(VIRTIO_MMIO_CONFIG + 12);
+    // Linux takes no less than a page of a segment.
+    assert!(bytes >= 64 << 10 && segments >= 64);
+    let request = u64::from(bytes) * u64::from(segments) + 16 + 1;
+    assert!(request <= REQUEST_MAX as u64);
+    // Header and status have descriptors of their own.
+    let descriptors = driver.read(VIRTIO_MMIO_QUEUE_NUM_MAX);
+    assert!(segments + 2 <= descriptors);
+    // There is no more.
+    assert_eq!(driver.read(VIRTIO_MMIO_CONFIG + 16), 0);
 }
 
 #[test]
@@ -230,6 +243,8 @@ fn read_only_disk_says_so_and_takes_no_writes() {
     assert_eq!(disk(&file).features() & 1 << VIRTIO_BLK_F_RO, 0);
     let write = request(&mut driver, VIRTIO_BLK_T_OUT, 0, &[Part::Give(BODY, 512)]);
     assert_eq!(write, (VIRTIO_BLK_S_IOERR, 1));
+    let nothing = request(&mut driver, VIRTIO_BLK_T_OUT, 0, &[]);
+    assert_eq!(nothing, (VIRTIO_BLK_S_IOERR, 1));
     let read = request(&mut driver, VIRTIO_BLK_T_IN, 0, &[Part::Take(BODY, 512)]);
     assert_eq!(read, (VIRTIO_BLK_S_OK, 513));
     assert_eq!(fs::read(file.as_path()).unwrap(), before);
@@ -266,6 +281,7 @@ fn no_room_for_the_status_stops_the_device() {
     driver.request(0, &[Part::Give(HEADER, 16)]);
     assert_eq!(driver.take(0), None);
     assert!(driver.needs_reset());
+    assert!(matches!(driver.transport.fault(), Some(Error::NoRoom)));
 }
 
 #[test]

@@ -30,6 +30,7 @@ use super::driver::{
     SIZE,
     WRITE, //
 };
+use crate::virtio::queue::REQUEST_MAX;
 use crate::virtio::rng::Rng;
 use crate::virtio::Error;
 
@@ -177,16 +178,18 @@ fn indirect_tables_that_make_no_sense() {
 #[test]
 fn more_bytes_than_a_request_may_have() {
     const MANY: u16 = 32;
-    for (len, stops) in [(16 << 20 >> 5, false), ((16 << 20 >> 5) + 1, true)] {
+    const PART: u32 = (REQUEST_MAX / MANY as usize) as u32;
+    for (first, stops) in [(PART, false), (PART + 1, true)] {
         let mut driver = Driver::new(Rng::new().unwrap());
         driver.negotiate(1 << VIRTIO_F_VERSION_1);
         driver.place(0);
         driver.write(VIRTIO_MMIO_QUEUE_NUM, MANY.into());
         driver.write(VIRTIO_MMIO_QUEUE_READY, 1);
         driver.write(VIRTIO_MMIO_STATUS, OK);
-        for index in 0..MANY {
+        driver.describe(0, 0, (DATA, first, NEXT | WRITE, 1));
+        for index in 1..MANY {
             let next = if index + 1 < MANY { NEXT } else { 0 };
-            driver.describe(0, index, (DATA, len, next | WRITE, index + 1));
+            driver.describe(0, index, (DATA, PART, next | WRITE, index + 1));
         }
         driver.offer_head(0, 0);
         driver.notify(0);

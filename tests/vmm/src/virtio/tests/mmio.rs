@@ -98,6 +98,19 @@ fn features_that_do_not_fit_are_not_ok() {
 }
 
 #[test]
+fn features_that_nobody_has_a_word_for_are_ignored() {
+    let mut driver = new();
+
+    driver.write(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+    driver.write(VIRTIO_MMIO_DRIVER_FEATURES, (VERSION_1 >> 32) as u32);
+    driver.write(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 2);
+    driver.write(VIRTIO_MMIO_DRIVER_FEATURES, u32::MAX);
+    driver.write(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_FEATURES_OK);
+    let status = driver.read(VIRTIO_MMIO_STATUS);
+    assert_eq!(status, VIRTIO_CONFIG_S_FEATURES_OK);
+}
+
+#[test]
 fn features_stay_once_they_are_ok() {
     let mut driver = started(VERSION_1);
 
@@ -143,9 +156,23 @@ fn a_ready_queue_stays_where_it_is() {
     for register in [VIRTIO_MMIO_QUEUE_NUM, VIRTIO_MMIO_QUEUE_DESC_LOW] {
         driver.write(register, 0);
     }
+    driver.write(VIRTIO_MMIO_QUEUE_READY, 0);
     driver.write(VIRTIO_MMIO_QUEUE_READY, 1);
+    assert_eq!(driver.read(VIRTIO_MMIO_QUEUE_READY), 1);
     let head = driver.request(0, &ASK);
     assert_eq!(driver.take(0), Some((head, 16)));
+}
+
+#[test]
+fn a_ready_queue_does_not_start_again() {
+    let mut driver = started(VERSION_1);
+
+    driver.request(0, &ASK);
+    driver.put(DATA, &[0; 16]);
+    driver.write(VIRTIO_MMIO_QUEUE_READY, 1);
+    driver.request(0, &[Part::Take(DATA + 16, 16)]);
+    assert_eq!(driver.get(DATA, 16), [0; 16]);
+    assert_ne!(driver.get(DATA + 16, 16), [0; 16]);
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod driver;
 mod hostile;
 mod interrupts;
 mod mmio;
+mod race;
 mod random;
 mod rng;
