@@ -162,8 +162,8 @@ fn memory(text: &str) -> Result<u64, String> {
         Some(size) if size % RAM_UNIT != 0 || size == 0 => {
             Err("not a multiple of 2 MiB".to_string())
         }
-        // Twice that, and everything below, has to fit into the widest IPA space there is.
-        Some(size) if size <= 1 << 46 => Ok(size),
+        // KVM takes less than 8 TiB in one piece.
+        Some(size) if size <= 1 << 42 => Ok(size),
         _ => Err("too much".to_string()),
     }
 }

@@ -16,15 +16,18 @@ pub trait Mmio: Send {
     fn write(&mut self, offset: u64, data: &[u8]);
 }
 
+/// A device that others may have something to tell, too.
+pub type Shared = Arc<Mutex<dyn Mmio>>;
+
 /// All devices of a guest.
 #[derive(Default)]
 pub struct Bus {
-    devices: Vec<(Range<u64>, Arc<Mutex<dyn Mmio>>)>,
+    devices: Vec<(Range<u64>, Shared)>,
 }
 
 impl Bus {
     /// Puts a device at `base`; it has `size` bytes of registers.
-    pub fn add(&mut self, base: u64, size: u64, device: Arc<Mutex<dyn Mmio>>) {
+    pub fn add(&mut self, base: u64, size: u64, device: Shared) {
         self.devices.push((base..base.saturating_add(size), device));
     }
 

@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn devices_are_apart() {
-        let mut areas = vec![
+        let mut areas = [
             GICD..GICD + GICD_SIZE,
             GICR..GICR + CPU_LIMIT * GICR_SIZE,
             SERIAL..SERIAL + SERIAL_SIZE,

@@ -96,7 +96,7 @@ fn line(name: &str, done: u64, total: u64, time: Duration) -> String {
         _ => 0.0,
     };
     format!(
-        "{name}: {:3} % of {:.1} MiB, {rate:.1} MiB/s",
+        "{name}: {:3} % of {:.1} MiB, {rate:6.1} MiB/s",
         part(done, total, 100),
         total as f64 / MIB
     )
@@ -114,11 +114,11 @@ mod tests {
         assert_eq!(bar(0, 0), format!("[{}]", "#".repeat(24)));
         assert_eq!(
             line("populate", 8 << 20, 16 << 20, Duration::from_secs(2)),
-            "populate:  50 % of 16.0 MiB, 4.0 MiB/s"
+            "populate:  50 % of 16.0 MiB,    4.0 MiB/s"
         );
         assert_eq!(
             line("populate", 0, 1 << 20, Duration::ZERO),
-            "populate:   0 % of 1.0 MiB, 0.0 MiB/s"
+            "populate:   0 % of 1.0 MiB,    0.0 MiB/s"
         );
         assert_eq!(part(u64::MAX, u64::MAX, 100), 100);
     }

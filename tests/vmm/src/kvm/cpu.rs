@@ -2,10 +2,18 @@
 
 //! Making CPUs.
 
+use std::ffi::{c_int, c_ulong};
+
 use kvm_bindings::{
     kvm_vcpu_init,
     KVM_ARM_VCPU_POWER_OFF,
-    KVM_ARM_VCPU_PSCI_0_2, //
+    KVM_ARM_VCPU_PSCI_0_2,
+    KVM_ARM_VCPU_PTRAUTH_ADDRESS,
+    KVM_ARM_VCPU_PTRAUTH_GENERIC,
+    KVM_ARM_VCPU_SVE,
+    KVM_CAP_ARM_PTRAUTH_ADDRESS,
+    KVM_CAP_ARM_PTRAUTH_GENERIC,
+    KVM_CAP_ARM_SVE, //
 };
 use kvm_ioctls::VcpuFd;
 
@@ -18,6 +26,13 @@ const CORE: u64 = 0x6030_0000_0010_0000;
 const PC: u64 = CORE | (0x100 / 4);
 /// The first register.
 const X0: u64 = CORE;
+
+/// What a CPU may have, and which capability says so.
+const OPTIONAL: [(u32, u32); 3] = [
+    (KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_ARM_VCPU_PTRAUTH_ADDRESS),
+    (KVM_CAP_ARM_PTRAUTH_GENERIC, KVM_ARM_VCPU_PTRAUTH_GENERIC),
+    (KVM_CAP_ARM_SVE, KVM_ARM_VCPU_SVE),
+];
 
 /// Makes CPU `id`, which is the next number from 0 on. All but the first are off until the guest
 /// turns them on.
@@ -37,7 +52,18 @@ pub fn create(vm: &Vm, id: u64) -> Result<VcpuFd> {
     if id != 0 {
         init.features[0] |= 1 << KVM_ARM_VCPU_POWER_OFF;
     }
+    // All that the host has, and, for a realm, the RMM as well.
+    for (capability, feature) in OPTIONAL {
+        if vm.fd.check_extension_raw(c_ulong::from(capability)) == 1 {
+            init.features[0] |= 1 << feature;
+        }
+    }
     fd.vcpu_init(&init).trying("KVM_ARM_VCPU_INIT")?;
+    if init.features[0] & 1 << KVM_ARM_VCPU_SVE != 0 {
+        // With all vector lengths, which KVM_REG_ARM64_SVE_VLS could have made fewer before.
+        let finalize = fd.vcpu_finalize(&(KVM_ARM_VCPU_SVE as c_int));
+        finalize.trying("KVM_ARM_VCPU_FINALIZE of SVE")?;
+    }
     Ok(fd)
 }
 

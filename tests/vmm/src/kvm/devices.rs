@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::threads::News;
 use super::vm::Vm;
 use crate::args::{self, Args};
-use crate::bus::{Bus, Mmio};
-use crate::end::End;
+use crate::bus::{Bus, Shared};
+use crate::end::{End, News};
 use crate::error::{Result, Trying};
 use crate::layout;
 use crate::panic::Pvpanic;
@@ -102,7 +101,7 @@ impl Virtio<'_> {
     }
 
     /// Puts it on the bus.
-    fn add(&mut self, bus: &mut Bus, device: Arc<Mutex<dyn Mmio>>) {
+    fn add(&mut self, bus: &mut Bus, device: Shared) {
         let (base, _) = layout::virtio(self.count);
         bus.add(base, layout::VIRTIO_SIZE, device);
         self.count += 1;

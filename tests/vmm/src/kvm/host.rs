@@ -4,6 +4,8 @@
 
 use std::ffi::c_ulong;
 use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
 use std::path::Path;
 
 use kvm_arm_rmi::uapi::KVM_CAP_ARM_RMI;
@@ -34,6 +36,32 @@ pub fn open(realm: bool) -> Result<Kvm> {
         return Err(no_realms());
     }
     Ok(kvm)
+}
+
+/// A realm's private memory cannot be swapped out, and KVM notes something about each page of it
+/// when it is made: more than the host has ends badly, and late.
+///
+/// # Errors
+///
+/// It is more.
+pub fn check_memory(memory: u64) -> Result<()> {
+    let mut about = MaybeUninit::uninit();
+    // SAFETY: It writes one such structure, or fails.
+    if unsafe { libc::sysinfo(about.as_mut_ptr()) } != 0 {
+        return Err(Error::new("sysinfo", io::Error::last_os_error()));
+    }
+    // SAFETY: It was written.
+    let about: libc::sysinfo = unsafe { about.assume_init() };
+    let there = about.totalram.saturating_mul(u64::from(about.mem_unit));
+    if memory <= there {
+        return Ok(());
+    }
+    Err(Error::plain(format!(
+        "a realm with {} MiB of memory, on a host with {} MiB",
+        memory >> 20,
+        there >> 20
+    ))
+    .advise("give the guest less: --memory"))
 }
 
 /// The number of KVM_CAP_ARM_RMI, which the component can be told to change.

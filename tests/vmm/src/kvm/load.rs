@@ -56,7 +56,8 @@ pub fn load(
 
     let at = Some(GuestAddress(RAM));
     let result = PE::load(memory, at, &mut kernel, None).map_err(|e| Error::new(&name, e))?;
-    let mut ranges = vec![result.kernel_load.0..result.kernel_end];
+    let mut ranges = Vec::new();
+    ranges.push(result.kernel_load.0..result.kernel_end);
 
     let mut machine = machine.clone();
     machine.initrd = images.initrd.clone();

@@ -5,6 +5,7 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::sync::mpsc::Receiver;
 
 use kvm_arm_rmi::uapi::{
     KvmArmRmiPopulate,
@@ -13,6 +14,7 @@ use kvm_arm_rmi::uapi::{
 };
 
 use super::vm::Vm;
+use crate::end::News;
 use crate::error::{Error, Result};
 use crate::layout::RAM;
 use crate::progress::Progress;
@@ -24,15 +26,26 @@ const CHUNK: u64 = 0x20_0000;
 /// Moves what was loaded into a realm's shared memory to its private memory, where it becomes part
 /// of the realm's measurement; in this order, which whoever computes it as well has to know.
 ///
+/// It takes a while, so that there may be news meanwhile: they are a reason to stop.
+///
 /// # Errors
 ///
 /// Those of KVM_ARM_RMI_POPULATE.
-pub fn populate(vm: &Vm, ranges: &[Range<u64>], quiet: bool, stats: &Stats) -> Result<()> {
+pub fn populate(
+    vm: &Vm,
+    ranges: &[Range<u64>],
+    listen: &Receiver<News>,
+    quiet: bool,
+    stats: &Stats,
+) -> News {
     let total = ranges.iter().map(|range| range.end - range.start).sum();
     let mut progress = Progress::new("populate", total, quiet);
     for range in ranges {
         let mut next = range.start;
         while next < range.end {
+            if let Ok(news) = listen.try_recv() {
+                return news;
+            }
             let size = CHUNK.min(range.end - next);
             chunk(vm, next, size)?;
             progress.advance(size);
@@ -44,7 +57,7 @@ pub fn populate(vm: &Vm, ranges: &[Range<u64>], quiet: bool, stats: &Stats) -> R
     }
     stats.populate_bytes.add(total);
     stats.populate_microseconds.set_time(progress.elapsed());
-    Ok(())
+    Ok(None)
 }
 
 fn chunk(vm: &Vm, base: u64, size: u64) -> Result<()> {

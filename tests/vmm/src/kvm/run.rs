@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use super::load::load;
 use super::populate::populate;
-use super::threads::{self, Guest, News};
+use super::threads::{self, Guest};
 use super::vm::Vm;
 use super::{cpu, devices, host};
 use crate::args::Args;
-use crate::end::End;
+use crate::end::{self, End, News};
 use crate::error::{Error, Result, Trying};
 use crate::fdt::{Machine, Seed};
 use crate::stats::Stats;
@@ -48,6 +48,9 @@ fn boot(
     threads::wait_for_signals(news.clone())?;
     threads::prepare_kicks()?;
     let kvm = host::open(args.is_realm())?;
+    if args.is_realm() {
+        host::check_memory(args.memory)?;
+    }
     let vm = Vm::new(&kvm, args.is_realm(), args.memory)?;
     let cpus = (0..args.cpus).map(|id| cpu::create(&vm, id));
     let cpus: Vec<_> = cpus.collect::<Result<_>>()?;
@@ -62,7 +65,9 @@ fn boot(
         args.initrd.as_deref(),
     )?;
     if vm.private.is_some() {
-        populate(&vm, &loaded.ranges, args.quiet, stats)?;
+        if let Some(end) = populate(&vm, &loaded.ranges, listen, args.quiet, stats)? {
+            return Ok(end);
+        }
     }
     if let Some(first) = cpus.first() {
         cpu::set_entry(first, loaded.entry, loaded.fdt)?;
@@ -81,24 +86,10 @@ fn boot(
         threads::run_cpu(cpu, id, guest.clone(), news.clone()) //
     });
     let running: Vec<_> = running.collect::<Result<_>>()?;
-    let end = first_end(listen, running.len());
+    let end = end::first(listen, running.len());
     stats.run_microseconds.set_time(began.elapsed());
     threads::stop(&guest, running)?;
     end
-}
-
-/// Waits until somebody knows why the guest ended, or all CPUs stopped and none does.
-fn first_end(listen: &Receiver<News>, cpus: usize) -> Result<End> {
-    let mut gone = 0;
-    while gone < cpus {
-        match listen.recv() {
-            Ok(Ok(Some(end))) => return Ok(end),
-            Ok(Ok(None)) => gone += 1,
-            Ok(Err(error)) => return Err(error),
-            Err(_) => break,
-        }
-    }
-    Ok(End::Crash("it is off, and no CPU says why".into()))
 }
 
 /// What the guest is told.

@@ -23,13 +23,10 @@ use vmm_sys_util::signal::{
 use super::exits::{step, Faults, Next};
 use super::vm::Vm;
 use crate::bus::Bus;
-use crate::end::End;
+use crate::end::{End, News};
 use crate::error::{Error, Result, Trying};
 use crate::stats::Stats;
 use crate::terminal::{Keys, Typed};
-
-/// What a thread has to tell.
-pub type News = Result<Option<End>>;
 
 /// What all CPUs share.
 pub struct Guest {
@@ -46,7 +43,8 @@ pub struct Guest {
 /// Signals that end the guest.
 const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// Takes the signals that end us from all threads that come later, and waits for them in one.
+/// Takes the signals that end us from all threads that come later, and waits for them in one. The
+/// second signal ends the process on the spot.
 ///
 /// # Errors
 ///
@@ -57,13 +55,21 @@ pub fn wait_for_signals(news: Sender<News>) -> Result<()> {
     }
     let set = create_sigset(&ENDING).trying("a set of signals")?;
     spawn("signals", move || {
-        let mut number = MaybeUninit::uninit();
-        // SAFETY: It reads a set that was made, and writes a number if it succeeds.
-        if unsafe { libc::sigwait(&raw const set, number.as_mut_ptr()) } == 0 {
+        let mut end = None;
+        loop {
+            let mut number = MaybeUninit::uninit();
+            // SAFETY: It reads a set that was made, and writes a number if it succeeds.
+            if unsafe { libc::sigwait(&raw const set, number.as_mut_ptr()) } != 0 {
+                return;
+            }
             // SAFETY: It was written.
-            let number = unsafe { number.assume_init() };
+            let signal = End::Signal(unsafe { number.assume_init() });
+            // The second one means that the first one's end takes too long for somebody.
+            if end.replace(signal.clone()).is_some() {
+                std::process::exit(signal.status());
+            }
             // Nobody listens any more: it ends anyway.
-            let _ = news.send(Ok(Some(End::Signal(number))));
+            let _ = news.send(Ok(Some(signal)));
         }
     })?;
     Ok(())
