@@ -80,6 +80,18 @@ linux_guest() {
 	rm "$disk"
 }
 
+# linux_ends reset|panic STATUS: a guest in a realm ends so, and that is the VMM's exit status
+linux_ends() {
+	status=0
+	timeout 300 realm-vmm --realm --kernel /guest/Image --initrd /guest/initrd.gz --memory 256 \
+		--cmdline "quiet check=$1" </dev/null >/tmp/ends.log 2>&1 || status=$?
+	if [ $status != "$2" ]; then
+		sed 's/^/  | /' /tmp/ends.log
+		fail "the VMM's status is $status after a $1, not $2"
+	fi
+	echo "  $1: $(tail -n 1 /tmp/ends.log)"
+}
+
 # linux_killed: a VMM is killed in the middle of its guest's boot
 linux_killed() {
 	realm-vmm --realm --kernel /guest/Image --initrd /guest/initrd.gz --cpus 2 --memory 256 \

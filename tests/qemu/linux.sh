@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 # Linux boots, checks itself and powers off: in realms and in ordinary VMs, with one CPU and with
-# several. A VMM that is killed while its guest boots leaves nothing behind.
+# several. Its other ends can be told apart; a VMM that is killed while its guest boots leaves nothing
+# behind.
 # time-limit: 900
 # guest: own
 
@@ -13,6 +14,9 @@ for cpus in 1 4; do
 	nothing_left
 	linux_guest ordinary $cpus 512
 done
+linux_ends reset 3
+linux_ends panic 4
+nothing_left
 linux_killed
 nothing_left
 unload

@@ -35,7 +35,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | hold [running] | refused | killed | bench";
+  abuse [GROUP] | side-by-side | hold [running] | refused | killed | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -47,7 +47,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["side-by-side"] => brief::side_by_side(),
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),
-        ["bench"] => bench::main(),
+        ["bench", command @ ..] => bench::main(command),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
         ["refused"] => brief::refused(),

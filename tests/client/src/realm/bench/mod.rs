@@ -15,6 +15,8 @@ mod phase;
 
 use phase::Phases;
 
+use std::process::{Command, Stdio};
+
 use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
 use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
@@ -57,12 +59,31 @@ const _: () = assert!(ZEROES + ZEROES_SIZE <= BASE + SHAPE.memory);
 
 const CALLS: u64 = 1000;
 
-/// `realm bench`.
-pub(super) fn main() -> Result<()> {
+/// `realm bench [COMMAND...]`: all phases, and last what `command` does, which boots Linux in a realm.
+pub(super) fn main(command: &[&str]) -> Result<()> {
     let mut phases = Phases::default();
-    let result = all(&mut phases);
+    let result = all(&mut phases).and_then(|()| match command {
+        [] => Ok(()),
+        [program, arguments @ ..] => linux_boot(&mut phases, program, arguments),
+    });
     print!("{phases}");
     result
+}
+
+/// A whole life, from the VMM's start to its end. What it says is not shown.
+fn linux_boot(phases: &mut Phases, program: &str, arguments: &[&str]) -> Result<()> {
+    let output = phases.run("linux_boot", 0, || {
+        let mut command = Command::new(program);
+        Ok(command.args(arguments).stdin(Stdio::null()).output()?)
+    })?;
+    ensure!(
+        output.status.success(),
+        "{program}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }
 
 fn all(phases: &mut Phases) -> Result<()> {
