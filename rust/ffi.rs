@@ -16,12 +16,15 @@ use kernel::{
 };
 
 /// Prints a file's contents.
+#[cfg(CONFIG_DEBUG_FS)]
 pub(crate) type Show = unsafe extern "C" fn(*const File, *mut bindings::seq_file) -> c_int;
 
 /// Takes the word that was written to a file.
+#[cfg(CONFIG_DEBUG_FS)]
 pub(crate) type Store = unsafe extern "C" fn(*const File, *const c_char) -> c_int;
 
 /// `struct kvm_rmi_file`.
+#[cfg(CONFIG_DEBUG_FS)]
 #[repr(C)]
 pub(crate) struct File {
     pub(crate) show: Option<Show>,
@@ -59,6 +62,7 @@ unsafe extern "C" {
     pub(crate) safe fn kvm_rmi_helper_id_aa64pfr0_rme() -> u64;
 
     /// Makes a file in debugfs. It stays until its directory is removed, and `file` with it.
+    #[cfg(CONFIG_DEBUG_FS)]
     pub(crate) fn kvm_rmi_helper_debugfs_create_file(
         file: *mut File,
         name: *const c_char,

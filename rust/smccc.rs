@@ -35,6 +35,7 @@ impl Smc {
     }
 
     /// What went this way so far.
+    #[cfg(CONFIG_DEBUG_FS)]
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
