@@ -22,6 +22,7 @@ fn live(vmm: &mut Vmm<'_>) -> Result<(), Why> {
     vmm.activate()?;
     vmm.fault(0x40..0x50)?;
     vmm.fault(0x400..0x401)?;
+    vmm.fold(0x800)?;
     vmm.unmap(0x48..0x50)?;
     vmm.turn_on()?;
     vmm.change_ripas(0x40..0x44, 0)?;
