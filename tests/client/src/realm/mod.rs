@@ -10,6 +10,7 @@ mod bench;
 mod brief;
 mod cpu;
 mod debugfs;
+mod faults;
 mod killed;
 mod memory;
 mod run;
@@ -35,7 +36,8 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | hold [running] | refused | killed | bench";
+  abuse [GROUP] | side-by-side | hold [running] | refused | killed | bench
+  faults [COMMAND]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -48,6 +50,8 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),
         ["bench"] => bench::main(),
+        ["faults"] => faults::main(None),
+        ["faults", command] => faults::main(Some(command)),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
         ["refused"] => brief::refused(),
