@@ -13,6 +13,7 @@ mod debugfs;
 mod faults;
 mod killed;
 mod memory;
+mod nomem;
 mod run;
 mod signal;
 mod vm;
@@ -37,7 +38,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
   abuse [GROUP] | side-by-side | hold [running] | refused | killed | bench
-  faults [COMMAND]";
+  faults [COMMAND] | nomem";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -52,6 +53,8 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["bench"] => bench::main(),
         ["faults"] => faults::main(None),
         ["faults", command] => faults::main(Some(command)),
+        ["nomem"] => nomem::main(),
+        ["nomem", part, number] => nomem::life(part, number),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
         ["refused"] => brief::refused(),
