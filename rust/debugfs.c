@@ -16,7 +16,7 @@
 #include "helpers.h"
 
 /* Long enough for every word that a file of ours takes. */
-#define WORD_SIZE 32
+#define WORD_SIZE 192
 
 static int file_show(struct seq_file *seq, void *unused)
 {

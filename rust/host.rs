@@ -65,13 +65,16 @@ impl Host {
     }
 }
 
-/// What user space is told of a command that failed. The only place where one becomes the other.
+/// What user space is told of a command that failed: it can help where memory lacks, and the counters
+/// in debugfs have the rest. The only place where one becomes the other.
 pub(crate) fn errno(error: rmi::Error) -> Error {
     match error {
-        rmi::Error::StillBusy(_) => EBUSY,
-        rmi::Error::NotForwarded(_) => ENXIO,
         rmi::Error::NoMemory(_) => ENOMEM,
-        rmi::Error::Refused(..) | rmi::Error::WantsMemory(_) | rmi::Error::Broken(..) => EIO,
+        rmi::Error::Refused(..)
+        | rmi::Error::NotForwarded(_)
+        | rmi::Error::StillBusy(_)
+        | rmi::Error::WantsMemory(_)
+        | rmi::Error::Broken(..) => EIO,
     }
 }
 

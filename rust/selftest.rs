@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `kvm_arm_rmi/selftest/` in debugfs: moving memory to the realm world and back by hand.
+//! `kvm_arm_rmi/selftest/` in debugfs: moving memory to the realm world and back by hand, and an RMM
+//! that goes wrong.
 //!
 //! | file | write | read |
 //! |---|---|---|
 //! | `cycle` | `n`: delegates n MiB, then takes them back; an error if not all of it came back | |
 //! | `hold` | `n`: delegates `1 << n` granules and keeps them; `-`: takes them back | what is held |
+//! | `fault` | `x1,x2,...`: has an RMM that is built for it misbehave, see `tests/rmm/src/fault.rs` | |
 
 use crate::{
     debugfs::Spec,
     host::Host,
-    rmi::{Delegated, GranuleRange, GRANULE_SIZE}, //
+    rmi::{Conduit, Delegated, GranuleRange, Regs, GRANULE_SIZE}, //
 };
 use kernel::{
     fmt,
@@ -25,6 +27,11 @@ const BLOCK_SIZE: u64 = GRANULE_SIZE << BLOCK_ORDER;
 
 /// The most that `cycle` moves, in MiB.
 const MAX_MIB: u64 = 1 << 14;
+
+/// The call that an RMM with fault injection takes, in hexadecimal as `fault` takes its arguments; to
+/// others it is unknown.
+const FAULT: u64 = 0xc400_02cf;
+const FAULT_ARGUMENTS: usize = 9;
 
 /// What the files work on.
 #[pin_data(PinnedDrop)]
@@ -56,6 +63,11 @@ pub(crate) const FILES: &[Spec<SelfTest>] = &[
         name: c"hold",
         show: Some(show_held),
         store: Some(hold),
+    },
+    Spec {
+        name: c"fault",
+        show: None,
+        store: Some(fault),
     },
 ];
 
@@ -96,6 +108,24 @@ fn hold(data: &SelfTest, word: &str) -> Result {
             *held = unchanged;
             Err(EINVAL)
         }
+    }
+}
+
+fn fault(data: &SelfTest, words: &str) -> Result {
+    let mut args = [0; FAULT_ARGUMENTS];
+    let mut words = words.split(',');
+    for (arg, word) in args.iter_mut().zip(&mut words) {
+        *arg = u64::from_str_radix(word, 16).map_err(|_| EINVAL)?;
+    }
+    if words.next().is_some() {
+        return Err(EINVAL);
+    }
+    // None of the arguments is an address that the RMM would look at.
+    let results = data.host.rmi.conduit().smc(&Regs::new(FAULT, &args));
+    match results.x(0) {
+        0 => Ok(()),
+        u64::MAX => Err(EOPNOTSUPP),
+        _ => Err(EINVAL),
     }
 }
 

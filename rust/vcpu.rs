@@ -367,8 +367,14 @@ impl Running<'_> {
                 return Err(EFAULT);
             };
             let done = match self.set_ripas(part) {
-                // The next entry will tell.
-                Err(error) if error == ESHUTDOWN => return Ok(()),
+                Err(error) if error == ESHUTDOWN => {
+                    // The next entry will tell; and should the RMM enter the REC after all, the realm
+                    // sees how far it has come.
+                    if let Some(work) = self.rec.state.ripas() {
+                        work.reject();
+                    }
+                    return Ok(());
+                }
                 result => result?,
             };
             if let Some(work) = self.rec.state.ripas() {

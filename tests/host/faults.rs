@@ -22,6 +22,7 @@ fn live(vmm: &mut Vmm<'_>) -> Result<(), Why> {
     vmm.activate()?;
     vmm.fault(0x40..0x50)?;
     vmm.fault(0x400..0x401)?;
+    vmm.fold(0x800)?;
     vmm.unmap(0x48..0x50)?;
     vmm.turn_on()?;
     vmm.change_ripas(0x40..0x44, 0)?;
@@ -123,11 +124,19 @@ fn codes() -> Vec<u64> {
     codes
 }
 
+/// One of each kind, for calls that are not the first of their command.
+fn kinds() -> Vec<u64> {
+    const UNKNOWN: u64 = 0x77;
+    let (statuses, rtt) = ([1, 2, 3, 10, 14], [4, 0x104, 0x204]);
+    let incomplete = [0xd, 0x10d, 0x20d, 0x50d];
+    [&statuses[..], &rtt, &incomplete, &[UNKNOWN, u64::MAX]].concat()
+}
+
 #[test]
 fn any_refusal_at_any_command() {
     for (fid, calls) in calls() {
         for place in places(calls) {
-            for code in codes() {
+            for code in if place == 0 { codes() } else { kinds() } {
                 let what = format!("{} {place}: {code:#x}", name(fid));
                 let (host, result) = with_fault(fid, place, 1, move |_, _| Regs::new(code, &[]));
                 assert_accounted(&host, &what);

@@ -226,6 +226,20 @@ impl<'h> Vmm<'h> {
         }
     }
 
+    /// Makes a table and folds it.
+    pub(crate) fn fold(&mut self, gfn: u64) -> Result {
+        self.prepare(gfn)?;
+        let level = RttLevel::L3;
+        let table = MissingTable {
+            level,
+            ipa: gfn * PAGE,
+        };
+        let name = self.name()?;
+        let granule = self.tables().fold(&self.host.rmi, name, table)?;
+        self.free(granule);
+        Ok(())
+    }
+
     fn note(&self, gfns: Range<u64>) {
         let pages = &self.notes.pages;
         let chunk = chunk_of(gfns.start);

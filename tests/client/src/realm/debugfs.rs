@@ -25,6 +25,19 @@ pub(crate) fn delegated() -> Result<u64> {
     value("granules", "delegated")
 }
 
+/// Granules that the RMM holds, and those of them that are leaked.
+pub(crate) fn granules() -> Result<(u64, u64)> {
+    Ok((delegated()?, value("granules", "leaked")?))
+}
+
+/// Has the RMM go wrong: the arguments of its call for that.
+pub(crate) fn fault(arguments: &[u64]) -> Result<()> {
+    let words: Vec<String> = arguments.iter().map(|word| format!("{word:x}")).collect();
+    let file = format!("{DIRECTORY}/selftest/fault");
+    std::fs::write(&file, words.join(",")).map_err(|e| format!("{file}: {e}"))?;
+    Ok(())
+}
+
 /// Commands by their names without "RMI_": how many calls, and how many that failed.
 pub(crate) type Smcs = BTreeMap<String, (u64, u64)>;
 

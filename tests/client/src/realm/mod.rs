@@ -10,8 +10,10 @@ mod bench;
 mod brief;
 mod cpu;
 mod debugfs;
+mod faults;
 mod killed;
 mod memory;
+mod nomem;
 mod run;
 mod signal;
 mod vm;
@@ -35,7 +37,8 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | hold [running] | refused | killed | bench [COMMAND...]";
+  abuse [GROUP] | side-by-side | hold [running] | refused | killed
+  faults [COMMAND] | nomem | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -48,6 +51,10 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),
         ["bench", command @ ..] => bench::main(command),
+        ["faults"] => faults::main(None),
+        ["faults", command] => faults::main(Some(command)),
+        ["nomem"] => nomem::main(),
+        ["nomem", part, number] => nomem::life(part, number),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
         ["refused"] => brief::refused(),

@@ -26,7 +26,7 @@ const CHUNK: u64 = 0x40_0000;
 const _: () = assert!(BASE + IMAGE_SIZE <= FIRST_CHUNK);
 
 /// The memory of CPU `number`.
-pub(super) fn chunk(number: u64) -> u64 {
+pub(super) const fn chunk(number: u64) -> u64 {
     FIRST_CHUNK + number * CHUNK
 }
 
