@@ -85,7 +85,10 @@ pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
     )
     .ok_or(EFAULT)?;
     if chunks(&gfns).any(|chunk| vm.shared.get(chunk).is_none()) {
-        return Ok(Some(Wanted::Note(chunks(&gfns))));
+        // For the table that they are in, so that its other granules need not come this way.
+        let block = BLOCK / GRANULE_SIZE;
+        let around = gfns.start & !(block - 1)..gfns.end.next_multiple_of(block);
+        return Ok(Some(Wanted::Note(chunks(&around))));
     }
     if mapping.replaces && next_span(&vm.shared, &gfns).is_some() {
         unmap(vm, &gfns, range)?;

@@ -150,8 +150,10 @@ impl Words {
     }
 }
 
-/// Where the level of a table stands in its index, above the number that it has at that level.
-const LEVEL_SHIFT: u32 = 56;
+/// Where the level of a table stands in its index, above the number that it has at that level. No
+/// higher than it takes for the end of an IPA space of 52 bits: each bit costs every look into the
+/// array.
+const LEVEL_SHIFT: u32 = 53 - (2 * crate::GRANULE_SHIFT - 3);
 
 /// Bytes of IPA that a table at `level` maps.
 fn table_size(level: RttLevel) -> u64 {
