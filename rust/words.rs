@@ -9,6 +9,7 @@ use crate::{
     mmu::{MissingTable, TableSet},
     rmi::RttLevel, //
 };
+use core::ops::Range;
 use kernel::{
     bindings,
     prelude::*,
@@ -120,8 +121,11 @@ impl PageSet for Words {
         self.set(chunk, bits.0);
     }
 
-    fn next(&self, chunk: u64) -> Option<(u64, Bits)> {
-        self.next(chunk, u64::MAX)
+    fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)> {
+        if chunks.is_empty() {
+            return None;
+        }
+        self.next(chunks.start, chunks.end - 1)
             .map(|(chunk, word)| (chunk, Bits(word)))
     }
 }
