@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Small numbers by large ones: the sets that decide what a realm's memory needs.
+//! Small numbers by large ones: which tables a realm has.
 //!
 //! The kernel crate's `XArray` owns pointers, and these are plain words.
 
 use crate::{
-    guest_memfd::{Bits, PageSet},
     mmu::{MissingTable, TableSet},
     rmi::RttLevel, //
 };
-use core::ops::Range;
 use kernel::{
     bindings,
     prelude::*,
@@ -105,28 +103,6 @@ impl PinnedDrop for Words {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The array is initialised, and nobody uses it any more.
         unsafe { bindings::xa_destroy(self.xa.get()) };
-    }
-}
-
-impl PageSet for Words {
-    fn get(&self, chunk: u64) -> Bits {
-        Bits(self.get(chunk).unwrap_or(0))
-    }
-
-    fn reserve(&self, chunk: u64) -> bool {
-        self.reserve(chunk)
-    }
-
-    fn set(&self, chunk: u64, bits: Bits) {
-        self.set(chunk, bits.0);
-    }
-
-    fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)> {
-        if chunks.is_empty() {
-            return None;
-        }
-        self.next(chunks.start, chunks.end - 1)
-            .map(|(chunk, word)| (chunk, Bits(word)))
     }
 }
 
