@@ -373,10 +373,13 @@ impl Vm {
             report(error);
         }
         match realm.destroy(&rmi, (&HostPages, list)) {
-            Ok(Some(RealmGranules { rd, roots })) => {
-                self.free(rd);
-                self.free(roots);
-            }
+            Ok(Some(RealmGranules { rd, roots })) => match rd.merge(roots) {
+                Ok(both) => self.free(both),
+                Err((rd, roots)) => {
+                    self.free(rd);
+                    self.free(roots);
+                }
+            },
             Ok(None) => {}
             Err(_) => {
                 pr_err_once!("a realm cannot be destroyed; its memory is lost\n");
