@@ -18,8 +18,8 @@ pub trait PageSet {
     /// once it cannot fail.
     fn set(&self, chunk: u64, bits: Bits);
 
-    /// The first chunk from `chunk` on of which something is mapped.
-    fn next(&self, chunk: u64) -> Option<(u64, Bits)>;
+    /// The first of `chunks` of which something is mapped.
+    fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)>;
 }
 
 /// Granules that the tables of the lowest level map each.
@@ -31,11 +31,8 @@ pub fn next_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
     let mut span: Option<Range<u64>> = None;
     let mut chunk = chunk_of(gfns.start);
     let mut end = gfns.end;
-    while let Some((found, bits)) = set.next(chunk) {
+    while let Some((found, bits)) = set.next(chunk..end.div_ceil(CHUNK)) {
         let first = found.saturating_mul(CHUNK);
-        if first >= end {
-            break;
-        }
         let bits = bits.and(Bits::of(found, &(gfns.start..end)));
         if let Some((low, high)) = bits.ends() {
             let start = first.saturating_add(low);
@@ -59,10 +56,7 @@ pub fn next_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
 pub fn count(set: &impl PageSet, gfns: &Range<u64>) -> u64 {
     let mut mapped = 0u64;
     let mut chunk = chunk_of(gfns.start);
-    while let Some((found, bits)) = set.next(chunk) {
-        if found.saturating_mul(CHUNK) >= gfns.end {
-            break;
-        }
+    while let Some((found, bits)) = set.next(chunk..gfns.end.div_ceil(CHUNK)) {
         let bits = bits.and(Bits::of(found, gfns));
         mapped = mapped.saturating_add(bits.0.count_ones().into());
         chunk = found.saturating_add(1);
@@ -73,10 +67,7 @@ pub fn count(set: &impl PageSet, gfns: &Range<u64>) -> u64 {
 /// Notes that nothing of `gfns` is mapped any more.
 pub fn forget(set: &impl PageSet, gfns: &Range<u64>) {
     let mut chunk = chunk_of(gfns.start);
-    while let Some((found, bits)) = set.next(chunk) {
-        if found.saturating_mul(CHUNK) >= gfns.end {
-            break;
-        }
+    while let Some((found, bits)) = set.next(chunk..gfns.end.div_ceil(CHUNK)) {
         set.set(found, bits.without(Bits::of(found, gfns)));
         chunk = found.saturating_add(1);
     }

@@ -47,14 +47,18 @@ pub struct Tables<'a, S> {
 impl<S: TableSet> Tables<'_, S> {
     /// The first table, from the top, that is missing on the way to entries at `level` for `ipa`.
     pub fn missing(&self, ipa: u64, level: RttLevel) -> Option<MissingTable> {
+        // Where the last table is there, so are those above it.
+        let last = above(level).and_then(|above| table_below(above, ipa))?;
+        if level <= self.start || self.set.has(last) {
+            return None;
+        }
         let mut at = self.start;
         while at < level {
-            let ipa = ipa & !at.block_size().wrapping_sub(1);
-            at = at.below()?;
-            let table = MissingTable { level: at, ipa };
+            let table = table_below(at, ipa)?;
             if !self.set.has(table) {
                 return Some(table);
             }
+            at = table.level;
         }
         None
     }
@@ -152,6 +156,14 @@ impl<S: TableSet> Tables<'_, S> {
     pub fn give_up(&self, table: MissingTable) {
         self.set.remove(table);
     }
+}
+
+/// The table below the entry at `level` for `ipa`, if there is such a level.
+fn table_below(level: RttLevel, ipa: u64) -> Option<MissingTable> {
+    level.below().map(|below| MissingTable {
+        level: below,
+        ipa: ipa & !level.block_size().wrapping_sub(1),
+    })
 }
 
 /// The level above.

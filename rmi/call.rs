@@ -2,7 +2,7 @@
 
 //! One call to the RMM: made, repeated where the specification says so, and counted.
 
-use super::{Conduit, Counts, Error, Fid, Regs, ReturnCode, Status};
+use super::{Conduit, Counts, Error, Fid, Regs, Results, ReturnCode, Status};
 
 /// How often a call is made while the RMM answers BUSY. Each repetition yields the CPU, so this is
 /// a matter of seconds; an RMM that is busy for longer is taken for broken rather than waited for.
@@ -54,8 +54,8 @@ impl<C: Conduit> Rmi<C> {
     }
 
     /// Makes a call exactly once and returns whatever comes back.
-    pub(super) fn once(&self, fid: Fid, args: &[u64]) -> (ReturnCode, Regs) {
-        let regs = self.conduit.smc(&Regs::new(fid.raw().into(), args));
+    pub(super) fn once(&self, fid: Fid, args: &[u64]) -> (ReturnCode, Results) {
+        let regs = Results::of(&self.conduit.smc(&Regs::new(fid.raw().into(), args)));
         let code = ReturnCode::new(regs.x(0));
         let failed = !matches!(code.status(), Status::Success | Status::Incomplete);
         self.count(|counts| counts.call(fid, failed));
@@ -69,7 +69,7 @@ impl<C: Conduit> Rmi<C> {
     /// # Errors
     ///
     /// The RMM refused, was busy for too long, or is not there.
-    pub(super) fn begin(&self, fid: Fid, args: &[u64]) -> Result<(ReturnCode, Regs), Error> {
+    pub(super) fn begin(&self, fid: Fid, args: &[u64]) -> Result<(ReturnCode, Results), Error> {
         let mut busy = 0;
         let mut blocked = 0;
         loop {
@@ -99,7 +99,7 @@ impl<C: Conduit> Rmi<C> {
     /// # Errors
     ///
     /// Whatever the RMM says instead of SUCCESS.
-    pub(super) fn plain(&self, fid: Fid, args: &[u64]) -> Result<Regs, Error> {
+    pub(super) fn plain(&self, fid: Fid, args: &[u64]) -> Result<Results, Error> {
         match self.begin(fid, args)? {
             (code, regs) if code.status() == Status::Success => Ok(regs),
             (code, _) => Err(Error::Broken(fid, super::Broken::Request(code))),

@@ -17,8 +17,9 @@ impl Regs {
     /// The call `x0, args...`; registers without an argument are 0.
     pub fn new(x0: u64, args: &[u64]) -> Self {
         let mut regs = Self::default();
-        let values = core::iter::once(&x0).chain(args);
-        for (reg, value) in regs.0.iter_mut().zip(values) {
+        let [function, rest @ ..] = &mut regs.0;
+        *function = x0;
+        for (reg, value) in rest.iter_mut().zip(args) {
             *reg = *value;
         }
         regs
@@ -26,6 +27,23 @@ impl Regs {
 
     /// Register `n`. Numbers past the block read as 0.
     pub fn x(&self, n: usize) -> u64 {
+        self.0.get(n).copied().unwrap_or(0)
+    }
+}
+
+/// What a command returns: x0 to x4, as no command has results in more registers than that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Results([u64; 5]);
+
+impl Results {
+    /// Those among the registers that a call left.
+    pub(super) fn of(regs: &Regs) -> Self {
+        let [x0, x1, x2, x3, x4, ..] = &regs.0;
+        Self([*x0, *x1, *x2, *x3, *x4])
+    }
+
+    /// Register `n`. Numbers past the last result read as 0.
+    pub(super) fn x(&self, n: usize) -> u64 {
         self.0.get(n).copied().unwrap_or(0)
     }
 }

@@ -14,7 +14,7 @@ use super::{
     Loans,
     MemState,
     RangeDesc,
-    Regs,
+    Results,
     ReturnCode,
     Rmi,
     RttLevel,
@@ -46,7 +46,7 @@ pub struct Memory<'a, P, L> {
 }
 
 /// The answer to a step: what [`Rmi::begin`] returns.
-pub(super) type Answer = Result<(ReturnCode, Regs), Error>;
+pub(super) type Answer = Result<(ReturnCode, Results), Error>;
 
 /// What became of an offer.
 pub(super) struct Donation {

@@ -39,6 +39,7 @@ mod status;
 
 pub use addr::{AddrRange, PhysAddr, GRANULE_SIZE};
 pub use call::Rmi;
+use conduit::Results;
 pub use conduit::{Conduit, Regs, SharedPage, NREGS};
 pub use counts::Counts;
 pub use desc::{MemState, RangeDesc};

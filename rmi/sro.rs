@@ -17,7 +17,7 @@ use super::{
     Memory,
     MemoryRequest,
     Pages,
-    Regs,
+    Results,
     ReturnCode,
     Rmi,
     SharedPage,
@@ -50,7 +50,7 @@ impl<C: Conduit> Rmi<C> {
     ///
     /// Whatever the RMM says instead of SUCCESS. An operation that wants memory is cancelled if
     /// that is possible; in either case the error says that its effect is unknown.
-    pub(super) fn stateful(&self, fid: Fid, args: &[u64]) -> Result<Regs, Error> {
+    pub(super) fn stateful(&self, fid: Fid, args: &[u64]) -> Result<Results, Error> {
         self.drive(fid, args, |step| {
             if step.code.can_cancel() {
                 // Its answer changes nothing for us: the operation has failed.
@@ -75,7 +75,7 @@ impl<C: Conduit> Rmi<C> {
         fid: Fid,
         args: &[u64],
         memory: &mut Memory<'_, P, L>,
-    ) -> Result<Regs, Error> {
+    ) -> Result<Results, Error> {
         let mut out_of_memory = false;
         let mut declined = 0u32;
         let result = self.drive(fid, args, |step| match step.code.memory_request() {
@@ -120,8 +120,8 @@ impl<C: Conduit> Rmi<C> {
         &self,
         fid: Fid,
         args: &[u64],
-        mut on_memory: impl FnMut(&Step) -> Result<(ReturnCode, Regs), Error>,
-    ) -> Result<Regs, Error> {
+        mut on_memory: impl FnMut(&Step) -> Result<(ReturnCode, Results), Error>,
+    ) -> Result<Results, Error> {
         let (mut code, mut regs) = self.begin(fid, args)?;
         // The first answer alone carries the handle; later ones use X1 for results.
         let handle = regs.x(1);

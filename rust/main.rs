@@ -32,6 +32,7 @@ pub mod mmu;
 #[path = "../guest_memfd/mod.rs"]
 pub mod guest_memfd;
 
+mod chunks;
 mod create;
 #[cfg(CONFIG_DEBUG_FS)]
 mod debugfs;

@@ -202,7 +202,7 @@ fn left_of_chunk(range: &IpaRange<Protected>) -> usize {
 ///
 /// The very first is not private (`EINVAL`), or mapped already (`EEXIST`).
 fn not_yet(vm: &Vm, slots: &Slots, chunk: u64, gfns: Range<u64>) -> Result<Range<u64>> {
-    let mapped = PageSet::get(&vm.pages, chunk);
+    let mapped = vm.pages.get(chunk);
     let refusal = |gfn: u64| {
         let this = Bits::of(chunk, &(gfn..gfn + 1));
         match () {

@@ -9,7 +9,7 @@
 use crate::{
     exit::Half,
     ffi,
-    guest_memfd::{chunk_of, window, Bits, CHUNK},
+    guest_memfd::{chunk_of, window, Bits, PageSet, CHUNK},
     host::{errno, errno_or_off},
     memory,
     mmu::{self, Step},
@@ -214,7 +214,7 @@ pub(crate) fn fault(
     let chunk = chunk_of(gfn);
     let _faulting = vm.chunk_lock(chunk).lock();
     let this = Bits::of(chunk, &(gfn..gfn + 1));
-    if !mmu_get(vm, chunk).and(this).is_empty() {
+    if !vm.pages.get(chunk).and(this).is_empty() {
         // Another vCPU was faster, or it does not help.
         return match repeated && is_lost(vm, gfn) {
             true => Ok(Faulted::Lost),
@@ -227,7 +227,7 @@ pub(crate) fn fault(
     }
     let around = window(gfn, &slot.gfns(), fault_around());
     let gfns = around.clone();
-    let missing = Bits::of(chunk, &around).without(mmu_get(vm, chunk));
+    let missing = Bits::of(chunk, &around).without(vm.pages.get(chunk));
     let mut pages = Pages::new(chunk);
     pages.get(&slot, gfn)?;
     for near in around.filter(|near| *near != gfn) {
@@ -332,10 +332,6 @@ fn is_lost(vm: &Vm, gfn: u64) -> bool {
     matches!(entry, Ok(Ok(entry)) if entry.destroyed)
 }
 
-fn mmu_get(vm: &Vm, chunk: u64) -> Bits {
-    crate::guest_memfd::PageSet::get(&vm.pages, chunk)
-}
-
 /// Granules to map around a fault.
 fn fault_around() -> u64 {
     // SAFETY: A parameter of this module, which is only read and written as a word.
@@ -388,8 +384,6 @@ fn map(
 
 /// Notes granules of one chunk as mapped, under `mmu_lock`.
 pub(crate) fn note(vm: &Vm, gfns: Range<u64>) {
-    let chunk = chunk_of(gfns.start);
-    let bits = mmu_get(vm, chunk).or(Bits::of(chunk, &gfns));
-    crate::guest_memfd::PageSet::set(&vm.pages, chunk, bits);
+    vm.pages.add(&gfns);
     trace::realm_map(vm, Half::Protected, &gfns);
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     exit::Half,
-    guest_memfd::{chunk_of, count, next_span, Bits, PageSet},
+    guest_memfd::{chunk_of, count, next_span, PageSet},
     host::errno_or_off,
     mmu::{self, MissingTable, Step},
     rmi::{
@@ -84,7 +84,7 @@ pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
         PhysAddr::new(mapping.pa + mapping.size),
     )
     .ok_or(EFAULT)?;
-    if chunks(&gfns).any(|chunk| vm.shared.get(chunk).is_none()) {
+    if chunks(&gfns).any(|chunk| !vm.shared.has_room(chunk)) {
         return Ok(Some(Wanted::Note(chunks(&gfns))));
     }
     if mapping.replaces && next_span(&vm.shared, &gfns).is_some() {
@@ -119,11 +119,7 @@ fn chunks(gfns: &Range<u64>) -> Range<u64> {
 
 /// Notes granules as mapped.
 fn note(vm: &Vm, gfns: &Range<u64>) {
-    let _sharing = vm.sharing.lock();
-    for chunk in chunks(gfns) {
-        let bits = PageSet::get(&vm.shared, chunk).or(Bits::of(chunk, gfns));
-        PageSet::set(&vm.shared, chunk, bits);
-    }
+    vm.shared.add(gfns);
     trace::realm_map(vm, Half::Unprotected, gfns);
 }
 

@@ -7,6 +7,7 @@ use crate::{
     rmi::{cmd::realm::RdName, Conduit, Counts, Regs},
     trace, //
 };
+use core::mem::MaybeUninit;
 use kernel::{
     bindings,
     prelude::*,
@@ -43,15 +44,17 @@ impl Smc {
     /// Makes a call on behalf of a realm, or of none. All calls but those that enter a REC come
     /// through here.
     fn call(&self, args: &Regs, realm: Option<&SetOnce<RdName>>) -> Regs {
-        let mut results = Regs::default();
+        let mut results = MaybeUninit::<Regs>::uninit();
         // SAFETY: Both pointers are to 18 registers' worth of memory that this function owns or
         // borrows. By the type's invariant the SMC reaches the firmware. The memory that the RMM
         // may touch is what the arguments name, for which their builder answers (`Conduit::smc`).
-        unsafe {
+        // All 18 results are written.
+        let results = unsafe {
             bindings::arm_smccc_1_2_smc(
                 core::ptr::from_ref(args).cast(),
-                core::ptr::from_mut(&mut results).cast(),
-            )
+                results.as_mut_ptr().cast(),
+            );
+            results.assume_init()
         };
         trace::rmi_call(args, &results, realm);
         results

@@ -12,11 +12,12 @@
 //!    populate at a time.
 //! 4. One of [`Vm::chunks`]: faults in the same few pages are served one after the other.
 //! 5. [`Vm::making`]: one table at a time is made.
-//! 6. `kvm->mmu_lock`, and below it [`Vm::sharing`] for a moment: faults hold it for reading while they map, and look first whether what they
+//! 6. `kvm->mmu_lock`: faults hold it for reading while they map, and look first whether what they
 //!    are about to map has been invalidated meanwhile; unmapping holds it for writing. It is never
 //!    held for a number of calls that the realm or the VMM chooses, without being dropped between.
 
 use crate::{
+    chunks::Chunks,
     ffi,
     host::{errno, Host},
     memory::{self, HostPages, RmmBuffer},
@@ -40,14 +41,12 @@ use core::{
 use kernel::{
     bindings,
     new_mutex,
-    new_spinlock,
     pr_err_once,
     prelude::*,
     sync::{
         Arc,
         Mutex,
-        SetOnce,
-        SpinLock, //
+        SetOnce, //
     }, //
 };
 
@@ -119,13 +118,10 @@ pub(crate) struct Vm {
     pub(crate) tables: Words,
     /// Private granules that are mapped, by chunk.
     #[pin]
-    pub(crate) pages: Words,
-    /// Shared granules that are mapped, by chunk. What is said under `mmu_lock` for reading is said
-    /// under `sharing` as well.
+    pub(crate) pages: Chunks,
+    /// Shared granules that are mapped, by chunk.
     #[pin]
-    pub(crate) shared: Words,
-    #[pin]
-    pub(crate) sharing: SpinLock<()>,
+    pub(crate) shared: Chunks,
     #[pin]
     pub(crate) life: Mutex<Life>,
     /// Granules that were tables and can be again.
@@ -181,9 +177,8 @@ impl Vm {
                 counts: Counts::new(),
                 name: SetOnce::new(),
                 tables <- Words::new(),
-                pages <- Words::new(),
-                shared <- Words::new(),
-                sharing <- new_spinlock!((), "kvm_arm_rmi::sharing"),
+                pages <- Chunks::new(),
+                shared <- Chunks::new(),
                 life <- new_mutex!(life, "kvm_arm_rmi::life"),
                 making <- new_mutex!(Spares::default(), "kvm_arm_rmi::making"),
                 chunks,
@@ -378,10 +373,13 @@ impl Vm {
             report(error);
         }
         match realm.destroy(&rmi, (&HostPages, list)) {
-            Ok(Some(RealmGranules { rd, roots })) => {
-                self.free(rd);
-                self.free(roots);
-            }
+            Ok(Some(RealmGranules { rd, roots })) => match rd.merge(roots) {
+                Ok(both) => self.free(both),
+                Err((rd, roots)) => {
+                    self.free(rd);
+                    self.free(roots);
+                }
+            },
             Ok(None) => {}
             Err(_) => {
                 pr_err_once!("a realm cannot be destroyed; its memory is lost\n");

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Small numbers by large ones: the sets that decide what a realm's memory needs.
+//! Small numbers by large ones: which tables a realm has.
 //!
 //! The kernel crate's `XArray` owns pointers, and these are plain words.
 
 use crate::{
-    guest_memfd::{Bits, PageSet},
     mmu::{MissingTable, TableSet},
     rmi::RttLevel, //
 };
@@ -107,25 +106,6 @@ impl PinnedDrop for Words {
     }
 }
 
-impl PageSet for Words {
-    fn get(&self, chunk: u64) -> Bits {
-        Bits(self.get(chunk).unwrap_or(0))
-    }
-
-    fn reserve(&self, chunk: u64) -> bool {
-        self.reserve(chunk)
-    }
-
-    fn set(&self, chunk: u64, bits: Bits) {
-        self.set(chunk, bits.0);
-    }
-
-    fn next(&self, chunk: u64) -> Option<(u64, Bits)> {
-        self.next(chunk, u64::MAX)
-            .map(|(chunk, word)| (chunk, Bits(word)))
-    }
-}
-
 impl Words {
     /// The first table at `level` for `ipa` or what follows it.
     pub(crate) fn next_table(&self, level: RttLevel, ipa: u64) -> Option<MissingTable> {
@@ -150,8 +130,10 @@ impl Words {
     }
 }
 
-/// Where the level of a table stands in its index, above the number that it has at that level.
-const LEVEL_SHIFT: u32 = 56;
+/// Where the level of a table stands in its index, above the number that it has at that level. No
+/// higher than it takes for the end of an IPA space of 52 bits: each bit costs every look into the
+/// array.
+const LEVEL_SHIFT: u32 = 53 - (2 * crate::GRANULE_SHIFT - 3);
 
 /// Bytes of IPA that a table at `level` maps.
 fn table_size(level: RttLevel) -> u64 {

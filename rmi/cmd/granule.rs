@@ -2,7 +2,7 @@
 
 //! Commands on granules.
 
-use crate::rmi::{AddrRange, Broken, Conduit, Error, Fid, PhysAddr, Regs, Rmi};
+use crate::rmi::{AddrRange, Broken, Conduit, Error, Fid, PhysAddr, Results, Rmi};
 
 /// Kind of memory, `RmiMemCategory`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,7 +121,7 @@ fn range_command<C: Conduit>(rmi: &Rmi<C>, fid: Fid, range: AddrRange) -> Result
 /// # Errors
 ///
 /// [`Broken::Range`].
-fn progress(fid: Fid, range: AddrRange, regs: &Regs, n: usize) -> Result<PhysAddr, Error> {
+fn progress(fid: Fid, range: AddrRange, regs: &Results, n: usize) -> Result<PhysAddr, Error> {
     let top = PhysAddr::new(regs.x(n));
     match range.split(top) {
         Some((Some(_), _)) => Ok(top),

@@ -15,7 +15,7 @@ use crate::rmi::{
     IpaRange,
     PhysAddr,
     Protected,
-    Regs,
+    Results,
     Rmi,
     RttLevel,
     GRANULE_SIZE, //
@@ -200,7 +200,7 @@ pub fn set_ripas<C: Conduit>(
 /// # Errors
 ///
 /// [`Broken::Range`].
-pub(super) fn progress<H>(fid: Fid, range: IpaRange<H>, regs: &Regs) -> Result<u64, Error> {
+pub(super) fn progress<H>(fid: Fid, range: IpaRange<H>, regs: &Results) -> Result<u64, Error> {
     let top = regs.x(1);
     range
         .until(top)

@@ -6,6 +6,7 @@ use kvm_arm_rmi::guest_memfd::{chunk_of, count, forget, next_span, window, Bits,
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// A set that panics where the kernel's would have to allocate under a lock.
 #[derive(Default)]
@@ -25,10 +26,13 @@ impl PageSet for Set {
         *self.0.borrow_mut().get_mut(&chunk).expect("reserved") = bits;
     }
 
-    fn next(&self, chunk: u64) -> Option<(u64, Bits)> {
+    fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)> {
         let all = self.0.borrow();
-        let mut rest = all.range(chunk..).filter(|(_, bits)| !bits.is_empty());
-        rest.next().map(|(chunk, bits)| (*chunk, *bits))
+        let mut rest = all
+            .range(chunks.start..)
+            .filter(|(_, bits)| !bits.is_empty());
+        let (chunk, bits) = rest.next().map(|(chunk, bits)| (*chunk, *bits))?;
+        (chunk < chunks.end).then_some((chunk, bits))
     }
 }
 
