@@ -80,7 +80,7 @@ const fn answer(values: &'static [u64]) -> Wrong {
 }
 
 /// Answers in place of any command, the most telling ones first.
-const ANSWERS: [Wrong; 10] = [
+const ANSWERS: [Wrong; 11] = [
     // ERROR_INPUT.
     answer(&[1]),
     // INCOMPLETE, with an operation that there is not.
@@ -94,6 +94,11 @@ const ANSWERS: [Wrong; 10] = [
     answer(&[2]),
     answer(&[3]),
     answer(&[0x204]),
+    // BLOCKED, and again when it is tried once more.
+    Wrong {
+        times: 2,
+        ..answer(&[14])
+    },
     // Memory is wanted, or given back.
     answer(&[0x50d, 7, 1 << 2]),
     answer(&[0x30d]),
