@@ -9,7 +9,11 @@ BEGIN { FS = "\t" }
 /^#/ { next }
 
 # Limits have four columns, phases have nine.
-NF == 4 { limits[++count] = $0; next }
+NF == 4 {
+	limits[++count] = $0
+	own[$1, $2]
+	next
+}
 
 NF == 9 && FILENAME ~ /c-series/ {
 	c_smc[$1] = $3
@@ -35,6 +39,7 @@ NF == 9 {
 		split(limits[n], limit, "\t")
 		if (limit[1] != $1 && limit[1] != "*") continue
 		met[n] = 1
+		if (limit[1] == "*" && ($1, limit[2]) in own) continue
 		if (limit[4] == "ranges" && rmm != "ranges") continue
 		most = limit[3] + (limit[3] ~ /\+$/ ? $6 : 0)
 		if (limit[2] in cost) check($1, limit[2], cost[limit[2]], most, "at most")

@@ -5,8 +5,7 @@
 . "${0%/*}/lib.sh"
 
 load
-realm 500 bench realm-vmm --quiet --kernel /guest/Image --initrd /guest/initrd.gz \
-	--memory 256 --cpus 1 --cmdline 'quiet check=none'
+bench || fail "status $?, see above"
 nothing_left
 unload
 pass

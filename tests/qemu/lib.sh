@@ -59,6 +59,12 @@ nothing_left() {
 	expect_value granules leaked 0
 }
 
+# bench: what realms cost, phase by phase, and what Linux costs that boots in one
+bench() {
+	timeout 500 rmi-client realm bench realm-vmm --quiet --kernel /guest/Image \
+		--initrd /guest/initrd.gz --memory 256 --cpus 1 --cmdline 'quiet check=none'
+}
+
 # linux_guest realm|ordinary CPUS MIB [NAME]: boots Linux in a VM; all that it checks of itself has to
 # be right, and what it wrote to its disk has to be there. Its console is in /tmp/NAME.log.
 linux_guest() {
