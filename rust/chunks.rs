@@ -95,7 +95,10 @@ impl PinnedDrop for Chunks {
 
 impl PageSet for Chunks {
     fn get(&self, chunk: u64) -> Bits {
-        Bits(self.word(chunk).map_or(0, |word| word.load(Ordering::Acquire)))
+        Bits(
+            self.word(chunk)
+                .map_or(0, |word| word.load(Ordering::Acquire)),
+        )
     }
 
     fn reserve(&self, chunk: u64) -> bool {

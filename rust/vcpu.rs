@@ -315,7 +315,7 @@ impl Running<'_> {
     ///
     /// # Errors
     ///
-    /// What [`errno`] makes of the RMM's answer.
+    /// What [`errno`] makes of the RMM's answer; the VM is dead then.
     fn ask(&mut self, call: PsciCall) -> Result<Next> {
         let target = views::vcpu_by_mpidr(self.vm.kvm, call.target());
         // SAFETY: vCPUs are valid as long as their VM, and its REC does not change while another
@@ -329,7 +329,12 @@ impl Running<'_> {
             .rec
             .state
             .complete_psci(&rmi, me, name, cmd::Verdict::Success);
-        match (wake.map_err(errno)?, target) {
+        let wake = wake.map_err(|error| {
+            // It stays owed, and without it the REC can never be entered.
+            self.vm.kill();
+            errno(error)
+        })?;
+        match (wake, target) {
             (Wake::Target, Some(target)) => {
                 // SAFETY: As above.
                 unsafe { views::mark_turned_on(target) };
@@ -343,8 +348,8 @@ impl Running<'_> {
     ///
     /// # Errors
     ///
-    /// `EINTR` for a signal, `EFAULT` if user space has to convert memory first, or what [`errno`]
-    /// makes of the RMM's answer. It may be called again.
+    /// `EINTR` for a signal, `EFAULT` if user space has to convert memory first, or what
+    /// [`errno_or_off`] makes of the RMM's answer. It may be called again.
     pub(crate) fn complete(&mut self) -> Result {
         while let Some((range, ripas)) = self
             .rec
@@ -391,7 +396,7 @@ impl Running<'_> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
+    /// `ENOMEM`, or what [`errno_or_off`] makes of the RMM's answer.
     fn set_ripas(&mut self, range: IpaRange<Protected>) -> Result<u64> {
         let vm = self.vm;
         let Some(me) = self.rec.rec.as_ref().map(cmd::Rec::name) else {
