@@ -75,7 +75,7 @@ pub fn shared_bit(ipa_bits: u32) -> u64 {
 
 /// What the hardware calls the CPU that KVM calls `id`.
 pub fn mpidr(id: u64) -> u64 {
-    (id & 0xf) | ((id >> 4) & 0xff) << 8 | ((id >> 12) & 0xff) << 16
+    (id & 0xf) | (((id >> 4) & 0xff) << 8) | (((id >> 12) & 0xff) << 16)
 }
 
 /// Address and interrupt of a virtio device.

@@ -59,7 +59,7 @@ pub fn create(vm: &Vm, id: u64) -> Result<VcpuFd> {
         }
     }
     fd.vcpu_init(&init).trying("KVM_ARM_VCPU_INIT")?;
-    if init.features[0] & 1 << KVM_ARM_VCPU_SVE != 0 {
+    if init.features[0] & (1 << KVM_ARM_VCPU_SVE) != 0 {
         // With all vector lengths, which KVM_REG_ARM64_SVE_VLS could have made fewer before.
         let finalize = fd.vcpu_finalize(&(KVM_ARM_VCPU_SVE as c_int));
         finalize.trying("KVM_ARM_VCPU_FINALIZE of SVE")?;

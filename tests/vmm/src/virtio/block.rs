@@ -160,10 +160,10 @@ impl Device for Block {
     }
 
     fn features(&self) -> u64 {
-        1 << VIRTIO_BLK_F_SIZE_MAX
-            | 1 << VIRTIO_BLK_F_SEG_MAX
-            | 1 << VIRTIO_BLK_F_FLUSH
-            | u64::from(self.read_only) << VIRTIO_BLK_F_RO
+        (1 << VIRTIO_BLK_F_SIZE_MAX)
+            | (1 << VIRTIO_BLK_F_SEG_MAX)
+            | (1 << VIRTIO_BLK_F_FLUSH)
+            | (u64::from(self.read_only) << VIRTIO_BLK_F_RO)
     }
 
     fn queues(&self) -> &[u16] {

@@ -146,9 +146,9 @@ impl<D: Device> Transport<D> {
 
     fn features(&self) -> u64 {
         self.device.features()
-            | 1 << VIRTIO_F_VERSION_1
-            | 1 << VIRTIO_F_ACCESS_PLATFORM
-            | 1 << VIRTIO_RING_F_EVENT_IDX
+            | (1 << VIRTIO_F_VERSION_1)
+            | (1 << VIRTIO_F_ACCESS_PLATFORM)
+            | (1 << VIRTIO_RING_F_EVENT_IDX)
     }
 
     fn set_driver_features(&mut self, value: u32) {
@@ -161,7 +161,7 @@ impl<D: Device> Transport<D> {
             _ => return,
         };
         let kept = self.state.driver_features & !(u64::from(u32::MAX) << shift);
-        self.state.driver_features = kept | u64::from(value) << shift;
+        self.state.driver_features = kept | (u64::from(value) << shift);
     }
 
     fn set_status(&mut self, value: u32) {
@@ -170,7 +170,7 @@ impl<D: Device> Transport<D> {
         }
         self.state.status |= value & DRIVER_STATUS & !VIRTIO_CONFIG_S_DRIVER_OK;
         let possible = self.state.driver_features & !self.features() == 0
-            && self.state.driver_features & 1 << VIRTIO_F_VERSION_1 != 0;
+            && self.state.driver_features & (1 << VIRTIO_F_VERSION_1) != 0;
         if !possible {
             self.state.status &= !VIRTIO_CONFIG_S_FEATURES_OK;
         }
@@ -185,7 +185,7 @@ impl<D: Device> Transport<D> {
     }
 
     fn set_queue_ready(&mut self, ready: bool) {
-        let event_idx = self.state.driver_features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
+        let event_idx = self.state.driver_features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0;
         let negotiated = self.state.status & VIRTIO_CONFIG_S_FEATURES_OK != 0;
         let Some(queue) = self.queues.get_mut(self.state.queue_select as usize) else {
             return;
@@ -302,9 +302,9 @@ fn new_queues(device: &impl Device) -> Vec<Virtqueue> {
 }
 
 fn set_low(address: &mut u64, value: u32) {
-    *address = *address & !u64::from(u32::MAX) | u64::from(value);
+    *address = (*address & !u64::from(u32::MAX)) | u64::from(value);
 }
 
 fn set_high(address: &mut u64, value: u32) {
-    *address = *address & u64::from(u32::MAX) | u64::from(value) << 32;
+    *address = (*address & u64::from(u32::MAX)) | (u64::from(value) << 32);
 }

@@ -111,7 +111,7 @@ fn fewer_watchpoints(cases: &mut Cases) -> Result<()> {
     let kick = Kick::default();
     let mut cpu = Cpu::new(&vm, &kick, 0)?;
     let _gic = vm.add_gic()?;
-    let dfr0 = cpu.get(DFR0)? & !WRPS | 1 << 20;
+    let dfr0 = (cpu.get(DFR0)? & !WRPS) | (1 << 20);
     cases.errno("setting the watchpoints", set(&cpu, DFR0, dfr0), 0);
     vm.load_guest()?;
     let late = set(&cpu, DFR0, dfr0);

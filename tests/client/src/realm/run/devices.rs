@@ -79,8 +79,8 @@ pub(super) fn upper(cpu: &Cpu<'_>, address: u64) -> u64 {
     let shape = cpu.vm.shape;
     match (shape.realm, shape.ipa_bits) {
         (false, _) => address,
-        (true, 0) => address | 1 << 39,
-        (true, bits) => address | 1 << (bits - 1),
+        (true, 0) => address | (1 << 39),
+        (true, bits) => address | (1 << (bits - 1)),
     }
 }
 

@@ -152,7 +152,7 @@ fn header_and_status_may_be_anywhere_in_the_descriptors() {
 fn flush_is_done() {
     let mut driver = disk(&file());
 
-    assert_ne!(driver.features() & 1 << VIRTIO_BLK_F_FLUSH, 0);
+    assert_ne!(driver.features() & (1 << VIRTIO_BLK_F_FLUSH), 0);
     let done = request(&mut driver, VIRTIO_BLK_T_FLUSH, 0, &[]);
     assert_eq!(done, (VIRTIO_BLK_S_OK, 1));
 }
@@ -239,8 +239,8 @@ fn read_only_disk_says_so_and_takes_no_writes() {
     let before = fs::read(file.as_path()).unwrap();
     let mut driver = Driver::started(Block::open(file.as_path(), true).unwrap());
 
-    assert_ne!(driver.features() & 1 << VIRTIO_BLK_F_RO, 0);
-    assert_eq!(disk(&file).features() & 1 << VIRTIO_BLK_F_RO, 0);
+    assert_ne!(driver.features() & (1 << VIRTIO_BLK_F_RO), 0);
+    assert_eq!(disk(&file).features() & (1 << VIRTIO_BLK_F_RO), 0);
     let write = request(&mut driver, VIRTIO_BLK_T_OUT, 0, &[Part::Give(BODY, 512)]);
     assert_eq!(write, (VIRTIO_BLK_S_IOERR, 1));
     let nothing = request(&mut driver, VIRTIO_BLK_T_OUT, 0, &[]);

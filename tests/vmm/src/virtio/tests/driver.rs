@@ -85,7 +85,7 @@ impl<D: Device> Driver<D> {
     /// A device that works, without event indices.
     pub(super) fn started(device: D) -> Self {
         let mut driver = Self::new(device);
-        driver.start(1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_F_ACCESS_PLATFORM);
+        driver.start((1 << VIRTIO_F_VERSION_1) | (1 << VIRTIO_F_ACCESS_PLATFORM));
         driver
     }
 
@@ -145,7 +145,7 @@ impl<D: Device> Driver<D> {
         self.write(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
         let high = u64::from(self.read(VIRTIO_MMIO_DEVICE_FEATURES));
         self.write(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
-        high << 32 | u64::from(self.read(VIRTIO_MMIO_DEVICE_FEATURES))
+        (high << 32) | u64::from(self.read(VIRTIO_MMIO_DEVICE_FEATURES))
     }
 
     /// Writes descriptor number `index`.

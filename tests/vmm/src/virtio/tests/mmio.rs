@@ -67,7 +67,7 @@ fn the_device_says_what_it_is() {
 fn features_come_in_two_words() {
     let mut driver = new();
 
-    let needed = VERSION_1 | 1 << VIRTIO_F_ACCESS_PLATFORM;
+    let needed = VERSION_1 | (1 << VIRTIO_F_ACCESS_PLATFORM);
     assert_eq!(driver.features() & needed, needed);
     driver.write(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
     assert_eq!(driver.read(VIRTIO_MMIO_DEVICE_FEATURES), 0);
@@ -78,7 +78,7 @@ fn features_that_do_not_fit_are_not_ok() {
     for features in [
         0,
         EVENT_IDX,
-        VERSION_1 | 1 << VIRTIO_F_RING_PACKED,
+        VERSION_1 | (1 << VIRTIO_F_RING_PACKED),
         u64::MAX,
     ] {
         let mut driver = new();
