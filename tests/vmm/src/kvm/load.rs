@@ -7,13 +7,12 @@ use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::Path;
 
-use linux_loader::loader::{KernelLoader, PE};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::error::{Error, Result, Trying};
 use crate::fdt;
 use crate::image::{inspect, HEADER_SIZE};
-use crate::layout::{place, FDT_SIZE, PAGE, RAM};
+use crate::layout::{place, FDT_SIZE, PAGE};
 
 /// What was put into memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,13 +50,14 @@ pub fn load(
         Some((name, file)) => size(name, file)?,
         None => 0,
     };
-    let run_size = about.run_size.max(size(&name, &mut kernel)?);
+    let kernel_size = size(&name, &mut kernel)?;
+    let run_size = about.run_size.max(kernel_size);
     let images = place(machine.memory, about.text_offset, run_size, initrd_size)?;
 
-    let at = Some(GuestAddress(RAM));
-    let result = PE::load(memory, at, &mut kernel, None).map_err(|e| Error::new(&name, e))?;
+    // An Image is loaded as it is.
+    copy(memory, images.kernel, &name, kernel, kernel_size)?;
     let mut ranges = Vec::new();
-    ranges.push(result.kernel_load.0..result.kernel_end);
+    ranges.push(images.kernel..images.kernel + kernel_size);
 
     let mut machine = machine.clone();
     machine.initrd = images.initrd.clone();
@@ -69,21 +69,25 @@ pub fn load(
     wrote.map_err(|e| Error::new("the device tree", e))?;
     ranges.push(images.fdt.start..images.fdt.start + tree.len() as u64);
 
-    if let Some((name, mut file)) = initrd {
-        let at = GuestAddress(images.initrd.start);
-        file.rewind().trying(&name)?;
-        let read = memory.read_exact_volatile_from(at, &mut file, initrd_size as usize);
-        read.map_err(|e| Error::new(&name, e))?;
+    if let Some((name, file)) = initrd {
+        copy(memory, images.initrd.start, &name, file, initrd_size)?;
         ranges.push(images.initrd);
     }
     for range in &mut ranges {
         *range = range.start - range.start % PAGE..range.end.next_multiple_of(PAGE);
     }
     Ok(Loaded {
-        entry: result.kernel_load.0,
+        entry: images.kernel,
         fdt: images.fdt.start,
         ranges,
     })
+}
+
+/// Puts the first `size` bytes of a file at `at`.
+fn copy(memory: &GuestMemoryMmap, at: u64, name: &str, mut file: File, size: u64) -> Result<()> {
+    file.rewind().trying(name)?;
+    let read = memory.read_exact_volatile_from(GuestAddress(at), &mut file, size as usize);
+    read.map_err(|e| Error::new(name, e))
 }
 
 fn open(path: &Path) -> Result<(String, File)> {
