@@ -24,7 +24,8 @@ if [ "$component" = module ]; then
 	refused "loading it twice" insmod /lib/kvm_arm_rmi.ko
 	grep -q "File exists" /tmp/error || fail "loading it twice: $(cat /tmp/error)"
 fi
-for text in x -1 1.5 99999999 18446744073709551616 "1 2" "$(printf '%64s' 1)"; do
+# The last is longer than any word.
+for text in x -1 1.5 99999999 18446744073709551616 "1 2" "$(printf '%256s' 1)"; do
 	refused "'$text' for cycle" put "$text" "$cycle"
 done
 for text in " " x -1 10 4294967296 "--"; do

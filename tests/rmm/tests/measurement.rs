@@ -15,7 +15,8 @@ use rmm::rd::Rd;
 use rmm::Platform;
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 fn bytes(data: &[u64]) -> Vec<u8> {

@@ -15,8 +15,8 @@ impl Kick {
     /// Has [`Self::kick`] mean the calling thread.
     pub(crate) fn me(&self) {
         // SAFETY: Always succeeds.
-        self.0
-            .store(unsafe { libc::pthread_self() }, Ordering::Release);
+        let me = unsafe { libc::pthread_self() };
+        self.0.store(me, Ordering::Release);
     }
 
     /// The thread that was meant is about to end.
