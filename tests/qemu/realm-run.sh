@@ -12,7 +12,7 @@ load
 most=8
 case $(uname -r) in *-debug*) most=4 ;; esac
 for vcpus in 1 2 $most; do
-	realm 200 run --vcpus "$vcpus"
+	realm 200 run --vcpus "$vcpus" --memory 64
 	nothing_left
 done
 realm 100 run --ordinary --vcpus 2
