@@ -4,8 +4,8 @@
 //!
 //! Each CPU of the guest does what the VMM tells it to. It reads an [`Order`] from its
 //! [`mailbox`], which the VMM emulates, carries it out, writes the results back, and reads the next
-//! order. An order that is one word long costs a realm two exits: its read, and the write of the
-//! result.
+//! order. An order that is one word long costs a realm two exits, its read and the write of the result;
+//! or one if that is 0, which the next read says as well.
 
 #![no_std]
 
@@ -35,6 +35,8 @@ pub mod mailbox {
     pub const ORDER: u64 = 0x000;
     /// Read: the arguments of the order, from here on.
     pub const ARGUMENTS: u64 = 0x008;
+    /// Read: the same; the first result of the order before is 0, and it is done.
+    pub const ORDER_DONE: u64 = 0x080;
     /// Write: the results, from here on. The first one comes last: then the order is done.
     pub const RESULTS: u64 = 0x100;
     /// Write: takes anything.

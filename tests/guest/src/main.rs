@@ -70,8 +70,9 @@ extern "C" fn main(x0: u64) -> ! {
     if let Some(bits) = ipa_bits {
         UPPER.store(1 << (bits - 1), Ordering::Relaxed);
     }
+    let mut next = mailbox::ORDER;
     loop {
-        let Some(order) = Order::from_raw(read(mailbox::ORDER)) else {
+        let Some(order) = Order::from_raw(read(next)) else {
             panic!();
         };
         let answer = perform::perform(order, x0, ipa_bits.unwrap_or(0));
@@ -80,7 +81,13 @@ extern "C" fn main(x0: u64) -> ! {
         for (offset, value) in offsets.zip(rest).take(answer.count - 1) {
             write(offset, value);
         }
-        write(mailbox::RESULTS, first);
+        next = match first {
+            0 => mailbox::ORDER_DONE,
+            _ => {
+                write(mailbox::RESULTS, first);
+                mailbox::ORDER
+            }
+        };
     }
 }
 

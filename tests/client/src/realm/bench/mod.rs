@@ -8,8 +8,8 @@
 //!
 //! `units` are pages or accesses or calls, `failed` how many SMCs did, `interrupts` those that the
 //! host had meanwhile, `us` the time that went by.
-//! The phases and their sizes are those of `tests/bench/c-series.tsv`. An order costs two entries of
-//! the REC by itself: after its read, and after the write of its result.
+//! The phases and their sizes are those of `tests/bench/c-series.tsv`. An order costs an entry of
+//! the REC by itself, after its read, and another after the write of a result that is not 0.
 
 mod phase;
 

@@ -77,6 +77,7 @@ impl Cpu<'_> {
                 };
                 return Ok(Some(end));
             }
+            mailbox::ORDER_DONE if size == 8 => return Ok(Some(End::Done(self.results))),
             mailbox::SOURCE if size == 8 => {
                 self.source += 1;
                 self.answer(self.source);
