@@ -67,7 +67,8 @@ rmm: setup-rust-kernel
 	@scripts/rmm
 
 fmt: setup-rust
-	@. scripts/lib.sh && . scripts/toolchain.sh && "$$CARGO_FMT" fmt --all
+	@. scripts/lib.sh && . scripts/toolchain.sh && "$$CARGO_FMT" fmt --all && \
+		"$$RUSTFMT" --edition 2021 rust/main.rs
 
 lint: setup-rust-kernel
 	@scripts/lint && scripts/lint --kernel

@@ -34,9 +34,8 @@ realm-check make-disk /tmp/disk 8
 before=$(calls)
 {
 	status=0
-	realm-vmm --realm --kernel /guest/Image --initrd /guest/initrd.gz --disk /tmp/disk \
-		--cpus "$cpus" --memory "$memory" --cmdline "swiotlb=8192,track_hiwater check=realm cpus=$cpus" \
-		--stats /tmp/demo.stats </dev/null 2>&1 || status=$?
+	linux-realm --cpus "$cpus" --memory "$memory" --disk /tmp/disk \
+		--cmdline "swiotlb=8192,track_hiwater check=realm cpus=$cpus" --stats /tmp/demo.stats </dev/null 2>&1 || status=$?
 	echo $status >/tmp/status
 } | tee /tmp/demo.log | while IFS= read -r line; do echo "  | $line"; done
 status=$(cat /tmp/status)

@@ -61,8 +61,8 @@ nothing_left() {
 
 # bench: what realms cost, phase by phase, and what Linux costs that boots in one
 bench() {
-	timeout 500 rmi-client realm bench realm-vmm --quiet --kernel /guest/Image \
-		--initrd /guest/initrd.gz --memory 256 --cpus 1 --cmdline 'quiet check=none'
+	timeout 500 rmi-client realm bench \
+		linux-realm --quiet --memory 256 --cpus 1 --cmdline 'quiet check=none'
 }
 
 # linux_guest realm|ordinary CPUS MIB [NAME]: boots Linux in a VM; all that it checks of itself has to
@@ -70,13 +70,13 @@ bench() {
 linux_guest() {
 	log=/tmp/${4:-guest}.log
 	disk=/tmp/${4:-guest}.disk
-	kind=--realm
-	if [ "$1" = ordinary ]; then kind=--no-realm; fi
+	linux='linux-realm'
+	if [ "$1" = ordinary ]; then linux='linux-no-realm'; fi
 	realm-check make-disk "$disk" 8
 	status=0
-	timeout 300 realm-vmm "$kind" --kernel /guest/Image --initrd /guest/initrd.gz \
-		--cpus "$2" --memory "$3" --disk "$disk" --cmdline "quiet swiotlb=8192,track_hiwater check=$1 cpus=$2" \
-		--stats "/tmp/${4:-guest}.stats" </dev/null >"$log" 2>&1 || status=$?
+	timeout 300 $linux --cpus "$2" --memory "$3" --disk "$disk" \
+		--cmdline "quiet swiotlb=8192,track_hiwater check=$1 cpus=$2" \
+		</dev/null >"$log" 2>&1 || status=$?
 	if [ $status != 0 ] || ! grep -q '^realm-check: .* 0 failed' "$log"; then
 		sed 's/^/  | /' "$log"
 		fail "Linux in a VM ($*): status $status (143 is that it took too long)"
@@ -89,8 +89,8 @@ linux_guest() {
 # linux_ends reset|panic STATUS: a guest in a realm ends so, and that is the VMM's exit status
 linux_ends() {
 	status=0
-	timeout 300 realm-vmm --realm --kernel /guest/Image --initrd /guest/initrd.gz --memory 256 \
-		--cmdline "quiet check=$1" </dev/null >/tmp/ends.log 2>&1 || status=$?
+	timeout 300 linux-realm --memory 256 --cmdline "quiet check=$1" \
+		</dev/null >/tmp/ends.log 2>&1 || status=$?
 	if [ $status != "$2" ]; then
 		sed 's/^/  | /' /tmp/ends.log
 		fail "the VMM's status is $status after a $1, not $2"
@@ -100,8 +100,8 @@ linux_ends() {
 
 # linux_killed: a VMM is killed in the middle of its guest's boot
 linux_killed() {
-	realm-vmm --realm --kernel /guest/Image --initrd /guest/initrd.gz --cpus 2 --memory 256 \
-		--cmdline 'quiet check=realm cpus=2' </dev/null >/tmp/killed.log 2>&1 &
+	linux-realm --cpus 2 --memory 256 --cmdline 'quiet check=realm cpus=2' \
+		</dev/null >/tmp/killed.log 2>&1 &
 	vmm=$!
 	# More than what it starts with, less than what a guest that is up has.
 	until [ "$(value granules delegated)" -gt 5000 ]; do

@@ -7,14 +7,7 @@
 load
 dmesg | grep 'kvm_arm_rmi: '
 realm-check make-disk /tmp/disk 8
-# The same for both kinds of guest; what follows goes to the VMM as well.
-for kind in realm no-realm; do
-	cat >"/bin/linux-$kind" <<-END
-		#!/bin/sh
-		exec realm-vmm --$kind --kernel /guest/Image --initrd /guest/initrd.gz --disk /tmp/disk "\$@"
-	END
-	chmod +x "/bin/linux-$kind"
-done
+export LINUX_DISK=/tmp/disk
 cat <<END
 
   linux-realm                      boots Linux in a realm, to a prompt; exit there powers it off

@@ -3,7 +3,11 @@
 //! The attestation report, as programs in a guest ask for it: Linux's TSM interface in configfs.
 
 use crate::{Check, Context, Verdict, World};
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path, //
+};
 
 const REPORTS: &str = "/sys/kernel/config/tsm/report";
 const CHALLENGE: usize = 64;
@@ -22,11 +26,8 @@ pub(crate) fn check(world: World) -> Check {
     }
     let provider = fs::read_to_string(report.join("provider")).context("provider")?;
     let mut challenge = [0; CHALLENGE];
-    // SAFETY: the buffer is that long.
-    let length = unsafe { libc::getrandom(challenge.as_mut_ptr().cast(), CHALLENGE, 0) };
-    if usize::try_from(length) != Ok(CHALLENGE) {
-        return Err(std::io::Error::last_os_error()).context("getrandom");
-    }
+    let mut random = File::open("/dev/urandom").context("/dev/urandom")?;
+    random.read_exact(&mut challenge).context("/dev/urandom")?;
     fs::write(report.join("inblob"), challenge).context("inblob")?;
     let token = fs::read(report.join("outblob")).context("outblob")?;
     fs::remove_dir(&report).context("rmdir")?;

@@ -3,7 +3,7 @@
 //! What a guest finds at addresses that are not memory.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A device's registers.
 pub trait Mmio: Send {
@@ -18,6 +18,11 @@ pub trait Mmio: Send {
 
 /// A device that others may have something to tell, too.
 pub type Shared = Arc<Mutex<dyn Mmio>>;
+
+/// The device, also after a panic: it is as good as it was before, and guests see stranger things.
+pub fn lock<D: Mmio + ?Sized>(device: &Mutex<D>) -> MutexGuard<'_, D> {
+    device.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// All devices of a guest.
 #[derive(Default)]
@@ -55,9 +60,7 @@ impl Bus {
         else {
             return false;
         };
-        // A device that panicked is as good as it was before: guests see stranger things.
-        let mut device = device.lock().unwrap_or_else(PoisonError::into_inner);
-        f(&mut *device, address - area.start);
+        f(&mut *lock(device), address - area.start);
         true
     }
 }

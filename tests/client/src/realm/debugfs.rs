@@ -66,7 +66,7 @@ pub(crate) fn expect_delegated(before: u64) -> Result<()> {
         }
         sleep(Duration::from_millis(100));
     }
-    let (delegated, leaked) = (delegated()?, value("granules", "leaked")?);
+    let (delegated, leaked) = granules()?;
     ensure!(
         delegated == before && leaked == 0,
         "{delegated} granules are delegated instead of {before}, {leaked} leaked"

@@ -4,14 +4,14 @@
 
 use std::io;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::vm::Vm;
 use crate::args::{self, Args};
-use crate::bus::{Bus, Shared};
+use crate::bus::{lock, Bus, Shared};
 use crate::end::{End, News};
 use crate::error::{Result, Trying};
 use crate::layout;
@@ -20,7 +20,7 @@ use crate::serial::Serial;
 use crate::virtio::block::Block;
 use crate::virtio::console::Console;
 use crate::virtio::mmio::Transport;
-use crate::virtio::rng::Rng;
+use crate::virtio::rng::{Rng, RANDOM};
 
 /// Gives bytes to the guest; says how many it took.
 pub type Input = Box<dyn FnMut(&[u8]) -> usize + Send>;
@@ -65,7 +65,7 @@ pub fn make(vm: &Vm, args: &Args, news: &Sender<News>) -> Result<(Bus, Input)> {
     let console = Arc::new(Mutex::new(console));
     virtio.add(&mut bus, console.clone());
     let (memory, irq) = virtio.next()?;
-    let rng = Rng::new().trying("/dev/urandom")?;
+    let rng = Rng::new().trying(RANDOM)?;
     virtio.add(
         &mut bus,
         Arc::new(Mutex::new(Transport::new(rng, memory, irq))),
@@ -106,9 +106,4 @@ impl Virtio<'_> {
         bus.add(base, layout::VIRTIO_SIZE, device);
         self.count += 1;
     }
-}
-
-/// A device whose thread panicked is as good as it was before.
-fn lock<T>(device: &Mutex<T>) -> MutexGuard<'_, T> {
-    device.lock().unwrap_or_else(PoisonError::into_inner)
 }

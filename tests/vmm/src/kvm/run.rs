@@ -2,8 +2,8 @@
 
 //! A guest from its beginning to its end.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::Read;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use super::vm::Vm;
 use super::{cpu, devices, host};
 use crate::args::Args;
 use crate::end::{self, End, News};
-use crate::error::{Error, Result, Trying};
+use crate::error::{Result, Trying};
 use crate::fdt::{Machine, Seed};
 use crate::stats::Stats;
 use crate::terminal::Raw;
+use crate::virtio::rng::RANDOM;
 
 /// Boots what `args` say, and waits for its end.
 ///
@@ -109,15 +110,10 @@ fn machine(args: &Args) -> Result<Machine> {
 }
 
 fn seed() -> Result<Seed> {
-    let mut kaslr = [0; 8];
-    let mut rng = [0; 32];
-    for part in [&mut kaslr[..], &mut rng[..]] {
-        // SAFETY: It writes as many bytes as there are.
-        let got = unsafe { libc::getrandom(part.as_mut_ptr().cast(), part.len(), 0) };
-        if usize::try_from(got) != Ok(part.len()) {
-            return Err(Error::new("getrandom", io::Error::last_os_error()));
-        }
-    }
+    let (mut kaslr, mut rng) = ([0; 8], [0; 32]);
+    let mut random = File::open(RANDOM).trying(RANDOM)?;
+    random.read_exact(&mut kaslr).trying(RANDOM)?;
+    random.read_exact(&mut rng).trying(RANDOM)?;
     Ok(Seed {
         kaslr: u64::from_le_bytes(kaslr),
         rng,

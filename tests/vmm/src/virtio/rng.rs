@@ -9,6 +9,9 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
 use super::{Device, Error, Request, Served};
 
+/// Where random bytes come from.
+pub const RANDOM: &str = "/dev/urandom";
+
 const QUEUES: [u16; 1] = [64];
 
 /// Random bytes from the host's kernel.
@@ -25,9 +28,9 @@ impl Rng {
     ///
     /// # Errors
     ///
-    /// There is no /dev/urandom.
+    /// There is no [`RANDOM`].
     pub fn new() -> io::Result<Self> {
-        let source = File::open("/dev/urandom")?;
+        let source = File::open(RANDOM)?;
         Ok(Self { source })
     }
 }

@@ -10,7 +10,12 @@ use virtio_bindings::virtio_blk::*;
 use virtio_bindings::virtio_mmio::{VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_QUEUE_NUM_MAX};
 use vmm_sys_util::tempfile::TempFile;
 
-use super::driver::{Driver, Part, BASE, BYTES, DATA};
+use super::driver::{
+    Driver,
+    Part,
+    DATA,
+    END, //
+};
 use crate::bus::Mmio;
 use crate::virtio::block::Block;
 use crate::virtio::queue::REQUEST_MAX;
@@ -287,16 +292,15 @@ fn no_room_for_the_status_stops_the_device() {
 #[test]
 fn data_next_to_the_end_of_memory_are_not_cut() {
     let mut driver = disk(&file());
-    let end = BASE + BYTES as u64;
 
     let done = request(
         &mut driver,
         VIRTIO_BLK_T_IN,
         0,
-        &[Part::Take(end - 512, 512)],
+        &[Part::Take(END - 512, 512)],
     );
     assert_eq!(done, (VIRTIO_BLK_S_OK, 513));
-    assert_eq!(driver.get(end - 512, 512), [1; 512]);
+    assert_eq!(driver.get(END - 512, 512), [1; 512]);
 }
 
 #[test]

@@ -6,10 +6,14 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_mmio::VIRTIO_MMIO_STATUS;
 
-use super::driver::{Driver, Part, DATA};
+use super::driver::{
+    Driver,
+    Part,
+    DATA,
+    VERSION_1, //
+};
 use crate::virtio::console::Console;
 
 const RECEIVE: u32 = 0;
@@ -116,7 +120,7 @@ fn input_before_the_driver_is_there_waits_for_it() {
 
     assert_eq!(driver.transport.input(b"early"), 5);
     driver.write(VIRTIO_MMIO_STATUS, 0);
-    driver.start(1 << VIRTIO_F_VERSION_1);
+    driver.start(VERSION_1);
     let head = driver.request(RECEIVE, &[Part::Take(DATA, 16)]);
     assert_eq!(driver.take(RECEIVE), Some((head, 5)));
     assert_eq!(driver.get(DATA, 5), b"early");

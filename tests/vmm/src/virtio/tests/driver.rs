@@ -18,6 +18,12 @@ pub(super) const BYTES: usize = 1 << 20;
 /// From here on it is free for data.
 pub(super) const DATA: u64 = BASE + 0x1_0000;
 
+/// Behind the last byte.
+pub(super) const END: u64 = BASE + BYTES as u64;
+
+pub(super) const VERSION_1: u64 = 1 << VIRTIO_F_VERSION_1;
+pub(super) const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
+
 /// Descriptors per queue.
 pub(super) const SIZE: u16 = 8;
 
@@ -85,7 +91,7 @@ impl<D: Device> Driver<D> {
     /// A device that works, without event indices.
     pub(super) fn started(device: D) -> Self {
         let mut driver = Self::new(device);
-        driver.start((1 << VIRTIO_F_VERSION_1) | (1 << VIRTIO_F_ACCESS_PLATFORM));
+        driver.start(VERSION_1 | (1 << VIRTIO_F_ACCESS_PLATFORM));
         driver
     }
 

@@ -4,8 +4,7 @@
 
 use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_ACKNOWLEDGE,
-    VIRTIO_CONFIG_S_NEEDS_RESET,
-    VIRTIO_F_VERSION_1, //
+    VIRTIO_CONFIG_S_NEEDS_RESET, //
 };
 use virtio_bindings::virtio_mmio::{
     VIRTIO_MMIO_INTERRUPT_ACK,
@@ -22,19 +21,19 @@ use super::driver::{
     Driver,
     Part,
     BASE,
-    BYTES,
     DATA,
+    END,
     INDIRECT,
     NEXT,
     OK,
     SIZE,
+    VERSION_1,
     WRITE, //
 };
 use crate::virtio::queue::REQUEST_MAX;
 use crate::virtio::rng::Rng;
 use crate::virtio::Error;
 
-const END: u64 = BASE + BYTES as u64;
 const TABLE: u64 = DATA + 0x8000;
 
 fn started() -> Driver<Rng> {
@@ -62,7 +61,7 @@ fn assert_stops(driver: &mut Driver<Rng>) {
     driver.write(VIRTIO_MMIO_STATUS, OK);
     assert_eq!(driver.read(VIRTIO_MMIO_STATUS), stopped);
 
-    driver.start(1 << VIRTIO_F_VERSION_1);
+    driver.start(VERSION_1);
     assert!(driver.transport.fault().is_none());
     let head = driver.request(0, &[Part::Take(DATA, 16)]);
     assert_eq!(driver.take(0), Some((head, 16)));
@@ -181,7 +180,7 @@ fn more_bytes_than_a_request_may_have() {
     const PART: u32 = (REQUEST_MAX / MANY as usize) as u32;
     for (first, stops) in [(PART, false), (PART + 1, true)] {
         let mut driver = Driver::new(Rng::new().unwrap());
-        driver.negotiate(1 << VIRTIO_F_VERSION_1);
+        driver.negotiate(VERSION_1);
         driver.place(0);
         driver.write(VIRTIO_MMIO_QUEUE_NUM, MANY.into());
         driver.write(VIRTIO_MMIO_QUEUE_READY, 1);

@@ -2,16 +2,22 @@
 
 //! When there are interrupts, and what the driver's wishes do to them.
 
-use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_mmio::*;
-use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::driver::{available, used, Driver, Part, DATA, NEXT, SIZE, WRITE};
+use super::driver::{
+    available,
+    used,
+    Driver,
+    Part,
+    DATA,
+    EVENT_IDX,
+    NEXT,
+    SIZE,
+    VERSION_1,
+    WRITE, //
+};
 use crate::virtio::rng::Rng;
-
-const VERSION_1: u64 = 1 << VIRTIO_F_VERSION_1;
-const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
 
 /// Where the driver says after which answer it wants an interrupt.
 const USED_EVENT: u64 = 4 + SIZE as u64 * 2;

@@ -7,7 +7,6 @@ use std::io;
 use virtio_bindings::virtio_config::*;
 use virtio_bindings::virtio_ids::*;
 use virtio_bindings::virtio_mmio::*;
-use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 
 use super::driver::{
     available,
@@ -16,17 +15,16 @@ use super::driver::{
     Driver,
     Part,
     BASE,
-    BYTES,
     DATA,
+    END,
+    EVENT_IDX,
     OK,
-    SIZE, //
+    SIZE,
+    VERSION_1, //
 };
 use crate::bus::Mmio;
 use crate::virtio::console::Console;
 use crate::virtio::rng::Rng;
-
-const VERSION_1: u64 = 1 << VIRTIO_F_VERSION_1;
-const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
 
 fn new() -> Driver<Rng> {
     Driver::new(Rng::new().unwrap())
@@ -177,7 +175,6 @@ fn a_ready_queue_does_not_start_again() {
 
 #[test]
 fn an_impossible_queue_stops_the_device() {
-    let end = BASE + BYTES as u64;
     let words: [(u32, u64, u32); 13] = [
         // Sizes: no power of two, more than there are, more than 16 bits.
         (VIRTIO_MMIO_QUEUE_NUM, 0, 0),
@@ -192,15 +189,15 @@ fn an_impossible_queue_stops_the_device() {
         (VIRTIO_MMIO_QUEUE_DESC_LOW, BASE - 16, 4),
         (
             VIRTIO_MMIO_QUEUE_DESC_LOW,
-            end - u64::from(SIZE) * 16 + 16,
+            END - u64::from(SIZE) * 16 + 16,
             4,
         ),
         (
             VIRTIO_MMIO_QUEUE_AVAIL_LOW,
-            end - u64::from(SIZE) * 2 - 4,
+            END - u64::from(SIZE) * 2 - 4,
             4,
         ),
-        (VIRTIO_MMIO_QUEUE_USED_LOW, end - u64::from(SIZE) * 8 - 4, 4),
+        (VIRTIO_MMIO_QUEUE_USED_LOW, END - u64::from(SIZE) * 8 - 4, 4),
         (VIRTIO_MMIO_QUEUE_USED_LOW, 0, 4),
         (VIRTIO_MMIO_QUEUE_DESC_LOW, u64::MAX - 15, 4),
     ];
@@ -229,7 +226,7 @@ fn a_queue_at_the_end_of_memory_is_possible() {
     let mut driver = new();
     driver.negotiate(VERSION_1);
     driver.place(0);
-    let descriptors = BASE + BYTES as u64 - u64::from(SIZE) * 16;
+    let descriptors = END - u64::from(SIZE) * 16;
     driver.write(VIRTIO_MMIO_QUEUE_DESC_LOW, descriptors as u32);
     driver.write(VIRTIO_MMIO_QUEUE_READY, 1);
     assert_eq!(driver.read(VIRTIO_MMIO_QUEUE_READY), 1);

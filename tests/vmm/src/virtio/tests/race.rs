@@ -6,13 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Barrier;
 use std::thread;
 
-use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::driver::{described, descriptors, Driver, DATA, INDIRECT, NEXT, WRITE};
+use super::driver::{
+    described,
+    descriptors,
+    Driver,
+    DATA,
+    INDIRECT,
+    NEXT,
+    VERSION_1,
+    WRITE, //
+};
 use crate::virtio::rng::Rng;
-
-const VERSION_1: u64 = 1 << VIRTIO_F_VERSION_1;
 
 #[test]
 fn a_ring_that_changes_meanwhile() {

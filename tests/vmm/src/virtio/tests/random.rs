@@ -8,9 +8,7 @@ use std::io;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_mmio::*;
-use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::tempfile::TempFile;
 
@@ -23,10 +21,13 @@ use super::driver::{
     BASE,
     BYTES,
     DATA,
+    END,
+    EVENT_IDX,
     INDIRECT,
     NEXT,
     OK,
     SIZE,
+    VERSION_1,
     WRITE, //
 };
 use crate::bus::Mmio;
@@ -34,9 +35,6 @@ use crate::virtio::block::Block;
 use crate::virtio::console::Console;
 use crate::virtio::rng::Rng;
 use crate::virtio::Device;
-
-const VERSION_1: u64 = 1 << VIRTIO_F_VERSION_1;
-const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
 
 fn block() -> Block {
     let file = TempFile::new().unwrap();
@@ -55,11 +53,10 @@ fn words() -> impl Strategy<Value = Vec<(u16, u16)>> {
 
 /// Addresses of interest: in the memory, around its ends, and anywhere.
 fn address() -> impl Strategy<Value = u64> {
-    let end = BASE + BYTES as u64;
     prop_oneof![
-        8 => BASE..end,
+        8 => BASE..END,
         4 => (0..64_u64).prop_map(|n| DATA + n * 16),
-        1 => end - 64..end + 64,
+        1 => END - 64..END + 64,
         1 => BASE - 64..BASE + 64,
         1 => any::<u64>(),
     ]
