@@ -18,7 +18,7 @@ use crate::{
     vm::{report, Vm}, //
 };
 use core::{cell::RefCell, ops::Range};
-use kernel::pr_err_once;
+use kernel::fmt;
 
 /// Bytes that shared memory is mapped in where they follow each other.
 pub(crate) const BLOCK: u64 = RttLevel::L2.block_size();
@@ -52,10 +52,12 @@ pub(crate) unsafe fn private(vm: &Vm, gfns: Range<u64>, pause: Pause) {
             Step::Done => {}
             Step::Failed(_, error) => {
                 report(error);
-                vm.kill();
+                vm.kill(fmt!("it cannot be parted from its memory: {error}"));
             }
             // Nothing of a realm's private memory is mapped in blocks.
-            Step::Until(_) | Step::NeedTable(..) => vm.kill(),
+            Step::Until(_) | Step::NeedTable(..) => {
+                vm.kill(fmt!("its memory is mapped in blocks"));
+            }
         }
         vm.rmi(pause).pause();
     }
@@ -148,10 +150,11 @@ pub(crate) unsafe fn shared(vm: &Vm, gfns: Range<u64>, pause: Pause) {
         match mmu::unmap_unprotected(&rmi, name, &vm.tables(), range, all) {
             Step::Done => {}
             Step::Failed(_, error) => {
-                pr_err_once!("a realm cannot be parted from shared memory: {}\n", error);
-                vm.kill();
+                vm.kill(fmt!("it cannot be parted from shared memory: {error}"));
             }
-            Step::Until(_) | Step::NeedTable(..) => vm.kill(),
+            Step::Until(_) | Step::NeedTable(..) => {
+                vm.kill(fmt!("shared memory is mapped in blocks that cannot go"));
+            }
         }
     }
 }

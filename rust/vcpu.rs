@@ -43,7 +43,7 @@ use crate::{
 use core::sync::atomic::Ordering;
 use kernel::{
     bindings,
-    pr_err_once,
+    fmt,
     prelude::*, //
 };
 
@@ -190,8 +190,8 @@ impl Running<'_> {
             Err(Refused::NotReady) => Err(EAGAIN),
             Err(Refused::TurnedOff) => Ok(Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_OFF)),
             Err(Refused::Failed(code)) => {
-                pr_err_once!("a REC cannot be entered: {:?}\n", code.status());
-                self.vm.kill();
+                self.vm
+                    .kill(fmt!("a REC cannot be entered: {:?}", code.status()));
                 Ok(self.internal_error(code.raw()))
             }
         }
@@ -331,7 +331,7 @@ impl Running<'_> {
             .complete_psci(&rmi, me, name, cmd::Verdict::Success);
         let wake = wake.map_err(|error| {
             // It stays owed, and without it the REC can never be entered.
-            self.vm.kill();
+            self.vm.kill(fmt!("a PSCI call cannot be ended: {error}"));
             errno(error)
         })?;
         match (wake, target) {

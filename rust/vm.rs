@@ -40,6 +40,7 @@ use core::{
 };
 use kernel::{
     bindings,
+    fmt,
     new_mutex,
     pr_err_once,
     prelude::*,
@@ -139,6 +140,8 @@ pub(crate) struct Vm {
     pub(crate) files: Mutex<Option<VmFiles>>,
     /// Its memory has been taken back; nothing is mapped any more.
     flushed: AtomicBool,
+    /// See [`Vm::kill`].
+    killed: AtomicBool,
 }
 
 // SAFETY: `kvm` is only handed to functions of KVM that any task may call; the rest can be sent.
@@ -187,6 +190,7 @@ impl Vm {
                 recs: AtomicU32::new(0),
                 files <- new_mutex!(None, "kvm_arm_rmi::files"),
                 flushed: AtomicBool::new(false),
+                killed: AtomicBool::new(false),
             }? Error),
             GFP_KERNEL_ACCOUNT,
         )
@@ -327,8 +331,13 @@ impl Vm {
         Ok(())
     }
 
-    /// The realm is beyond help: none of its vCPUs runs any more.
-    pub(crate) fn kill(&self) {
+    /// The realm is beyond help: none of its vCPUs runs any more, and `KVM_RUN` says `EIO`. The log
+    /// has the first reason.
+    pub(crate) fn kill(&self, why: fmt::Arguments<'_>) {
+        if !self.killed.swap(true, Ordering::Relaxed) {
+            let rd = self.name.copy().map_or(0, RdName::raw);
+            pr_err!("realm {:#x} is dead: {}\n", rd, why);
+        }
         // SAFETY: The VM is alive as long as `self`.
         unsafe { ffi::kvm_rmi_helper_vm_dead(self.kvm) };
     }
@@ -342,9 +351,8 @@ impl Vm {
         let Life { realm, list } = &mut *life;
         let rmi = self.rmi(Pause::Resched);
         if realm.terminate(&rmi, (&HostPages, list)).is_err() {
-            pr_err_once!("a realm cannot be terminated\n");
             // It has to be kept from the host's memory in another way.
-            self.kill();
+            self.kill(fmt!("it cannot be terminated"));
         }
         let terminated = matches!(realm.state(), State::Dying | State::Dead);
         drop(life);
