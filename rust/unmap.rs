@@ -18,7 +18,7 @@ use crate::{
     vm::{report, Vm}, //
 };
 use core::{cell::RefCell, ops::Range};
-use kernel::fmt;
+use kernel::prelude::fmt;
 
 /// Bytes that shared memory is mapped in where they follow each other.
 pub(crate) const BLOCK: u64 = RttLevel::L2.block_size();

@@ -43,7 +43,7 @@ use crate::{
 use core::sync::atomic::Ordering;
 use kernel::{
     bindings,
-    fmt,
+    pr_err_once,
     prelude::*, //
 };
 
