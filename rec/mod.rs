@@ -23,9 +23,14 @@
 //! A REC that turns itself off exits, and another may turn it on again before KVM has seen that
 //! exit. Had KVM stopped the vCPU because of the exit, nobody would ever wake it. So a vCPU does not
 //! stop at [`crate::exit::Psci::Off`]: it is entered again, and stops when the RMM refuses with
-//! [`crate::exit::Refused::TurnedOff`], unless it was woken meanwhile. The mark that says so is set
-//! with [`Wake::Target`], and looked at and cleared before the vCPU stops, both under the lock under
-//! which KVM starts and stops vCPUs. A mark that is out of date costs one more entry.
+//! [`crate::exit::Refused::TurnedOff`], unless it was woken meanwhile. A mark says so. It is set
+//! with [`Wake::Target`], *before* KVM is told to start the vCPU, and it is looked at and cleared in
+//! one atomic step *after* KVM has stopped it:
+//!
+//! * KVM starts the vCPU after it was stopped: it is woken as any other. The mark may be left, and
+//!   costs one more entry when it is found.
+//! * KVM starts it before: that does nothing, for it is not stopped yet. But then the mark was set
+//!   before the stop too, is found, and the vCPU goes on.
 
 // A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
 #![deny(

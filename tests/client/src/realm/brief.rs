@@ -185,13 +185,29 @@ pub(super) fn churn(count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Free memory of the host, when all that can be freed is.
+/// Free memory of the host, when all that can be freed is: what the zones have, and what is on its way
+/// to them in the lists of each CPU, which alone may be more than some hundred VMs lose.
 fn free_kib() -> Result<u64> {
+    /// A page, and the host's are as large as a granule.
+    const PAGE_KIB: u64 = 4;
     std::thread::sleep(std::time::Duration::from_millis(500));
     // Where the kernel has no such file what it keeps for later shows, and is not much.
     let _ = std::fs::write("/proc/sys/vm/drop_caches", "3");
-    let text = std::fs::read_to_string("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
-    let number = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
-    Ok(number.ok_or("/proc/meminfo: no MemFree")?.trim().parse()?)
+    let text = std::fs::read_to_string("/proc/zoneinfo")?;
+    let mut pages = 0;
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let count = match (words.next(), words.next(), words.next()) {
+            // Once for each zone.
+            (Some("pages"), Some("free"), Some(count)) => count,
+            // Once for each CPU of a zone.
+            (Some("count:"), Some(count), None) => count,
+            _ => continue,
+        };
+        pages += count
+            .parse::<u64>()
+            .map_err(|_| "/proc/zoneinfo: no number")?;
+    }
+    ensure!(pages > 0, "/proc/zoneinfo: no free pages");
+    Ok(pages * PAGE_KIB)
 }
