@@ -5,7 +5,10 @@
 //! The words of chunks that follow each other lie together. One look into the array leads to all of
 //! them, and to change one is a store. There is room for all or for none of them.
 
-use crate::guest_memfd::{chunk_of, Bits, PageSet, CHUNK};
+use crate::{
+    guest_memfd::{chunk_of, Bits, PageSet, CHUNK},
+    words::XA_FLAGS_ACCOUNT, //
+};
 use core::{
     ops::Range,
     sync::atomic::{AtomicU32, Ordering}, //
@@ -38,12 +41,13 @@ unsafe impl Send for Chunks {}
 unsafe impl Sync for Chunks {}
 
 impl Chunks {
-    /// Nothing is mapped, and there is no room.
+    /// Nothing is mapped, and there is no room. The array is charged to the memory cgroup of who makes
+    /// some.
     pub(crate) fn new() -> impl PinInit<Self> {
         // INVARIANT: There are no entries.
         pin_init!(Self {
             // SAFETY: `xa` is where the array will stay, and valid for writing.
-            xa <- Opaque::ffi_init(|xa| unsafe { bindings::xa_init_flags(xa, 0) }),
+            xa <- Opaque::ffi_init(|xa| unsafe { bindings::xa_init_flags(xa, XA_FLAGS_ACCOUNT) }),
         })
     }
 

@@ -56,11 +56,21 @@ impl Mapping {
         if self.size <= BLOCK {
             return self;
         }
-        let offset = (ipa & (self.size - 1)) & !(BLOCK - 1);
+        self.part(ipa, BLOCK)
+    }
+
+    /// The granule around `ipa`, which is in the mapping.
+    pub(crate) fn granule(self, ipa: u64) -> Self {
+        self.part(ipa, GRANULE_SIZE)
+    }
+
+    /// The `size` bytes around `ipa`, aligned to that.
+    fn part(self, ipa: u64, size: u64) -> Self {
+        let offset = (ipa & (self.size - 1)) & !(size - 1);
         Self {
             ipa: self.ipa + offset,
             pa: self.pa + offset,
-            size: BLOCK,
+            size,
             ..self
         }
     }

@@ -74,6 +74,8 @@ pub(crate) struct RecVcpu {
     tries: u32,
     /// Where the last exit was a private fault.
     faulted: Option<u64>,
+    /// The state of the VM's memory when the last shared fault began.
+    seen: c_ulong,
 }
 
 impl RecVcpu {
@@ -92,6 +94,7 @@ impl RecVcpu {
             mapped: false,
             tries: 0,
             faulted: None,
+            seen: 0,
         };
         Ok(KBox::new(new, GFP_KERNEL_ACCOUNT)?)
     }
@@ -284,6 +287,7 @@ impl Running<'_> {
     /// `EFAULT` if the memory is private. `kvm_run` has the rest.
     fn shared_fault(&mut self, fault: &Fault) -> Result<Next> {
         let gfn = fault.ipa / GRANULE_SIZE;
+        self.rec.seen = views::invalidate_seq(self.vm.kvm);
         if views::is_private(self.vm.kvm, gfn) {
             let slots = views::read_slots(self.vm.kvm);
             if slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
@@ -439,7 +443,13 @@ impl Running<'_> {
             },
             replaces,
         };
-        self.rec.wanted = match shared::map(self.vm, &mapping.around(fault_ipa)) {
+        let Some(mapping) =
+            what_is_shared(self.vm, mapping.around(fault_ipa), fault_ipa, self.rec.seen)
+        else {
+            // The next fault will tell user space.
+            return Err(EAGAIN);
+        };
+        self.rec.wanted = match shared::map(self.vm, &mapping) {
             Ok(None) => {
                 self.rec.mapped = true;
                 return Ok(());
@@ -483,6 +493,29 @@ impl Running<'_> {
     pub(crate) fn mmio_pending(&self) -> bool {
         self.rec.state.mmio_pending()
     }
+}
+
+/// As much of `mapping`, with what the realm has touched at `ipa`, as is shared; `None` if that is
+/// private. When `seen` was the state of the VM's memory, the attributes said that it is shared.
+///
+/// Under `mmu_lock`, after KVM has seen that nothing is being invalidated. Attributes change inside of
+/// an invalidation: so if none has ended since they were looked at they are the same still, and they
+/// will be until this lock is dropped. Whoever changes them after that unmaps what is mapped here.
+fn what_is_shared(vm: &Vm, mapping: Mapping, ipa: u64, seen: c_ulong) -> Option<Mapping> {
+    let (first, gfn) = (mapping.ipa / GRANULE_SIZE, ipa / GRANULE_SIZE);
+    let all_shared = match mapping.size {
+        GRANULE_SIZE => views::invalidate_seq(vm.kvm) == seen || !views::is_private(vm.kvm, first),
+        size => views::are(vm.kvm, &(first..first + size / GRANULE_SIZE), false),
+    };
+    if all_shared {
+        return Some(mapping);
+    }
+    let slots = views::read_slots(vm.kvm);
+    // Without private memory there is nothing else that it could be.
+    if !slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
+        return Some(mapping);
+    }
+    (!slots.is_private(gfn)).then(|| mapping.granule(ipa))
 }
 
 /// How far the attributes of `range` are what they would have to be, as an IPA.

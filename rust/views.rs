@@ -41,6 +41,21 @@ pub(crate) fn is_private(kvm: *mut bindings::kvm, gfn: u64) -> bool {
     unsafe { ffi::kvm_rmi_helper_mem_is_private(kvm, gfn) }
 }
 
+/// True if all granules are private, or all are not; see [`is_private`].
+pub(crate) fn are(kvm: *mut bindings::kvm, gfns: &Range<u64>, private: bool) -> bool {
+    let mask = bindings::KVM_MEMORY_ATTRIBUTE_PRIVATE as c_ulong;
+    let wanted = if private { mask } else { 0 };
+    // SAFETY: The VM is alive.
+    unsafe { bindings::kvm_range_has_memory_attributes(kvm, gfns.start, gfns.end, mask, wanted) }
+}
+
+/// The state of a VM's memory, to be compared when something is mapped: another one once anything was
+/// invalidated.
+pub(crate) fn invalidate_seq(kvm: *mut bindings::kvm) -> c_ulong {
+    // SAFETY: The VM is alive.
+    unsafe { ffi::kvm_rmi_helper_mmu_invalidate_seq(kvm) }
+}
+
 /// True if memory of the VM is being unmapped.
 pub(crate) fn is_invalidating(kvm: *mut bindings::kvm) -> bool {
     // SAFETY: The VM is alive. It is only a hint.
@@ -64,20 +79,14 @@ impl Slots {
         is_private(self.kvm, gfn)
     }
 
-    /// True if all granules are private, or all are not.
+    /// See [`are`].
     pub(crate) fn are(&self, gfns: &Range<u64>, private: bool) -> bool {
-        let mask = bindings::KVM_MEMORY_ATTRIBUTE_PRIVATE as c_ulong;
-        let wanted = if private { mask } else { 0 };
-        // SAFETY: The VM is alive.
-        unsafe {
-            bindings::kvm_range_has_memory_attributes(self.kvm, gfns.start, gfns.end, mask, wanted)
-        }
+        are(self.kvm, gfns, private)
     }
 
-    /// The state of the VM's memory, to be compared when something is mapped.
+    /// See [`invalidate_seq`].
     pub(crate) fn invalidate_seq(&self) -> c_ulong {
-        // SAFETY: The VM is alive.
-        unsafe { ffi::kvm_rmi_helper_mmu_invalidate_seq(self.kvm) }
+        invalidate_seq(self.kvm)
     }
 }
 

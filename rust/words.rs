@@ -14,6 +14,10 @@ use kernel::{
     types::Opaque, //
 };
 
+/// `XA_FLAGS_ACCOUNT`, a macro with a cast that the bindings do not have: the array's nodes, which the
+/// flags of a store do not reach before the first attempt has failed, are charged as well.
+pub(crate) const XA_FLAGS_ACCOUNT: bindings::gfp_t = 32;
+
 /// An array of words, most of which are not there.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Words {
@@ -27,11 +31,11 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    /// An empty array.
+    /// An empty array, whose nodes are charged to the memory cgroup of who adds to it.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // SAFETY: `xa` is where the array will stay, and valid for writing.
-            xa <- Opaque::ffi_init(|xa| unsafe { bindings::xa_init_flags(xa, 0) }),
+            xa <- Opaque::ffi_init(|xa| unsafe { bindings::xa_init_flags(xa, XA_FLAGS_ACCOUNT) }),
         })
     }
 

@@ -8,7 +8,8 @@ use realm_guest::{fid, rsi, Op, Order, BASE, PAGE_SIZE};
 use super::Cases;
 use crate::realm::brief::with_cpu;
 use crate::realm::cpu::{Cpu, End};
-use crate::realm::run::chunk;
+use crate::realm::memory::Huge;
+use crate::realm::run::{chunk, memory::set_ripas};
 use crate::realm::vm::Shape;
 use crate::realm::Result;
 
@@ -22,6 +23,11 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     })?;
     with_cpu(Shape::REALM, |cpu| beyond(cases, cpu))?;
     with_cpu(Shape::REALM, |cpu| destroyed(cases, cpu))?;
+    let huge = Shape {
+        huge: Huge::Always,
+        ..Shape::REALM
+    };
+    with_cpu(huge, |cpu| private_in_a_block(cases, cpu))?;
     with_cpu(Shape::REALM, |cpu| {
         let end = cpu.give(Order::new(Op::SystemReset, 0), &[])?;
         let reset = End::Event(KVM_SYSTEM_EVENT_RESET);
@@ -67,6 +73,32 @@ fn ripas(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
         vec![rsi::SUCCESS, PROTECTED],
     );
     cases.equal("exits for it", cpu.tally.faults - before, 0);
+    Ok(())
+}
+
+/// A private page whose neighbours are shared, in a huge page of ours: that the neighbours are mapped must
+/// not make the other half of the private page the realm's.
+fn private_in_a_block(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
+    const BLOCK: u64 = 2 * MIB;
+    let base = chunk(0);
+    set_ripas(cpu, Op::SetEmpty, base, BLOCK)?;
+    cpu.expect(Order::pages(Op::Touch, base, BLOCK).shared(), &[], 0)?;
+    cpu.vm.set_private(base, PAGE_SIZE, true)?;
+    let before = cpu.tally.faults;
+    let rest = Order::pages(Op::Check, base + PAGE_SIZE, BLOCK - PAGE_SIZE).shared();
+    cpu.expect(rest, &[], 0)?;
+    cases.equal(
+        "exits for the neighbours of a private page",
+        cpu.tally.faults - before,
+        0,
+    );
+    // The VMM shares it once more.
+    cpu.expect(Order::pages(Op::Check, base, PAGE_SIZE).shared(), &[], 0)?;
+    cases.equal(
+        "exits for the shared half of a private page",
+        cpu.tally.faults - before,
+        1,
+    );
     Ok(())
 }
 
