@@ -64,6 +64,7 @@ pub(super) fn prepare(
         Owed::HostCall => enter.set_gprs(input.gprs),
         Owed::Ripas(work) if work.is_rejected() => flags |= flag::RIPAS_REJECT,
         Owed::Ripas(work) if work.next().is_none() => {}
+        Owed::Unknown => flags |= flag::RIPAS_REJECT,
         Owed::Ripas(_) => return Err(Unready::Ripas),
         Owed::Psci(_) => return Err(Unready::Psci),
     }

@@ -31,6 +31,9 @@ pub enum Owed {
     Ripas(RipasWork),
     /// The results of a host call.
     HostCall,
+    /// Nobody knows: the exit made no sense. The realm is dead then; and should the REC be entered all
+    /// the same, it may have asked for a RIPAS change, to which this is no consent.
+    Unknown,
 }
 
 /// A vCPU that is a REC.
@@ -127,6 +130,7 @@ fn owed(exit: &Exit) -> Owed {
         Exit::Psci(Psci::Ask(call)) => Owed::Psci(*call),
         Exit::Ripas(change) => Owed::Ripas(RipasWork::new(*change)),
         Exit::HostCall(_) => Owed::HostCall,
+        Exit::Malformed(_) | Exit::Unknown { .. } => Owed::Unknown,
         _ => Owed::Nothing,
     }
 }

@@ -80,9 +80,14 @@ fn populate(vm: &Vm, args: &mut bindings::kvm_arm_rmi_populate) -> Result {
     }
     check_first(vm, args.base / GRANULE_SIZE)?;
     begin(vm)?;
+    let whole = args.size;
     loop {
         if crate::ffi::kvm_rmi_helper_signal_pending() {
-            return Err(EINTR);
+            // Who looks at errors only is not to take what was done for a failure.
+            return match args.size < whole {
+                true => Ok(()),
+                false => Err(EINTR),
+            };
         }
         let (done, result) = chunk(vm, range, args.source_uaddr, measure);
         args.base += done;

@@ -43,6 +43,7 @@ use crate::{
 use core::sync::atomic::Ordering;
 use kernel::{
     bindings,
+    fmt,
     pr_err_once,
     prelude::*, //
 };
@@ -193,9 +194,8 @@ impl Running<'_> {
             Err(Refused::NotReady) => Err(EAGAIN),
             Err(Refused::TurnedOff) => Ok(Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_OFF)),
             Err(Refused::Failed(code)) => {
-                self.vm
-                    .kill(fmt!("a REC cannot be entered: {:?}", code.status()));
-                Ok(self.internal_error(code.raw()))
+                let why = fmt!("a REC cannot be entered: {:?}", code.status());
+                Ok(self.internal_error(code.raw(), why))
             }
         }
     }
@@ -224,11 +224,20 @@ impl Running<'_> {
                 Ok(Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_HYPERCALL))
             }
             Exit::SError { esr } if !views::is_fatal_serror(esr) => Ok(Next::Enter),
-            Exit::SError { esr }
-            | Exit::Sync(Sync::ExternalAbort { esr })
-            | Exit::Sync(Sync::Unknown { esr }) => Ok(self.internal_error(esr)),
-            Exit::Unknown { reason } => Ok(self.internal_error(reason.into())),
-            Exit::Malformed(_) => Ok(self.internal_error(0)),
+            Exit::SError { esr } => Ok(self.internal_error(esr, fmt!("SError, ESR {esr:#x}"))),
+            Exit::Sync(Sync::ExternalAbort { esr }) => {
+                Ok(self.internal_error(esr, fmt!("external abort, ESR {esr:#x}")))
+            }
+            Exit::Sync(Sync::Unknown { esr }) => {
+                Ok(self.internal_error(esr, fmt!("an unknown exit, ESR {esr:#x}")))
+            }
+            Exit::Unknown { reason } => {
+                let why = fmt!("a REC exited with unknown reason {reason}");
+                Ok(self.internal_error(reason.into(), why))
+            }
+            Exit::Malformed(what) => {
+                Ok(self.internal_error(0, fmt!("an exit that cannot be: {what:x?}")))
+            }
         }
     }
 
@@ -238,8 +247,10 @@ impl Running<'_> {
         Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_TRAP)
     }
 
-    /// Nobody knows what to do about an exit. `detail` is for user space to print.
-    fn internal_error(&mut self, detail: u64) -> Next {
+    /// Nobody knows what to do about an exit, and the realm cannot go on. `detail` is for user space to
+    /// print, `why` for the log.
+    fn internal_error(&mut self, detail: u64, why: fmt::Arguments<'_>) -> Next {
+        self.vm.kill(why);
         let run = self.kvm_run();
         run.exit_reason = bindings::KVM_EXIT_INTERNAL_ERROR;
         // SAFETY: The fields are plain numbers, which may have any value.

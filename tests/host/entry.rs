@@ -6,11 +6,11 @@
 
 use crate::entry_seam::Seam;
 use crate::machine::Host;
-use kvm_arm_rmi::exit::{Access, Exit, Fault, Half, HostCall, Ripas, Sync, Sysreg};
+use kvm_arm_rmi::exit::{Access, Exit, Fault, Half, HostCall, Malformed, Ripas, Sync, Sysreg};
 use kvm_arm_rmi::mmu::{self, Step};
 use kvm_arm_rmi::rec::entry::Unready;
 use kvm_arm_rmi::rec::{Misplaced, Owed};
-use kvm_arm_rmi::rmi::{Fid, RttLevel};
+use kvm_arm_rmi::rmi::{Fid, ReturnCode, RttLevel, SharedPage};
 use proptest::prelude::*;
 use rmm::rec::{Context, Trap};
 
@@ -451,6 +451,29 @@ fn a_ripas_change_in_parts() {
         assert_eq!(*seam.cpus[0].vcpu.owed(), Owed::Nothing);
     }
     seam.end(2);
+}
+
+/// The RMM reports a change of what is no range: whatever the host does about the realm, an entry is no
+/// consent to the change that the REC has asked for.
+#[test]
+fn a_ripas_change_that_makes_no_sense() {
+    const REPORTED_BASE: usize = 0xd00;
+    let host = Host::new();
+    let mut seam = Seam::new(&host, 1);
+    seam.smc(&[IPA_STATE_SET, 0x2000, 0x3000, 1, 1]);
+    assert!(matches!(seam.enter(0), Exit::Ripas(_)));
+    let cpu = &mut seam.cpus[0];
+    cpu.page.write(REPORTED_BASE, 0x2001);
+    let success = ReturnCode::new(0);
+    let exit = cpu.vcpu.exited(success, &cpu.page, seam.guest.space);
+    assert!(matches!(exit, Ok(Exit::Malformed(Malformed::Ripas { .. }))));
+
+    // The realm sees that nothing has changed, and that the host did not want it to.
+    let [status, top, response] = seam.look(0).gprs[..3] else {
+        unreachable!()
+    };
+    assert_eq!([status, top, response], [0, 0x2000, 1]);
+    seam.end(0);
 }
 
 #[test]

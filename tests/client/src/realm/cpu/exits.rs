@@ -39,7 +39,16 @@ impl Cpu<'_> {
             }
             VcpuExit::SystemEvent(kind, _) => Ok(Some(End::Event(kind))),
             VcpuExit::Shutdown => Ok(Some(End::Shutdown)),
+            VcpuExit::InternalError => self.internal_error(),
             other => Err(format!("unexpected exit {other:?}").into()),
+        }
+    }
+
+    /// The realm is dead after that, whoever runs it.
+    fn internal_error(&mut self) -> Result<Option<End>> {
+        match self.fd.run() {
+            Err(error) if error.errno() == libc::EIO => Err("InternalError".into()),
+            other => Err(format!("after an internal error the realm runs: {other:?}").into()),
         }
     }
 
