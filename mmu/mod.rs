@@ -39,7 +39,7 @@ use crate::rmi::Error;
 pub enum Step {
     /// To the end.
     Done,
-    /// To this IPA; it may go on from there after a while.
+    /// To this IPA, which may be where it began; it may go on from there after a while.
     Until(u64),
     /// To this IPA, where a table has to be made first.
     NeedTable(u64, MissingTable),
