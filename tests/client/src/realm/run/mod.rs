@@ -3,6 +3,7 @@
 //! A whole life of a realm: everything that it can exit for, on as many CPUs as wanted.
 
 pub(super) mod devices;
+mod measurement;
 pub(super) mod memory;
 mod power;
 mod secondary;
@@ -75,6 +76,9 @@ pub(crate) fn life(shape: Shape) -> Result<()> {
     let _gic = vm.add_gic()?;
     devices::forward_calls(&vm)?;
     vm.load_guest()?;
+    if shape.realm {
+        measurement::populate_more(&vm)?;
+    }
     let mut first = cpus.remove(0);
     first.set_entry(X0)?;
 
@@ -114,6 +118,7 @@ fn primary(cpu: &mut Cpu<'_>, failed: &AtomicBool) -> Result<()> {
     devices::check(cpu)?;
     if cpu.vm.shape.realm {
         devices::check_calls(cpu)?;
+        measurement::check(cpu)?;
     }
     memory::check(cpu)?;
     power::check_timer(cpu, frequency)?;
