@@ -1,24 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which granules of a realm are mapped.
+//! Which granules of a realm are mapped: notes.
+//!
+//! The rule: **whenever `mmu_lock` can be had, what the RMM has mapped is noted.** A granule is noted
+//! before it is mapped and struck out after it is unmapped, so that more may be noted than is mapped,
+//! never less. Whoever takes memory away looks at the notes alone: what is not noted is the caller's
+//! again at once.
+//!
+//! A note of private memory lasts until its page is undelegated. So a page of a granule that is not
+//! noted is not delegated either, and nobody delegates what the realm world may still have.
 
 use super::chunk::{chunk_of, Bits, CHUNK};
 use crate::rmi::{RttLevel, GRANULE_SIZE};
 use core::ops::Range;
 
-/// The granules that are mapped, by chunks. What is said of one chunk is said by one CPU at a time.
+/// The granules that are noted, by chunks. Several CPUs may note and strike out at once, also in the
+/// same chunk; what keeps them from doing so to the same granule is said where they do it.
 pub trait PageSet {
     /// Those of a chunk.
     fn get(&self, chunk: u64) -> Bits;
 
-    /// Makes room to say something about a chunk. False if there is no memory for that.
+    /// Makes room to note something of a chunk. False if there is no memory for that.
     fn reserve(&self, chunk: u64) -> bool;
 
-    /// Says which granules of a chunk are mapped. For those that were [reserved](Self::reserve)
-    /// once it cannot fail.
-    fn set(&self, chunk: u64, bits: Bits);
+    /// Notes granules of a chunk. For those that were [reserved](Self::reserve) once it cannot fail.
+    fn add(&self, chunk: u64, bits: Bits);
 
-    /// The first of `chunks` of which something is mapped.
+    /// Strikes out granules of a chunk; returns those that were noted.
+    fn remove(&self, chunk: u64, bits: Bits) -> Bits;
+
+    /// The first of `chunks` of which something is noted.
     fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)>;
 }
 
@@ -26,7 +37,7 @@ pub trait PageSet {
 const PER_TABLE: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
 
 /// The first granules of `gfns` that one command can unmap: they begin and end with one that is
-/// mapped, and are in one table. `None` if nothing of the range is mapped.
+/// noted, and are in one table. `None` if nothing of the range is noted.
 pub fn next_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
     let mut span: Option<Range<u64>> = None;
     let mut chunk = chunk_of(gfns.start);
@@ -52,23 +63,34 @@ pub fn next_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
     span
 }
 
-/// How many granules of `gfns` are mapped.
+/// Notes granules, for whose chunks there is room. They are about to be mapped.
+pub fn note(set: &impl PageSet, gfns: &Range<u64>) {
+    for chunk in chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK) {
+        set.add(chunk, Bits::of(chunk, gfns));
+    }
+}
+
+/// Strikes out `gfns`: nothing of them is mapped any more, and their pages are the host's. Returns how
+/// many were noted.
+pub fn forget(set: &impl PageSet, gfns: &Range<u64>) -> u64 {
+    let mut noted = 0u64;
+    let mut chunk = chunk_of(gfns.start);
+    while let Some((found, _)) = set.next(chunk..gfns.end.div_ceil(CHUNK)) {
+        let bits = set.remove(found, Bits::of(found, gfns));
+        noted = noted.saturating_add(bits.0.count_ones().into());
+        chunk = found.saturating_add(1);
+    }
+    noted
+}
+
+/// How many granules of `gfns` are noted.
 pub fn count(set: &impl PageSet, gfns: &Range<u64>) -> u64 {
-    let mut mapped = 0u64;
+    let mut noted = 0u64;
     let mut chunk = chunk_of(gfns.start);
     while let Some((found, bits)) = set.next(chunk..gfns.end.div_ceil(CHUNK)) {
         let bits = bits.and(Bits::of(found, gfns));
-        mapped = mapped.saturating_add(bits.0.count_ones().into());
+        noted = noted.saturating_add(bits.0.count_ones().into());
         chunk = found.saturating_add(1);
     }
-    mapped
-}
-
-/// Notes that nothing of `gfns` is mapped any more.
-pub fn forget(set: &impl PageSet, gfns: &Range<u64>) {
-    let mut chunk = chunk_of(gfns.start);
-    while let Some((found, bits)) = set.next(chunk..gfns.end.div_ceil(CHUNK)) {
-        set.set(found, bits.without(Bits::of(found, gfns)));
-        chunk = found.saturating_add(1);
-    }
+    noted
 }

@@ -8,6 +8,9 @@
 //!
 //! Which tables there are is written down ([`TableSet`]), so that no command is tried just to learn
 //! that it cannot work.
+//!
+//! What maps and unmaps here may be called under a lock that spins: it is over after [`COMMANDS`], and
+//! says how far it came.
 
 // A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
 #![deny(
@@ -34,12 +37,16 @@ pub use unprotected::{map_unprotected, unmap_unprotected};
 
 use crate::rmi::Error;
 
+/// The most commands that are made on end: an RMM that does one entry of a table at a time gets through
+/// a table, and whoever waits for a lock that is held meanwhile does not wait for longer than that.
+pub const COMMANDS: u32 = 1 << (crate::GRANULE_SHIFT - 3);
+
 /// How far an operation on a range has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// To the end.
     Done,
-    /// To this IPA, which may be where it began; it may go on from there after a while.
+    /// To this IPA; it may go on from there after a while.
     Until(u64),
     /// To this IPA, where a table has to be made first.
     NeedTable(u64, MissingTable),

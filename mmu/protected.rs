@@ -2,7 +2,7 @@
 
 //! Memory that only the realm sees.
 
-use super::{MissingTable, Step, TableSet, Tables};
+use super::{MissingTable, Step, TableSet, Tables, COMMANDS};
 use crate::rmi::cmd::data::{self, Pieces};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::rtt::{self, EntryState};
@@ -14,7 +14,7 @@ use crate::rmi::{
 /// aligned: one command for as much as the RMM does at once.
 ///
 /// What is mapped has left `pieces`; after [`Step::Done`] nothing is left of them. `list` is used
-/// while this runs.
+/// while this runs. It makes at most [`COMMANDS`].
 pub fn map_protected<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
     rd: RdName,
@@ -25,7 +25,7 @@ pub fn map_protected<C: Conduit, S: TableSet>(
     list: &mut impl SharedPage,
 ) -> Step {
     let mut left = range;
-    loop {
+    for _ in 0..COMMANDS {
         let at = left.base();
         if let Some(table) = tables.missing(at, level) {
             return Step::NeedTable(at, table);
@@ -39,12 +39,13 @@ pub fn map_protected<C: Conduit, S: TableSet>(
         }
         rmi.pause();
     }
+    Step::Until(left.base())
 }
 
 /// Unmaps what is mapped in a range and hands it to `each`, still delegated.
 ///
 /// A block that reaches beyond the range is split, for which a table is needed. `list` is used
-/// while this runs.
+/// while this runs. It takes as many commands as there are entries at most, and pauses between them.
 pub fn unmap_protected<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
     rd: RdName,

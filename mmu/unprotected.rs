@@ -3,22 +3,25 @@
 //! Memory of the host that a realm shares.
 
 use super::protected::{straddled, Straddled};
-use super::{Step, TableSet, Tables};
+use super::{Step, TableSet, Tables, COMMANDS};
 use crate::rmi::cmd::data::{self, Access, MemAttr};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
     AddrRange,
+    Broken,
     Conduit,
     Error,
+    Fid,
     IpaRange,
     PhysAddr,
     Rmi,
     RttLevel,
     Unprotected, //
 };
+use core::ops::Range;
 
 /// Maps memory of the host at an unprotected range of the same size, in blocks of `level`, to which
-/// both must be aligned.
+/// both must be aligned. It makes at most [`COMMANDS`].
 pub fn map_unprotected<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
     rd: RdName,
@@ -29,7 +32,7 @@ pub fn map_unprotected<C: Conduit, S: TableSet>(
     how: (MemAttr, Access),
 ) -> Step {
     let (mut left, mut source) = (range, memory);
-    loop {
+    for _ in 0..COMMANDS {
         let at = left.base();
         if let Some(table) = tables.missing(at, level) {
             return Step::NeedTable(at, table);
@@ -46,41 +49,35 @@ pub fn map_unprotected<C: Conduit, S: TableSet>(
         }
         rmi.pause();
     }
+    Step::Until(left.base())
 }
 
-/// Unmaps an unprotected range. It cannot fail for want of memory: a block that reaches beyond the
-/// range goes as a whole, and the realm faults the rest in again.
+/// Unmaps an unprotected range from its base on, as far as one command goes. It cannot fail for want
+/// of memory: a block that reaches beyond the range goes as a whole, and the realm faults the rest in
+/// again.
 ///
-/// `within` is all there may be: the unprotected half.
+/// `within` is all there may be: the unprotected half. Returns the IPAs where certainly nothing is
+/// mapped any more: the base is among them, and what is outside of the range may be.
+///
+/// # Errors
+///
+/// Those of the commands: nothing is unmapped.
 pub fn unmap_unprotected<C: Conduit, S: TableSet>(
     rmi: &Rmi<C>,
     rd: RdName,
     tables: &Tables<'_, S>,
     range: IpaRange<Unprotected>,
     within: IpaRange<Unprotected>,
-) -> Step {
-    let mut left = range;
-    loop {
-        let at = left.base();
-        let top = match straddled(rmi, rd, tables, left) {
-            Ok(Straddled::Hole(top)) => Ok(top),
-            Ok(Straddled::Block(_)) => whole_block(rmi, rd, tables, at, within),
-            Ok(Straddled::No) => data::unprot_unmap(rmi, rd, left),
-            Err(error) => Err(error),
-        };
-        match top {
-            Ok(top) => match left.from(top) {
-                Some(rest) => left = rest,
-                // The range is done, or the block went beyond it.
-                None => return Step::Done,
-            },
-            Err(error) => return Step::Failed(at, error),
-        }
-        rmi.pause();
+) -> Result<Range<u64>, Error> {
+    let at = range.base();
+    match straddled(rmi, rd, tables, range)? {
+        Straddled::Hole(top) => Ok(at..top),
+        Straddled::Block(_) => whole_block(rmi, rd, tables, at, within),
+        Straddled::No => data::unprot_unmap(rmi, rd, range).map(|top| at..top),
     }
 }
 
-/// Unmaps the block that `at` is in; returns its end.
+/// Unmaps the block that `at` is in; returns what it maps.
 ///
 /// # Errors
 ///
@@ -91,13 +88,16 @@ fn whole_block<C: Conduit, S: TableSet>(
     tables: &Tables<'_, S>,
     at: u64,
     within: IpaRange<Unprotected>,
-) -> Result<u64, Error> {
+) -> Result<Range<u64>, Error> {
     let size = tables.depth(at).block_size();
     let base = at & !size.wrapping_sub(1);
     let top = base.saturating_add(size);
     match within.clamp(base, top) {
-        Some(block) => data::unprot_unmap(rmi, rd, block),
+        Some(block) => match data::unprot_unmap(rmi, rd, block)? {
+            top if at < top => Ok(base..top),
+            top => Err(Error::Broken(Fid::RTT_UNPROT_UNMAP, Broken::Range { top })),
+        },
         // The halves are made of whole blocks.
-        None => Ok(top),
+        None => Ok(base..top),
     }
 }

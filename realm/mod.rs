@@ -31,7 +31,7 @@ mod layout;
 mod teardown;
 
 pub use layout::Layout;
-pub use teardown::{destroy_tables, unmap_all};
+pub use teardown::destroy_tables;
 
 use crate::rmi::cmd::realm::{self as cmd, Failed, Params, Rd, RdName, RealmGranules};
 use crate::rmi::{Conduit, Error, Pages, Rmi, SharedPage};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which granules of a realm are mapped: a word for each chunk.
+//! Which granules of a realm are noted as mapped: a word for each chunk.
 //!
 //! The words of chunks that follow each other lie together. One look into the array leads to all of
-//! them, and to change one is a store. There is room for all or for none of them.
+//! them, and to change one is an atomic operation. There is room for all or for none of them.
 
 use crate::{
-    guest_memfd::{chunk_of, Bits, PageSet, CHUNK},
+    guest_memfd::{Bits, PageSet},
     words::XA_FLAGS_ACCOUNT, //
 };
 use core::{
@@ -51,19 +51,9 @@ impl Chunks {
         })
     }
 
-    /// True if there is room to say something about a chunk.
+    /// True if there is room to note something of a chunk.
     pub(crate) fn has_room(&self, chunk: u64) -> bool {
         self.word(chunk).is_some()
-    }
-
-    /// Notes granules as mapped, for whose chunks there is room. Several CPUs may do so at once, while
-    /// none notes that something is not.
-    pub(crate) fn add(&self, gfns: &Range<u64>) {
-        for chunk in chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK) {
-            if let Some(word) = self.word(chunk) {
-                word.fetch_or(Bits::of(chunk, gfns).0, Ordering::AcqRel);
-            }
-        }
     }
 
     /// The word of a chunk.
@@ -131,10 +121,15 @@ impl PageSet for Chunks {
         result == 0 || self.has_room(chunk)
     }
 
-    fn set(&self, chunk: u64, bits: Bits) {
+    fn add(&self, chunk: u64, bits: Bits) {
         if let Some(word) = self.word(chunk) {
-            word.store(bits.0, Ordering::Release);
+            word.fetch_or(bits.0, Ordering::AcqRel);
         }
+    }
+
+    fn remove(&self, chunk: u64, bits: Bits) -> Bits {
+        let word = self.word(chunk);
+        Bits(word.map_or(0, |word| word.fetch_and(!bits.0, Ordering::AcqRel))).and(bits)
     }
 
     fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)> {

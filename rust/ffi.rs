@@ -84,9 +84,6 @@ unsafe extern "C" {
     /// `write_unlock(&kvm->mmu_lock)`.
     pub(crate) fn kvm_rmi_helper_mmu_write_unlock(kvm: *mut bindings::kvm);
 
-    /// `cond_resched_rwlock_write(&kvm->mmu_lock)`, for who holds it for writing and nothing else.
-    pub(crate) fn kvm_rmi_helper_mmu_cond_resched_write(kvm: *mut bindings::kvm);
-
     /// `kvm->mmu_invalidate_seq`, read before everything that follows.
     pub(crate) fn kvm_rmi_helper_mmu_invalidate_seq(kvm: *mut bindings::kvm) -> c_ulong;
 

@@ -7,7 +7,7 @@ use crate::{
     mmu::MissingTable,
     rmi::{RttLevel, GRANULE_SIZE},
     smccc::Pause,
-    views::MmuReadLock,
+    views::MmuWriteLock,
     vm::Vm, //
 };
 use core::ops::Range;
@@ -41,8 +41,9 @@ fn is_unused(vm: &Vm, table: MissingTable) -> bool {
 fn one(vm: &Vm, table: MissingTable) {
     let Ok(name) = vm.name() else { return };
     let mut making = vm.making.lock();
-    // Who unmaps must not find the table missing while it still is there.
-    let lock = MmuReadLock::new(vm.kvm);
+    // Who maps has seen the table under this lock, or notes something in it; who unmaps shared memory
+    // must not find it missing while it still is there.
+    let lock = MmuWriteLock::new(vm.kvm);
     let folded = match is_unused(vm, table) {
         true => vm.tables().fold(&vm.rmi(Pause::Never), name, table).ok(),
         false => None,

@@ -41,7 +41,6 @@ void kvm_rmi_helper_mmu_read_lock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_read_unlock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_write_lock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_write_unlock(struct kvm *kvm);
-void kvm_rmi_helper_mmu_cond_resched_write(struct kvm *kvm);
 unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm);
 bool kvm_rmi_helper_mmu_invalidate_retry(struct kvm *kvm, unsigned long seq,
 					 u64 start, u64 end);

@@ -13,10 +13,10 @@ use crate::{
     populate,
     registers,
     rmi::Features,
-    smccc::Pause,
     status::Directory,
     unmap,
     vcpu::{Next, RecVcpu, Running},
+    views::MmuWriteLock,
     vm::Vm, //
 };
 use kernel::{
@@ -365,7 +365,8 @@ unsafe extern "C" fn check_memslot(
 
 /// # Safety
 ///
-/// See [`vm`]; `mmu_lock` is held for writing.
+/// See [`vm`]; `mmu_lock` is held for writing, nothing else that spins, and may be dropped meanwhile if
+/// `may_block`.
 unsafe extern "C" fn unmap_range(
     kvm: *mut bindings::kvm,
     start: bindings::gfn_t,
@@ -374,17 +375,13 @@ unsafe extern "C" fn unmap_range(
     may_block: bool,
 ) {
     // SAFETY: By the contract of this function.
-    let vm = unsafe { vm(kvm) };
-    let pause = match may_block {
-        true => Pause::DropMmuLock(kvm),
-        false => Pause::Never,
-    };
+    let (vm, mut lock) = unsafe { (vm(kvm), MmuWriteLock::of_kvm(kvm)) };
     if filter & bindings::kvm_gfn_range_filter_KVM_FILTER_SHARED != 0 {
-        // SAFETY: By the contract of this function.
-        unsafe { unmap::shared(vm, start..end, pause) };
+        unmap::shared(vm, start..end, &mut lock, may_block);
     }
-    if filter & bindings::kvm_gfn_range_filter_KVM_FILTER_PRIVATE != 0 {
-        // SAFETY: By the contract of this function.
-        unsafe { unmap::private(vm, start..end, pause) };
+    // Only MMU notifiers must not block, and they are about what is shared: private memory goes when a
+    // file of guest_memfd is punched, closed or poisoned, when attributes change, and with a slot.
+    if filter & bindings::kvm_gfn_range_filter_KVM_FILTER_PRIVATE != 0 && may_block {
+        unmap::private(vm, start..end, &mut lock);
     }
 }

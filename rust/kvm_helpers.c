@@ -32,11 +32,6 @@ void kvm_rmi_helper_mmu_write_unlock(struct kvm *kvm)
 	write_unlock(&kvm->mmu_lock);
 }
 
-void kvm_rmi_helper_mmu_cond_resched_write(struct kvm *kvm)
-{
-	cond_resched_rwlock_write(&kvm->mmu_lock);
-}
-
 unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm)
 {
 	unsigned long seq = kvm->mmu_invalidate_seq;

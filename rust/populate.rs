@@ -4,7 +4,8 @@
 
 use crate::{
     create,
-    guest_memfd::{chunk_of, Bits, PageSet, CHUNK},
+    exit::Half,
+    guest_memfd::{chunk_of, forget, note, Bits, PageSet, CHUNK},
     host::errno,
     private::{self, Pages},
     realm::State,
@@ -18,6 +19,7 @@ use crate::{
         GRANULE_SIZE, //
     },
     smccc::Pause,
+    trace,
     views::{read_slots, Memslot, MmuReadLock, Slots},
     vm::Vm, //
 };
@@ -179,10 +181,7 @@ fn try_chunk(
         pages.put();
         return result;
     }
-    let mut granules = match pages.delegate(vm) {
-        Err(_) if private::is_disturbed(vm, &gfns, seq) => return Err(EAGAIN),
-        result => result?,
-    };
+    let mut granules = pages.delegate(vm)?;
     while result.is_ok() {
         let Some((gfns, mut pieces)) = granules.next_run() else {
             break;
@@ -248,10 +247,7 @@ fn map(
             let source = sources.pa(*done as usize);
             if let Err(error) = map_one(vm, gfn, page, source, seq, measure) {
                 // What was not tried is no longer in `pieces`.
-                let give_back = |left: GranuleRange<Delegated>| {
-                    vm.undelegate(left, Pause::Resched, crate::memory::put);
-                };
-                rest.into_iter().for_each(give_back);
+                rest.into_iter().for_each(|left| vm.give_back(left));
                 return Err(error);
             }
             gfn += 1;
@@ -277,24 +273,31 @@ fn map_one(
 ) -> Result {
     let name = vm.name()?;
     let lock = MmuReadLock::new(vm.kvm);
-    let failed = match lock.invalidated_since(seq, &(gfn..gfn + 1)) {
-        true => (Some(page), EAGAIN),
-        false => {
-            let rmi = vm.rmi(Pause::Never);
-            match data::map_init(&rmi, name, page, gfn * GRANULE_SIZE, source, measure) {
-                Ok(()) => {
-                    private::note(vm, gfn..gfn + 1);
-                    return Ok(());
-                }
-                Err(failed) => (failed.granules, errno(failed.error)),
-            }
-        }
-    };
-    drop(lock);
-    if let Some(page) = failed.0 {
-        vm.undelegate(page, Pause::Resched, crate::memory::put);
+    if lock.invalidated_since(seq, &(gfn..gfn + 1)) {
+        drop(lock);
+        vm.give_back(page);
+        return Err(EAGAIN);
     }
-    Err(failed.1)
+    let (rmi, this) = (vm.rmi(Pause::Never), gfn..gfn + 1);
+    note(&vm.pages, &this);
+    let result = data::map_init(&rmi, name, page, gfn * GRANULE_SIZE, source, measure);
+    let Err(failed) = result else {
+        trace::realm_map(vm, Half::Protected, &this);
+        return Ok(());
+    };
+    let unclear = !failed.error.changed_nothing();
+    if !unclear {
+        forget(&vm.pages, &this);
+    }
+    drop(lock);
+    if unclear {
+        private::lost_track(vm, failed.error);
+    }
+    failed
+        .granules
+        .into_iter()
+        .for_each(|page| vm.give_back(page));
+    Err(errno(failed.error))
 }
 
 /// Pages of user space, pinned.

@@ -3,17 +3,22 @@
 //! `realm_map_ipa`: private memory on its way into a realm, for faults and for populate.
 //!
 //! Pages are found and delegated without `mmu_lock`; what keeps them until then is a reference to
-//! each. Then, under the lock, they are mapped, unless something was invalidated since before they
-//! were looked for. What cannot be mapped is undelegated before its reference is dropped.
+//! each. Then, under the lock, they are noted and mapped, unless something was invalidated since before
+//! they were looked for. What cannot be mapped is undelegated before its reference is dropped.
+//!
+//! Only what is not noted is delegated, while the chunk is locked (or, by populate, before a vCPU can
+//! run): so no other part of this has the pages, nor does the RMM have them still, since a note outlasts
+//! the undelegation. Whatever is done with a page that is noted is the business of who unmaps it.
 
 use crate::{
     exit::Half,
     ffi,
-    guest_memfd::{chunk_of, window, Bits, PageSet, CHUNK},
+    guest_memfd::{chunk_of, forget, note, window, Bits, PageSet, CHUNK},
     host::{errno, errno_or_off},
     memory,
-    mmu::{self, Step},
+    mmu::{self, MissingTable, Step},
     rmi::{
+        self,
         cmd::{
             data::{Pieces, PIECES},
             rtt, //
@@ -215,18 +220,13 @@ pub(crate) fn fault(
     let _faulting = vm.chunk_lock(chunk).lock();
     let this = Bits::of(chunk, &(gfn..gfn + 1));
     if !vm.pages.get(chunk).and(this).is_empty() {
-        // Another vCPU was faster, or it does not help.
-        return match repeated && is_lost(vm, gfn) {
-            true => Ok(Faulted::Lost),
-            false => Ok(Faulted::Again),
-        };
+        return Ok(noted(vm, gfn, repeated));
     }
     let seq = slots.invalidate_seq();
     if !slots.is_private(gfn) {
         return Ok(Faulted::NotPrivate);
     }
     let around = window(gfn, &slot.gfns(), fault_around());
-    let gfns = around.clone();
     let missing = Bits::of(chunk, &around).without(vm.pages.get(chunk));
     let mut pages = Pages::new(chunk);
     pages.get(&slot, gfn)?;
@@ -242,23 +242,17 @@ pub(crate) fn fault(
         return Err(error);
     }
     let pfns = pages.pfns;
-    let mut granules = match pages.delegate(vm) {
-        Err(_) if is_disturbed(vm, &gfns, seq) => {
-            views::wait_a_little();
-            return Ok(Faulted::Again);
-        }
-        result => result?,
-    };
+    let mut granules = pages.delegate(vm)?;
     let mut result = Ok(());
     while result.is_ok() {
         let Some((gfns, mut pieces)) = granules.next_run() else {
             break;
         };
-        let still = || {
+        let still = |gfns: &Range<u64>| {
             let seq = slots.invalidate_seq();
-            are_still(&slots, &slot, &gfns, &pfns).then_some(seq)
+            are_still(&slots, &slot, gfns, &pfns).then_some(seq)
         };
-        result = map_when_quiet(vm, &gfns, &mut pieces, (seq, still), list);
+        result = map_when_quiet(vm, gfns, &mut pieces, (seq, still), list);
         vm.put_pieces(&mut pieces);
     }
     granules.put(vm);
@@ -269,10 +263,21 @@ pub(crate) fn fault(
     }
 }
 
-/// True if `gfns` are being unmapped, or were since `seq`: then pages of theirs may not have been
-/// undelegated yet, although they are not noted as mapped any more.
-pub(crate) fn is_disturbed(vm: &Vm, gfns: &Range<u64>, seq: c_ulong) -> bool {
-    MmuReadLock::new(vm.kvm).invalidated_since(seq, gfns)
+/// What becomes of a fault at a granule that is noted: another vCPU was faster, or it is on its way out
+/// of the realm, or it does not help that it is mapped.
+fn noted(vm: &Vm, gfn: u64, repeated: bool) -> Faulted {
+    if !repeated {
+        return Faulted::Again;
+    }
+    if views::is_invalidating(vm.kvm) {
+        // Who takes it out needs the CPU more than this does.
+        views::wait_a_little();
+        return Faulted::Again;
+    }
+    match is_lost(vm, gfn) {
+        true => Faulted::Lost,
+        false => Faulted::Again,
+    }
 }
 
 /// True if the pages of `gfns`, which were got before, are private and the file's as they were.
@@ -292,33 +297,43 @@ fn are_still(
 /// now.
 const TRIES: u32 = 100;
 
+/// How often the RMM may find the tables in another state than the notes have them, in a row. Nothing
+/// that this component does leads to that.
+const SURPRISES: u32 = 3;
+
 /// Maps granules, which may take some attempts while other memory of the VM is being unmapped: what
 /// is delegated already is not given back for that.
 ///
 /// `(seq, still)` are the state of the VM's memory when the pages were found, and what looks again
-/// whether they are the right ones.
+/// whether those of a range are the right ones.
 ///
 /// # Errors
 ///
-/// `EAGAIN` if they are not, or no attempt was undisturbed; others as for [`map`].
+/// `EAGAIN` if they are not, or no attempt was undisturbed; `ENOMEM` for a table, or what
+/// [`errno_or_off`] makes of the RMM's answer. What is not mapped is left in `pieces`.
 fn map_when_quiet(
     vm: &Vm,
-    gfns: &Range<u64>,
+    mut gfns: Range<u64>,
     pieces: &mut Pieces,
-    (mut seq, still): (c_ulong, impl Fn() -> Option<c_ulong>),
+    (mut seq, still): (c_ulong, impl Fn(&Range<u64>) -> Option<c_ulong>),
     list: &mut impl SharedPage,
 ) -> Result {
+    let mut surprises = 0;
     for tries in 0..TRIES {
-        match map(vm, gfns.clone(), pieces, seq, list) {
-            Err(error) if error == EAGAIN => {}
-            result => return result,
+        match map(vm, &mut gfns, pieces, seq, list)? {
+            Mapped::All => return Ok(()),
+            Mapped::Some => {}
+            // It was there when the chunk was prepared, and was folded since.
+            Mapped::Lacks(table) => vm.make_table(table)?,
+            Mapped::Refused(error) if surprises == SURPRISES => return Err(errno_or_off(error)),
+            Mapped::Refused(_) => surprises += 1,
         }
         match tries {
             0..5 => ffi::kvm_rmi_helper_cond_resched(),
             // Who unmaps needs the CPU more than this does.
             _ => views::wait_a_little(),
         }
-        seq = still().ok_or(EAGAIN)?;
+        seq = still(&gfns).ok_or(EAGAIN)?;
     }
     Err(EAGAIN)
 }
@@ -350,40 +365,69 @@ pub(crate) fn prepare(vm: &Vm, chunk: u64) -> Result {
     vm.pages.reserve(chunk).then_some(()).ok_or(ENOMEM)
 }
 
-/// Maps granules of one chunk, which was [prepared](prepare) and is locked.
+/// What has become of an attempt to map.
+enum Mapped {
+    /// Everything is mapped.
+    All,
+    /// Not everything, for others are at work.
+    Some,
+    /// A table is not there (any more).
+    Lacks(MissingTable),
+    /// Something else is there, or a table is not.
+    Refused(rmi::Error),
+}
+
+/// Maps granules of one chunk, which was [prepared](prepare) and is locked, unless memory of the VM was
+/// invalidated since `seq`. What is mapped has left `gfns` and `pieces`.
 ///
 /// # Errors
 ///
-/// `EAGAIN` if memory of the VM was invalidated since `seq`, or what [`errno`] makes of the RMM's
-/// answer. What is not mapped is left in `pieces`.
+/// `ESHUTDOWN` or `EIO` for another answer of the RMM's than [`Mapped`] has.
 fn map(
     vm: &Vm,
-    gfns: Range<u64>,
+    gfns: &mut Range<u64>,
     pieces: &mut Pieces,
     seq: c_ulong,
     list: &mut impl SharedPage,
-) -> Result {
+) -> Result<Mapped> {
     let range = vm
         .space
         .protected(gfns.start * GRANULE_SIZE, gfns.end * GRANULE_SIZE)
         .ok_or(EFAULT)?;
-    let lock = MmuReadLock::new(vm.kvm);
-    if lock.invalidated_since(seq, &gfns) {
-        return Err(EAGAIN);
-    }
     let (rmi, name) = (vm.rmi(Pause::Never), vm.name()?);
-    let (top, result) =
-        match mmu::map_protected(&rmi, name, &vm.tables(), range, pieces, RttLevel::L3, list) {
-            Step::Done => (range.top(), Ok(())),
-            Step::Until(top) | Step::NeedTable(top, _) => (top, Err(EAGAIN)),
-            Step::Failed(top, error) => (top, Err(errno_or_off(error))),
-        };
-    note(vm, gfns.start..top / GRANULE_SIZE);
-    result
+    let lock = MmuReadLock::new(vm.kvm);
+    if lock.invalidated_since(seq, gfns) {
+        return Ok(Mapped::Some);
+    }
+    note(&vm.pages, gfns);
+    let step = mmu::map_protected(&rmi, name, &vm.tables(), range, pieces, RttLevel::L3, list);
+    let (top, unclear) = match step {
+        Step::Done => (range.top(), None),
+        Step::Until(top) | Step::NeedTable(top, _) => (top, None),
+        Step::Failed(top, error) => (top, (!error.changed_nothing()).then_some(error)),
+    };
+    let done = gfns.start..top / GRANULE_SIZE;
+    gfns.start = done.end;
+    if unclear.is_none() {
+        forget(&vm.pages, gfns);
+    }
+    drop(lock);
+    trace::realm_map(vm, Half::Protected, &done);
+    if let Some(error) = unclear {
+        lost_track(vm, error);
+    }
+    match step {
+        Step::Done => Ok(Mapped::All),
+        Step::Until(_) => Ok(Mapped::Some),
+        Step::NeedTable(_, table) => Ok(Mapped::Lacks(table)),
+        Step::Failed(_, error) if error.status() == Some(rmi::Status::ErrorRtt) => {
+            Ok(Mapped::Refused(error))
+        }
+        Step::Failed(_, error) => Err(errno_or_off(error)),
+    }
 }
 
-/// Notes granules of one chunk as mapped, under `mmu_lock`.
-pub(crate) fn note(vm: &Vm, gfns: Range<u64>) {
-    vm.pages.add(&gfns);
-    trace::realm_map(vm, Half::Protected, &gfns);
+/// The realm ends where nobody knows what the RMM has mapped. It stays noted, and so it will be unmapped.
+pub(crate) fn lost_track(vm: &Vm, error: rmi::Error) {
+    vm.kill(fmt!("nobody knows what it has of private memory: {error}"));
 }

@@ -5,13 +5,12 @@
 
 use crate::{
     exit::Half,
-    guest_memfd::{chunk_of, count, next_span, PageSet},
+    guest_memfd::{chunk_of, next_span, note, PageSet},
     host::errno_or_off,
     mmu::{self, MissingTable, Step},
     rmi::{
         cmd::data::{Access, MemAttr},
         AddrRange,
-        Error,
         IpaRange,
         PhysAddr,
         RttLevel,
@@ -21,11 +20,23 @@ use crate::{
     },
     smccc::Pause,
     trace,
-    unmap::BLOCK,
     vm::Vm, //
 };
 use core::ops::Range;
 use kernel::prelude::*;
+
+/// Bytes that shared memory is mapped in where they follow each other.
+const BLOCK: u64 = RttLevel::L2.block_size();
+
+/// What an attempt to map has come to.
+pub(crate) enum Mapped {
+    /// It is mapped.
+    Done,
+    /// Others were at work in the same place: it may be tried again at once.
+    Again,
+    /// Something has to be made first; nothing is mapped.
+    Lacks(Wanted),
+}
 
 /// What has to be made, where one may sleep, before something can be mapped.
 #[derive(Clone)]
@@ -79,11 +90,14 @@ impl Mapping {
 /// Maps memory, under `mmu_lock` for reading. It is mapped as a block if it is one, unless there are
 /// smaller pages in its place already.
 ///
+/// Other vCPUs may map in the same place meanwhile, and a table may come into being there. So what the
+/// RMM refuses for what it finds is no error, and what was noted stays noted: it may be mapped by this
+/// or by others.
+///
 /// # Errors
 ///
-/// `Ok(Some(_))` if something has to be made first: nothing is mapped. `EFAULT` if the IPA or the
-/// memory cannot be, or what [`errno_or_off`] makes of the RMM's answer.
-pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
+/// `EFAULT` if the IPA or the memory cannot be, or what [`errno_or_off`] makes of the RMM's answer.
+pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Mapped> {
     let gfns = mapping.ipa / GRANULE_SIZE..(mapping.ipa + mapping.size) / GRANULE_SIZE;
     let range = vm
         .space
@@ -95,42 +109,40 @@ pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Option<Wanted>> {
     )
     .ok_or(EFAULT)?;
     if chunks(&gfns).any(|chunk| !vm.shared.has_room(chunk)) {
-        return Ok(Some(Wanted::Note(chunks(&gfns))));
+        return Ok(Mapped::Lacks(Wanted::Note(chunks(&gfns))));
     }
-    if mapping.replaces && next_span(&vm.shared, &gfns).is_some() {
-        unmap(vm, &gfns, range)?;
+    if mapping.replaces && next_span(&vm.shared, &gfns).is_some() && !unmap(vm, &gfns, range)? {
+        return Ok(Mapped::Again);
     }
+    note(&vm.shared, &gfns);
     let level = match mapping.size {
         BLOCK.. if vm.tables().depth(range.base()) < RttLevel::L3 => RttLevel::L2,
         _ => RttLevel::L3,
     };
     let mut step = map_at(vm, mapping, range, memory, level)?;
-    if let Step::Failed(_, Error::Refused(_, code)) = step {
-        if code.status() == Status::ErrorRtt {
-            // Another vCPU has mapped something there meanwhile, though not the same.
-            unmap(vm, &gfns, range)?;
-            step = map_at(vm, mapping, range, memory, level)?;
-        }
+    if is_conflict(&step) && unmap(vm, &gfns, range)? {
+        step = map_at(vm, mapping, range, memory, level)?;
     }
     match step {
-        Step::NeedTable(_, table) => Ok(Some(Wanted::Table(table))),
+        Step::NeedTable(_, table) => Ok(Mapped::Lacks(Wanted::Table(table))),
+        Step::Until(_) => Ok(Mapped::Again),
+        step if is_conflict(&step) => Ok(Mapped::Again),
         Step::Failed(_, error) => Err(errno_or_off(error)),
-        Step::Done | Step::Until(_) => {
-            note(vm, &gfns);
-            Ok(None)
+        Step::Done => {
+            trace::realm_map(vm, Half::Unprotected, &gfns);
+            Ok(Mapped::Done)
         }
     }
+}
+
+/// True if something is mapped there, though not the same, or the tables are not what they were.
+fn is_conflict(step: &Step) -> bool {
+    matches!(step, Step::Failed(_, error) if error.status() == Some(Status::ErrorRtt))
 }
 
 /// The chunks that granules are in.
 fn chunks(gfns: &Range<u64>) -> Range<u64> {
     chunk_of(gfns.start)..chunk_of(gfns.end.saturating_sub(1)) + 1
-}
-
-/// Notes granules as mapped.
-fn note(vm: &Vm, gfns: &Range<u64>) {
-    vm.shared.add(gfns);
-    trace::realm_map(vm, Half::Unprotected, gfns);
 }
 
 fn map_at(
@@ -151,21 +163,31 @@ fn map_at(
     ))
 }
 
-/// Unmaps what is in the way at `range`, which is `gfns`.
+/// Unmaps what is in the way at `range`, which is `gfns`. False if others keep mapping there.
+///
+/// The notes stay: under `mmu_lock` for reading others may have mapped something there again.
 ///
 /// # Errors
 ///
 /// What [`errno_or_off`] makes of the RMM's answer.
-fn unmap(vm: &Vm, gfns: &Range<u64>, range: IpaRange<Unprotected>) -> Result {
-    let all = vm.space.all_unprotected().ok_or(EFAULT)?;
+fn unmap(vm: &Vm, gfns: &Range<u64>, range: IpaRange<Unprotected>) -> Result<bool> {
+    let (all, name) = (vm.space.all_unprotected().ok_or(EFAULT)?, vm.name()?);
     let rmi = vm.rmi(Pause::Never);
-    match mmu::unmap_unprotected(&rmi, vm.name()?, &vm.tables(), range, all) {
-        Step::Failed(_, error) => Err(errno_or_off(error)),
-        _ => {
-            trace::realm_unmap(vm, Half::Unprotected, gfns, || count(&vm.shared, gfns));
-            Ok(())
-        }
+    let mut left = range;
+    for _ in 0..mmu::COMMANDS {
+        left = match mmu::unmap_unprotected(&rmi, name, &vm.tables(), left, all) {
+            Ok(gone) => match left.from(gone.end) {
+                Some(rest) => rest,
+                None => {
+                    trace::realm_unmap(vm, Half::Unprotected, gfns, gfns.end - gfns.start);
+                    return Ok(true);
+                }
+            },
+            Err(error) if error.status() == Some(Status::ErrorRtt) => return Ok(false),
+            Err(error) => return Err(errno_or_off(error)),
+        };
     }
+    Ok(false)
 }
 
 /// Makes what [`map`] wanted.

@@ -72,8 +72,6 @@ pub(crate) enum Pause {
     Resched,
     /// Nothing: a spinning lock is held.
     Never,
-    /// The VM's `mmu_lock`, held for writing, may be dropped for a while.
-    DropMmuLock(*mut bindings::kvm),
 }
 
 /// The SMC instruction on behalf of one realm, which has counters of its own.
@@ -94,8 +92,6 @@ impl Conduit for RealmSmc<'_> {
         match self.pause {
             Pause::Resched => self.smc.pause(),
             Pause::Never => {}
-            // SAFETY: Whoever made this holds the lock of a VM that is alive, for writing.
-            Pause::DropMmuLock(kvm) => unsafe { ffi::kvm_rmi_helper_mmu_cond_resched_write(kvm) },
         }
     }
 

@@ -143,13 +143,13 @@ pub(crate) fn realm_map(vm: &Vm, half: Half, gfns: &Range<u64>) {
     }
 }
 
-/// Granules have been unmapped: `pages` of them were mapped.
+/// Granules have been unmapped: `pages` of them were noted as mapped.
 #[inline(always)]
-pub(crate) fn realm_unmap(vm: &Vm, half: Half, gfns: &Range<u64>, pages: impl FnOnce() -> u64) {
-    if realm_unmap::on() {
+pub(crate) fn realm_unmap(vm: &Vm, half: Half, gfns: &Range<u64>, pages: u64) {
+    if realm_unmap::on() && !gfns.is_empty() {
         let private = half == Half::Protected;
         let realm = realm(Some(&vm.name));
         // SAFETY: There are no pointers.
-        unsafe { realm_unmap::tell(realm, private, gfns.start, gfns.end, pages()) };
+        unsafe { realm_unmap::tell(realm, private, gfns.start, gfns.end, pages) };
     }
 }

@@ -34,7 +34,7 @@ use crate::{
         ReturnCode,
         GRANULE_SIZE, //
     },
-    shared::{self, Mapping, Wanted},
+    shared::{self, Mapped, Mapping, Wanted},
     smccc::Pause,
     trace,
     views,
@@ -461,11 +461,12 @@ impl Running<'_> {
             return Err(EAGAIN);
         };
         self.rec.wanted = match shared::map(self.vm, &mapping) {
-            Ok(None) => {
+            Ok(Mapped::Done) => {
                 self.rec.mapped = true;
                 return Ok(());
             }
-            Ok(wanted) => wanted,
+            Ok(Mapped::Lacks(wanted)) => Some(wanted),
+            Ok(Mapped::Again) => None,
             // The next entry will tell.
             Err(error) if error == ESHUTDOWN => None,
             Err(error) => return Err(error),

@@ -5,6 +5,7 @@
 use crate::{ffi, rmi::cmd::rec::RecName};
 use core::{
     marker::PhantomData,
+    mem::ManuallyDrop,
     ops::Range,
     sync::atomic::{AtomicU32, Ordering}, //
 };
@@ -210,7 +211,7 @@ impl Drop for MmuReadLock {
     }
 }
 
-/// `kvm->mmu_lock`, held for writing.
+/// `kvm->mmu_lock`, held for writing. This task holds nothing else that spins.
 pub(crate) struct MmuWriteLock {
     kvm: *mut bindings::kvm,
     _task: NotThreadSafe,
@@ -225,6 +226,34 @@ impl MmuWriteLock {
             kvm,
             _task: NotThreadSafe,
         }
+    }
+
+    /// The lock that KVM has taken, and will drop.
+    ///
+    /// # Safety
+    ///
+    /// This task holds the lock of `kvm` for writing until what this returns is gone, and nothing else
+    /// that spins. Who took the lock does not mind that it is dropped meanwhile, if that is done.
+    pub(crate) unsafe fn of_kvm(kvm: *mut bindings::kvm) -> ManuallyDrop<Self> {
+        ManuallyDrop::new(Self {
+            kvm,
+            _task: NotThreadSafe,
+        })
+    }
+
+    /// Does something without the lock, which may sleep.
+    pub(crate) fn without<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: By the constructors the lock is held, and it is taken again.
+        unsafe { ffi::kvm_rmi_helper_mmu_write_unlock(self.kvm) };
+        let result = f();
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mmu_write_lock(self.kvm) };
+        result
+    }
+
+    /// Lets others have it.
+    pub(crate) fn pause(&mut self) {
+        self.without(|| ffi::kvm_rmi_helper_cond_resched());
     }
 }
 

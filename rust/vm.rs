@@ -11,17 +11,24 @@
 //! 3. [`Vm::life`]: the states of the realm. Held while one becomes the next, and for a part of a
 //!    populate at a time.
 //! 4. One of [`Vm::chunks`]: faults in the same few pages are served one after the other.
-//! 5. [`Vm::making`]: one table at a time is made.
+//! 5. [`Vm::making`]: one table at a time is made or folded.
 //! 6. `kvm->mmu_lock`: faults hold it for reading while they map, and look first whether what they
-//!    are about to map has been invalidated meanwhile; unmapping holds it for writing. It is never
-//!    held for a number of calls that the realm or the VMM chooses, without being dropped between.
+//!    are about to map has been invalidated meanwhile; unmapping of shared memory holds it for
+//!    writing. Which tables there are changes under it: a table is made while it is held for reading
+//!    and folded while it is held for writing. So who holds it for writing knows exactly which there
+//!    are; who holds it for reading knows that those that there are stay, and may find one more.
+//!    One hold is over after [`COMMANDS`](crate::mmu::COMMANDS) at most and as many granules, or
+//!    after one command that unmaps; MMU notifiers that must not block get all of theirs done in one.
+//!
+//! [`Vm::parting`], by whoever takes private memory out, comes after what KVM holds then (`slots_lock`, or
+//! a lock of the file's), with `mmu_lock` dropped; nothing is taken while it is held.
 
 use crate::{
     chunks::Chunks,
     ffi,
     host::{errno, Host},
     memory::{self, HostPages, RmmBuffer},
-    mmu::{MissingTable, Tables},
+    mmu::{MissingTable, TableSet, Tables},
     realm::{Layout, Realm, State},
     rmi::{
         cmd::{
@@ -32,12 +39,10 @@ use crate::{
     },
     smccc::{Pause, RealmSmc},
     status::VmFiles,
+    views::MmuReadLock,
     words::Words, //
 };
-use core::{
-    cell::UnsafeCell,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering}, //
-};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use kernel::{
     bindings,
     fmt,
@@ -85,22 +90,6 @@ impl Spares {
     }
 }
 
-/// A page for lists that goes with `mmu_lock`, held for writing.
-pub(crate) struct UnmapList(UnsafeCell<RmmBuffer>);
-
-impl UnmapList {
-    /// The page.
-    ///
-    /// # Safety
-    ///
-    /// `mmu_lock` is held for writing as long as what this returns is used.
-    #[expect(clippy::mut_from_ref, reason = "the lock is not one of Rust's")]
-    pub(crate) unsafe fn get(&self) -> &mut RmmBuffer {
-        // SAFETY: By the contract of this function nobody else has it.
-        unsafe { &mut *self.0.get() }
-    }
-}
-
 /// A VM.
 #[pin_data]
 pub(crate) struct Vm {
@@ -117,10 +106,13 @@ pub(crate) struct Vm {
     /// The tables below the starting ones.
     #[pin]
     pub(crate) tables: Words,
-    /// Private granules that are mapped, by chunk.
+    /// Notes of private granules, see [`PageSet`](crate::guest_memfd::PageSet). They are added under
+    /// `mmu_lock` for reading and the lock of their chunk (or `life`, before a vCPU can run), and struck
+    /// out under [`Vm::parting`].
     #[pin]
     pub(crate) pages: Chunks,
-    /// Shared granules that are mapped, by chunk.
+    /// Notes of shared granules. They are added under `mmu_lock` for reading and struck out under it for
+    /// writing.
     #[pin]
     pub(crate) shared: Chunks,
     #[pin]
@@ -129,8 +121,9 @@ pub(crate) struct Vm {
     #[pin]
     pub(crate) making: Mutex<Spares>,
     pub(crate) chunks: KVec<Pin<KBox<Mutex<()>>>>,
-    /// For lists while memory is unmapped.
-    pub(crate) unmap_list: UnmapList,
+    /// By whoever takes private memory out, with a page for lists.
+    #[pin]
+    pub(crate) parting: Mutex<RmmBuffer>,
     /// vCPUs whose tasks want to activate the realm: they hold `vcpu->mutex` and wait.
     pub(crate) waiting: AtomicU32,
     /// vCPUs that have a REC.
@@ -171,6 +164,7 @@ impl Vm {
             realm: Realm::None,
             list: RmmBuffer::new()?,
         };
+        let list = RmmBuffer::new()?;
         Arc::try_pin_init(
             try_pin_init!(Self {
                 host,
@@ -185,7 +179,7 @@ impl Vm {
                 life <- new_mutex!(life, "kvm_arm_rmi::life"),
                 making <- new_mutex!(Spares::default(), "kvm_arm_rmi::making"),
                 chunks,
-                unmap_list: UnmapList(UnsafeCell::new(RmmBuffer::new()?)),
+                parting <- new_mutex!(list, "kvm_arm_rmi::parting"),
                 waiting: AtomicU32::new(0),
                 recs: AtomicU32::new(0),
                 files <- new_mutex!(None, "kvm_arm_rmi::files"),
@@ -259,24 +253,38 @@ impl Vm {
 
     /// Takes granules back that came from [`Self::alloc_delegated`]. What the RMM keeps is leaked.
     pub(crate) fn free(&self, granules: GranuleRange<Delegated>) {
-        self.undelegate(granules, Pause::Resched, memory::free);
+        if let Err(error) = self.undelegate(granules, memory::free) {
+            report(error);
+        }
     }
 
-    /// Takes pages of guest_memfd back.
+    /// Takes pages of guest_memfd back. What the RMM keeps is leaked, and the realm with it: its file
+    /// would offer such a page again.
+    pub(crate) fn give_back(&self, pages: GranuleRange<Delegated>) {
+        if let Err(error) = self.undelegate(pages, memory::put) {
+            report(error);
+            self.kill(fmt!("the RMM keeps a page of its: {error}"));
+        }
+    }
+
+    /// As [`Self::give_back`], for pages in pieces.
     pub(crate) fn put_pieces(&self, pieces: &mut Pieces) {
         while let Some(piece) = pieces.pop() {
-            self.undelegate(piece, Pause::Resched, memory::put);
+            self.give_back(piece);
         }
     }
 
     /// Takes granules back and hands them to `give`. What the RMM keeps is leaked.
-    pub(crate) fn undelegate(
+    ///
+    /// # Errors
+    ///
+    /// It keeps some.
+    fn undelegate(
         &self,
         granules: GranuleRange<Delegated>,
-        pause: Pause,
         give: impl Fn(GranuleRange<crate::rmi::Undelegated>),
-    ) {
-        let rmi = self.rmi(pause);
+    ) -> Result<(), crate::rmi::Error> {
+        let rmi = self.rmi(Pause::Resched);
         let moved = granules.undelegate(&rmi);
         if let Some(done) = moved.done {
             give(done);
@@ -284,9 +292,7 @@ impl Vm {
         if let Some(rest) = moved.rest {
             rest.leak(&rmi);
         }
-        if let Some(error) = moved.error {
-            report(error);
-        }
+        moved.error.map_or(Ok(()), Err)
     }
 
     /// Makes a table. Another vCPU may have made it meanwhile, which is as good.
@@ -297,17 +303,24 @@ impl Vm {
     pub(crate) fn make_table(&self, table: MissingTable) -> Result {
         let name = self.name()?;
         let mut making = self.making.lock();
-        if crate::mmu::TableSet::has(&self.tables, table) {
+        if self.tables.has(table) {
             return Ok(());
         }
         let granule = match making.take() {
             Some(spare) => spare,
             None => self.alloc_delegated(0)?,
         };
-        let rmi = self.rmi(Pause::Resched);
-        let (left, result) = match self.tables().create(&rmi, name, table, granule) {
-            Ok(left) => (left, Ok(())),
-            Err(failed) => (failed.granules, Err(errno(failed.error))),
+        // What it takes is there before the lock is, under which nothing can be allocated.
+        let (left, result) = match TableSet::reserve(&self.tables, table) {
+            true => {
+                let _lock = MmuReadLock::new(self.kvm);
+                let rmi = self.rmi(Pause::Never);
+                match self.tables().create(&rmi, name, table, granule) {
+                    Ok(left) => (left, Ok(())),
+                    Err(failed) => (failed.granules, Err(errno(failed.error))),
+                }
+            }
+            false => (Some(granule), Err(ENOMEM)),
         };
         let left = left.and_then(|left| making.keep(left));
         left.into_iter().for_each(|left| self.free(left));

@@ -3,9 +3,9 @@
 //! Whole lives of realms on the embedded RMM: no command fails that the host could have foreseen,
 //! and at the end nothing is left.
 
-use crate::machine::{Host, Page, Set};
+use crate::machine::{Host, Page, Set, Smc};
 use kvm_arm_rmi::mmu::{self, map_protected, unmap_protected, Step, Tables};
-use kvm_arm_rmi::realm::{destroy_tables, unmap_all, Realm, Refused, State};
+use kvm_arm_rmi::realm::{destroy_tables, Realm, Refused, State};
 use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr, Pieces, PIECES};
 use kvm_arm_rmi::rmi::cmd::realm::{HashAlgorithm, Params, RdName, RealmGranules};
 use kvm_arm_rmi::rmi::cmd::rec::{self, Rec};
@@ -19,9 +19,11 @@ use kvm_arm_rmi::rmi::{
     Pages,
     PhysAddr,
     Protected,
+    Rmi,
     RttLevel,
     SharedPage,
-    Undelegated, //
+    Undelegated,
+    Unprotected, //
 };
 
 pub(crate) const PARAMS: Params = Params {
@@ -227,15 +229,12 @@ impl<'h> Guest<'h> {
         let each = |granules| {
             give_back(host, granules);
         };
-        let step = unmap_all(
-            &host.rmi,
-            self.rd(),
-            &self.tables(),
-            self.space,
-            &mut list,
-            each,
-        );
+        let (rmi, rd, tables) = (&host.rmi, self.rd(), self.tables());
+        let all = self.space.all_protected().unwrap();
+        let step = unmap_protected(rmi, rd, &tables, all, &mut list, each);
         assert_eq!(step, Step::Done);
+        let all = self.space.all_unprotected().unwrap();
+        unshare(rmi, rd, &tables, all, all);
         destroy_tables(&host.rmi, self.rd(), &self.tables(), |granules| {
             give_back(host, granules);
         })
@@ -250,6 +249,22 @@ impl<'h> Guest<'h> {
         give_back(host, granules.roots);
         assert_eq!(self.realm.state(), State::Dead);
         host.put(list);
+    }
+}
+
+/// Unmaps shared memory, command by command.
+fn unshare(
+    rmi: &Rmi<Smc>,
+    rd: RdName,
+    tables: &Tables<'_, Set>,
+    range: IpaRange<Unprotected>,
+    within: IpaRange<Unprotected>,
+) {
+    let mut left = Some(range);
+    while let Some(range) = left {
+        let gone = mmu::unmap_unprotected(rmi, rd, tables, range, within).unwrap();
+        assert!(gone.contains(&range.base()));
+        left = range.from(gone.end);
     }
 }
 
@@ -395,8 +410,7 @@ fn unprotected_memory_is_mapped_by_pages_and_blocks_and_unmapped_without_a_table
         (0, 1 << 32),
     ] {
         let range = guest.space.unprotected(base, base + size).unwrap();
-        let step = mmu::unmap_unprotected(&host.rmi, guest.rd(), &guest.tables(), range, all);
-        assert_eq!(step, Step::Done);
+        unshare(&host.rmi, guest.rd(), &guest.tables(), range, all);
     }
     assert_eq!(guest.set.len(), tables);
     guest.tear_down();

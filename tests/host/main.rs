@@ -18,6 +18,7 @@ mod life;
 mod machine;
 mod negotiate;
 mod nomem;
+mod parting;
 mod private;
 mod psci;
 #[path = "../rmm/tests/common/mod.rs"]

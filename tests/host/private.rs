@@ -2,7 +2,9 @@
 
 //! Which private memory is mapped, compared with a plain set of granules.
 
-use kvm_arm_rmi::guest_memfd::{chunk_of, count, forget, next_span, window, Bits, PageSet, CHUNK};
+use kvm_arm_rmi::guest_memfd::{
+    chunk_of, count, forget, next_span, note, window, Bits, PageSet, CHUNK,
+};
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +24,18 @@ impl PageSet for Set {
         true
     }
 
-    fn set(&self, chunk: u64, bits: Bits) {
-        *self.0.borrow_mut().get_mut(&chunk).expect("reserved") = bits;
+    fn add(&self, chunk: u64, bits: Bits) {
+        let mut all = self.0.borrow_mut();
+        let noted = all.get_mut(&chunk).expect("reserved");
+        *noted = noted.or(bits);
+    }
+
+    fn remove(&self, chunk: u64, bits: Bits) -> Bits {
+        let mut all = self.0.borrow_mut();
+        let noted = all.entry(chunk).or_default();
+        let struck = noted.and(bits);
+        *noted = noted.without(bits);
+        struck
     }
 
     fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)> {
@@ -37,9 +49,8 @@ impl PageSet for Set {
 }
 
 fn map(set: &Set, gfn: u64) {
-    let chunk = chunk_of(gfn);
-    set.reserve(chunk);
-    set.set(chunk, set.get(chunk).or(Bits::of(chunk, &(gfn..gfn + 1))));
+    set.reserve(chunk_of(gfn));
+    note(set, &(gfn..gfn + 1));
 }
 
 #[test]
@@ -86,7 +97,7 @@ proptest! {
             let inside = left.range(span.clone()).count();
             prop_assert_eq!(count(&set, &span), inside as u64);
             left.retain(|gfn| !span.contains(gfn));
-            forget(&set, &span);
+            prop_assert_eq!(forget(&set, &span), inside as u64);
             prop_assert_eq!(count(&set, &span), 0);
             from = span.end;
         }

@@ -8,7 +8,7 @@ mod running;
 use crate::life::PARAMS;
 use crate::machine::{self, Host, Page};
 use crate::private;
-use kvm_arm_rmi::guest_memfd::{chunk_of, forget, next_span, Bits, PageSet};
+use kvm_arm_rmi::guest_memfd::{chunk_of, note, Kept, PageSet, Part, Parting};
 use kvm_arm_rmi::mmu::{self, map_protected, MissingTable, Step, TableSet, Tables};
 use kvm_arm_rmi::realm::{destroy_tables, Realm, Refused, State};
 use kvm_arm_rmi::rec::Vcpu;
@@ -70,6 +70,7 @@ struct Notes<'h> {
     host: &'h Host,
     tables: machine::Set,
     pages: private::Set,
+    shared: private::Set,
 }
 
 impl TableSet for Notes<'_> {
@@ -90,6 +91,17 @@ impl TableSet for Notes<'_> {
     }
     fn any(&self, level: RttLevel) -> Option<MissingTable> {
         self.tables.any(level)
+    }
+}
+
+type Parted<'a, 'h> = Parting<'a, machine::Smc, Notes<'h>, private::Set>;
+
+/// What was not unmapped is an error.
+fn kept(part: Part) -> Result {
+    match part.kept {
+        None => Ok(()),
+        Some(Kept::Refused(error)) => Err(error.into()),
+        Some(Kept::Block) => panic!("{part:?}"),
     }
 }
 
@@ -115,6 +127,7 @@ impl<'h> Vmm<'h> {
                 host,
                 tables: machine::Set::default(),
                 pages: private::Set::default(),
+                shared: private::Set::default(),
             },
             recs: Vec::new(),
             list: Some(host.try_page().ok_or(Why::NoMemory)?),
@@ -240,12 +253,6 @@ impl<'h> Vmm<'h> {
         Ok(())
     }
 
-    fn note(&self, gfns: Range<u64>) {
-        let pages = &self.notes.pages;
-        let chunk = chunk_of(gfns.start);
-        pages.set(chunk, pages.get(chunk).or(Bits::of(chunk, &gfns)));
-    }
-
     pub(crate) fn populate(&mut self, gfn: u64) -> Result {
         if self.realm.state() != State::New {
             return Err(Why::State(self.realm.state()));
@@ -262,7 +269,7 @@ impl<'h> Vmm<'h> {
             })
         });
         self.host.put(source);
-        mapped.map(|()| self.note(gfn..gfn + 1))
+        mapped.map(|()| note(&self.notes.pages, &(gfn..gfn + 1)))
     }
 
     pub(crate) fn add_rec(&mut self) -> Result {
@@ -340,7 +347,7 @@ impl<'h> Vmm<'h> {
                     Step::Failed(top, error) => (top, Err(error.into())),
                     other => panic!("{other:?}"),
                 };
-                this.note(gfns.start..top / PAGE);
+                note(&this.notes.pages, &(gfns.start..top / PAGE));
                 result
             })
         });
@@ -350,26 +357,27 @@ impl<'h> Vmm<'h> {
         result
     }
 
+    fn parting<'a>(&'a self, notes: &'a private::Set) -> Result<Parted<'a, 'h>> {
+        Ok(Parting {
+            rmi: &self.host.rmi,
+            rd: self.name()?,
+            tables: self.tables(),
+            space: self.space,
+            notes,
+        })
+    }
+
     /// Unmaps private memory, and gives it back.
     pub(crate) fn unmap(&mut self, gfns: Range<u64>) -> Result {
-        let name = self.name()?;
         let mut result = Ok(());
-        let mut from = gfns.start;
-        while let Some(span) = next_span(&self.notes.pages, &(from..gfns.end)) {
-            from = span.end;
-            let step = self.with_list(|this, list| {
-                let range = this.range(&span);
-                let (rmi, tables) = (&this.host.rmi, this.tables());
-                mmu::unmap_protected(rmi, name, &tables, range, list, |granules| {
-                    this.free(granules);
-                })
-            });
-            forget(&self.notes.pages, &span);
-            result = result.and(match step {
-                Step::Done => Ok(()),
-                Step::Failed(_, error) => Err(error.into()),
-                other => panic!("{other:?}"),
-            });
+        let mut left = gfns;
+        self.name()?;
+        while let Some(part) = self.with_list(|this, list| {
+            let parting = this.parting(&this.notes.pages).unwrap();
+            parting.private(&left, list, |granules| this.free(granules))
+        }) {
+            left.start = part.top;
+            result = result.and(kept(part));
         }
         result
     }
@@ -381,6 +389,8 @@ impl<'h> Vmm<'h> {
         let memory = AddrRange::new(base, PhysAddr::new(base.raw() + PAGE)).unwrap();
         let range = self.space.unprotected(gfn * PAGE, (gfn + 1) * PAGE);
         let how = (MemAttr::Normal, Access::ReadWrite);
+        self.notes.shared.reserve(chunk_of(gfn));
+        note(&self.notes.shared, &(gfn..gfn + 1));
         loop {
             let (rmi, tables) = (&self.host.rmi, self.tables());
             let (range, level) = (range.unwrap(), RttLevel::L3);
@@ -394,13 +404,14 @@ impl<'h> Vmm<'h> {
     }
 
     pub(crate) fn unshare(&mut self) -> Result {
-        let all = self.space.all_unprotected().unwrap();
-        let name = self.name()?;
-        match mmu::unmap_unprotected(&self.host.rmi, name, &self.tables(), all, all) {
-            Step::Done => Ok(()),
-            Step::Failed(_, error) => Err(error.into()),
-            other => panic!("{other:?}"),
+        let mut result = Ok(());
+        let parting = self.parting(&self.notes.shared)?;
+        let mut left = 0..self.space.unprotected_bit() / PAGE;
+        while let Some(part) = parting.shared(&left) {
+            left.start = part.top;
+            result = result.and(kept(part));
         }
+        result
     }
 
     /// The end, whatever the RMM does.

@@ -59,13 +59,6 @@ pub enum Effect {
         /// What is written.
         value: u64,
     },
-    /// Does nothing, and says SUCCESS and that it came as far as where the range begins, as an RMM does
-    /// that finds an interrupt pending before the first part of a range. After a [`Self::Partial`] that
-    /// is any part.
-    Idle {
-        /// Number of the register with the base of the range.
-        base: u64,
-    },
 }
 
 impl Effect {
@@ -86,7 +79,6 @@ impl Effect {
                 offset: b,
                 value: c,
             },
-            6 => Self::Idle { base: a },
             _ => return None,
         })
     }
@@ -204,10 +196,6 @@ impl<P: Platform> Rmm<'_, P> {
                 self.execute(regs);
             }
             Effect::Yield => self.put_off(regs),
-            Effect::Idle { base } => {
-                let success = u64::from(Status::Success.raw());
-                replace(regs, 0, &[success, register(&call, base), 0, 0]);
-            }
             Effect::Write {
                 register: n,
                 offset,
