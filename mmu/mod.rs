@@ -46,7 +46,7 @@ pub const COMMANDS: u32 = 1 << (crate::GRANULE_SHIFT - 3);
 pub enum Step {
     /// To the end.
     Done,
-    /// To this IPA; it may go on from there after a while.
+    /// To this IPA, which may be where it began; it may go on from there after a while.
     Until(u64),
     /// To this IPA, where a table has to be made first.
     NeedTable(u64, MissingTable),

@@ -12,6 +12,15 @@ const BUSY_TRIES: u32 = 10_000;
 /// again once what it waits for may be over.
 const BLOCKED_TRIES: u32 = 2;
 
+/// How often in a row a ranged command may succeed without having done anything.
+///
+/// An RMM may look for a pending interrupt before each part of a range, the first one included, and
+/// leave what is not done to the next call. The host takes that interrupt as soon as the call has
+/// returned: calls are never made with interrupts masked, be it under a lock that spins. (What such a
+/// lock keeps out is other tasks, for which nobody waits here.) So the next call finds another one
+/// pending or gets somewhere; an RMM that never does is given up.
+const IDLE_TRIES: u32 = 1000;
+
 /// The host's end of the RMI: what makes calls, by a way to the RMM.
 #[derive(Debug, Default)]
 pub struct Rmi<C> {
@@ -104,5 +113,29 @@ impl<C: Conduit> Rmi<C> {
             (code, regs) if code.status() == Status::Success => Ok(regs),
             (code, _) => Err(Error::Broken(fid, super::Broken::Request(code))),
         }
+    }
+
+    /// Makes a call that does a part of a range at a time until it has done some.
+    ///
+    /// `is_idle` says of an answer that it means no progress: the same call is made again, after a
+    /// pause.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the RMM says instead of SUCCESS, or [`Error::Idle`].
+    pub(super) fn ranged(
+        &self,
+        fid: Fid,
+        args: &[u64],
+        is_idle: impl Fn(&Results) -> bool,
+    ) -> Result<Results, Error> {
+        for _ in 0..IDLE_TRIES {
+            let regs = self.stateful(fid, args)?;
+            if !is_idle(&regs) {
+                return Ok(regs);
+            }
+            self.pause();
+        }
+        Err(Error::Idle(fid))
     }
 }

@@ -14,6 +14,8 @@ pub enum Error {
     NotForwarded(Fid),
     /// The RMM was busy at every try; nothing changed.
     StillBusy(Fid),
+    /// The command succeeded at every try without having done anything; nothing changed.
+    Idle(Fid),
     /// The RMM wanted memory for an operation that the specification gives none.
     WantsMemory(Fid),
     /// The host had no memory for an operation, which was cancelled; nothing changed.
@@ -25,7 +27,7 @@ pub enum Error {
 /// How an answer contradicts the specification.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Broken {
-    /// SUCCESS, with a range that ends outside the request, off a granule, or where it began.
+    /// SUCCESS, with a range that ends outside the request or off a granule.
     Range {
         /// Where the RMM says the range ends.
         top: u64,
@@ -66,6 +68,7 @@ impl fmt::Display for Error {
                 write!(f, "{fid}: the firmware (EL3) does not forward this call")
             }
             Error::StillBusy(fid) => write!(f, "{fid}: still busy after many tries"),
+            Error::Idle(fid) => write!(f, "{fid}: succeeds again and again without doing anything"),
             Error::WantsMemory(fid) => write!(f, "{fid}: asks for memory that it may not ask for"),
             Error::Broken(fid, Broken::Range { top }) => {
                 write!(

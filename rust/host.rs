@@ -73,6 +73,7 @@ pub(crate) fn errno(error: rmi::Error) -> Error {
         rmi::Error::Refused(..)
         | rmi::Error::NotForwarded(_)
         | rmi::Error::StillBusy(_)
+        | rmi::Error::Idle(_)
         | rmi::Error::WantsMemory(_)
         | rmi::Error::Broken(..) => EIO,
     }

@@ -3,7 +3,7 @@
 //! Commands that map and unmap memory.
 
 use super::realm::{Failed, RdName};
-use super::rtt::progress;
+use super::rtt::{progress, ranged};
 use crate::rmi::{
     AddrRange,
     Broken,
@@ -196,9 +196,7 @@ pub fn map<C: Conduit>(
     };
     let flags = kind | (count << LIST_COUNT_LOW);
     let args = [rd.raw(), range.base(), range.top(), flags, address];
-    let done = rmi
-        .stateful(fid, &args)
-        .and_then(|regs| progress(fid, range, &regs));
+    let done = ranged(rmi, fid, &args, range);
     match done {
         Ok(top) => pieces.mapped(top.wrapping_sub(range.base()) >> crate::GRANULE_SHIFT),
         Err(error) if error.changed_nothing() => {}
@@ -223,7 +221,10 @@ pub fn unmap<C: Conduit>(
     let fid = Fid::RTT_DATA_UNMAP;
     let flags = ADDR_LIST | (LIST_ENTRIES << LIST_COUNT_LOW);
     let args = [rd.raw(), range.base(), range.top(), flags, list.pa().raw()];
-    let regs = rmi.stateful(fid, &args)?;
+    // Nothing is unmapped where nothing is listed.
+    let regs = rmi.ranged(fid, &args, |regs| {
+        regs.x(1) == range.base() && regs.x(3) == 0
+    })?;
     let entries = regs.x(3);
     if entries > LIST_ENTRIES {
         return Err(Error::Broken(fid, Broken::Count { entries }));
@@ -305,8 +306,7 @@ pub fn unprot_map<C: Conduit>(
     };
     let flags = ADDR_SINGLE | (1 << LIST_COUNT_LOW) | (attr.raw() << 16) | (s2ap << 19);
     let args = [rd.raw(), range.base(), range.top(), flags, descriptor.raw()];
-    let regs = rmi.stateful(fid, &args)?;
-    progress(fid, range, &regs)
+    ranged(rmi, fid, &args, range)
 }
 
 /// RMI_RTT_UNPROT_UNMAP (0xC40001FC): unmaps memory of the host from the base of an unprotected
@@ -322,6 +322,5 @@ pub fn unprot_unmap<C: Conduit>(
 ) -> Result<u64, Error> {
     let fid = Fid::RTT_UNPROT_UNMAP;
     let args = [rd.raw(), range.base(), range.top(), ADDR_NONE, 0];
-    let regs = rmi.stateful(fid, &args)?;
-    progress(fid, range, &regs)
+    ranged(rmi, fid, &args, range)
 }

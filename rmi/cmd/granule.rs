@@ -111,7 +111,9 @@ pub fn tracking_get<C: Conduit>(rmi: &Rmi<C>, range: AddrRange) -> Result<Tracki
 ///
 /// Those of the command.
 fn range_command<C: Conduit>(rmi: &Rmi<C>, fid: Fid, range: AddrRange) -> Result<PhysAddr, Error> {
-    let regs = rmi.stateful(fid, &[range.base().raw(), range.top().raw()])?;
+    let base = range.base().raw();
+    let args = [base, range.top().raw()];
+    let regs = rmi.ranged(fid, &args, |regs| regs.x(1) == base)?;
     progress(fid, range, &regs, 1)
 }
 

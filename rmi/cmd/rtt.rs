@@ -172,9 +172,8 @@ pub fn init_ripas<C: Conduit>(
     rd: RdName,
     range: IpaRange<Protected>,
 ) -> Result<u64, Error> {
-    let fid = Fid::RTT_INIT_RIPAS;
-    let regs = rmi.plain(fid, &[rd.raw(), range.base(), range.top()])?;
-    progress(fid, range, &regs)
+    let args = [rd.raw(), range.base(), range.top()];
+    ranged(rmi, Fid::RTT_INIT_RIPAS, &args, range)
 }
 
 /// RMI_RTT_SET_RIPAS (0xC4000169): carries out the change that the REC has asked for at its last
@@ -190,8 +189,22 @@ pub fn set_ripas<C: Conduit>(
     rec: RecName,
     range: IpaRange<Protected>,
 ) -> Result<u64, Error> {
-    let fid = Fid::RTT_SET_RIPAS;
-    let regs = rmi.plain(fid, &[rd.raw(), rec.raw(), range.base(), range.top()])?;
+    let args = [rd.raw(), rec.raw(), range.base(), range.top()];
+    ranged(rmi, Fid::RTT_SET_RIPAS, &args, range)
+}
+
+/// Makes a call that answers in X1 with how far it came in `range`, which is past the base.
+///
+/// # Errors
+///
+/// Those of the command.
+pub(super) fn ranged<C: Conduit, H>(
+    rmi: &Rmi<C>,
+    fid: Fid,
+    args: &[u64],
+    range: IpaRange<H>,
+) -> Result<u64, Error> {
+    let regs = rmi.ranged(fid, args, |regs| regs.x(1) == range.base())?;
     progress(fid, range, &regs)
 }
 

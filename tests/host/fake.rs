@@ -16,6 +16,11 @@ impl<F> Fake<F> {
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
+
+    /// How often others could run.
+    pub(crate) fn pauses(&self) -> u64 {
+        self.pauses.get()
+    }
 }
 
 impl<F: FnMut(Fid, &Regs) -> Regs> Conduit for Fake<F> {

@@ -111,7 +111,6 @@ fn impossible_progress_leaks_what_is_unclear_and_nothing_else() {
     let impossible = [
         0,
         BASE - GRANULE_SIZE,
-        BASE + GRANULE_SIZE, // where the second call begins: no progress
         BASE + GRANULE_SIZE + 1,
         BASE + 5 * GRANULE_SIZE,
         u64::MAX,
@@ -133,6 +132,33 @@ fn impossible_progress_leaks_what_is_unclear_and_nothing_else() {
             ),
             (4, 3)
         );
+    }
+}
+
+/// The second call of every range gets nowhere for a while, or for ever.
+#[test]
+fn no_progress_is_tried_again() {
+    for idle in [1, 999, u64::MAX] {
+        let mut left = idle;
+        let rmi = rmm(move |_, args| match args.x(1) {
+            BASE => success(&[BASE + GRANULE_SIZE]),
+            base if left != 0 => {
+                left -= 1;
+                success(&[base])
+            }
+            _ => success(&[args.x(2)]),
+        });
+        let moved = memory(4).delegate(&rmi);
+        let (done, rest, error) = match idle {
+            u64::MAX => (1, 3, Some(Error::Idle(Fid::GRANULE_RANGE_DELEGATE))),
+            _ => (4, 0, None),
+        };
+        assert_eq!((count(&moved.done), count(&moved.rest)), (done, rest));
+        assert_eq!(moved.error, error);
+        assert_eq!(rmi.conduit().counts().delegated(), done);
+        assert_eq!(rmi.conduit().counts().leaked(), 0);
+        // Between two tries others may run.
+        assert!(rmi.conduit().pauses() >= idle.min(1000));
     }
 }
 

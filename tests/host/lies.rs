@@ -4,7 +4,8 @@
 
 use crate::faults::{assert_accounted, calls, counts, life, name, places, with_fault};
 use crate::machine::Host;
-use kvm_arm_rmi::rmi::{Fid, Regs, Status, GRANULE_SIZE};
+use crate::vmm::Why;
+use kvm_arm_rmi::rmi::{Error, Fid, Regs, Status, GRANULE_SIZE};
 
 /// The commands that answer with how far they came, in X1, for a range that ends with a register.
 const RANGES: [(Fid, usize); 8] = [
@@ -23,14 +24,14 @@ fn progress_that_cannot_be() {
     let calls = calls();
     for (fid, register) in RANGES {
         for place in places(calls[&fid.raw()]) {
-            for lie in 0..7 {
+            for lie in 0..6 {
                 let wrong = move |args: &Regs, rmm: &dyn Fn(&Regs) -> Regs| {
                     let (base, top) = (args.x(register - 1), args.x(register));
                     let mut regs = rmm(args);
+                    // Where the base is 0, what is below it is as far above everything.
                     regs.0[1] = [
-                        0,
-                        base - GRANULE_SIZE.min(base),
-                        base,
+                        base.wrapping_sub(GRANULE_SIZE),
+                        0u64.wrapping_sub(2 * GRANULE_SIZE),
                         base + 8,
                         top + GRANULE_SIZE,
                         top | 1 << 63,
@@ -51,19 +52,73 @@ fn progress_that_cannot_be() {
     }
 }
 
+/// The RMM does nothing, and says so: an interrupt is pending. It may, as often as interrupts come, and
+/// no harm is done. `before` it may have done parts of the range.
+#[test]
+fn no_progress_for_a_while() {
+    let calls = calls();
+    for (fid, register) in RANGES {
+        for place in places(calls[&fid.raw()]) {
+            for (before, times) in [(0, 1), (0, 50), (1, 1), (3, 999)] {
+                let mut number = 0;
+                let wrong = move |args: &Regs, rmm: &dyn Fn(&Regs) -> Regs| {
+                    let (base, top) = (args.x(register - 1), args.x(register));
+                    number += 1;
+                    match number <= before {
+                        true if fid != Fid::RTT_UNPROT_UNMAP && fid != Fid::RTT_DATA_UNMAP => {
+                            part(fid, register, top.min(base + GRANULE_SIZE), args, rmm)
+                        }
+                        true => rmm(args),
+                        false => Regs::new(0, &[base]),
+                    }
+                };
+                let (host, result) = with_fault(fid.raw(), place, before + times, wrong);
+                let what = format!("{} {place}: idle {times} times", fid.name());
+                assert_eq!(result, Ok(()), "{what}");
+                // A part may end inside of an entry, for which a table is made.
+                assert!(before != 0 || host.failed().is_empty(), "{what}");
+                host.assert_idle();
+            }
+        }
+    }
+}
+
+/// The RMM never gets anywhere again. That ends, nothing is lost track of, and the host knows why.
+#[test]
+fn no_progress_for_ever() {
+    let calls = calls();
+    for (fid, register) in RANGES {
+        for place in places(calls[&fid.raw()]) {
+            let (host, result) = with_fault(fid.raw(), place, u64::MAX, move |args, _| {
+                Regs::new(0, &[args.x(register - 1)])
+            });
+            let what = format!("{} {place}: idle for ever", fid.name());
+            assert_accounted(&host, &what);
+            if place == 0 && fid != Fid::GRANULE_RANGE_UNDELEGATE {
+                assert_eq!(result, Err(Why::Rmm(Error::Idle(fid))), "{what}");
+            }
+        }
+    }
+}
+
+/// A call for no more than up to `top`, the range of which ends with a register.
+fn part(fid: Fid, register: usize, top: u64, args: &Regs, rmm: &dyn Fn(&Regs) -> Regs) -> Regs {
+    let mut args = *args;
+    args.0[register] = top;
+    if fid == Fid::RTT_DATA_MAP && args.x(4) & 3 == 2 {
+        // As many descriptors as there are granules in the range.
+        args.0[4] = 2 | 1 << 2;
+    }
+    rmm(&args)
+}
+
 /// The RMM does a part at a time, which it may.
 #[test]
 fn progress_by_granules() {
     for (fid, register) in RANGES {
         let wrong = move |args: &Regs, rmm: &dyn Fn(&Regs) -> Regs| {
-            let mut args = *args;
-            args.0[register] = args.x(register).min(args.x(register - 1) + GRANULE_SIZE);
-            let list = matches!(fid, Fid::RTT_DATA_MAP) && args.x(4) & 3 == 2;
-            if list {
-                // As many descriptors as there are granules in the range.
-                args.0[4] = 2 | 1 << 2;
-            }
-            rmm(&args)
+            let top = args.x(register).min(args.x(register - 1) + GRANULE_SIZE);
+            part(fid, register, top, args, rmm)
         };
         // All that is protected, granule by granule, takes a while.
         let times = 40;

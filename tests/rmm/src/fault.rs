@@ -59,6 +59,13 @@ pub enum Effect {
         /// What is written.
         value: u64,
     },
+    /// Does nothing, and says SUCCESS and that it came as far as where the range begins, as an RMM does
+    /// that finds an interrupt pending before the first part of a range. After a [`Self::Partial`] that
+    /// is any part.
+    Idle {
+        /// Number of the register with the base of the range.
+        base: u64,
+    },
 }
 
 impl Effect {
@@ -79,6 +86,7 @@ impl Effect {
                 offset: b,
                 value: c,
             },
+            6 => Self::Idle { base: a },
             _ => return None,
         })
     }
@@ -196,6 +204,10 @@ impl<P: Platform> Rmm<'_, P> {
                 self.execute(regs);
             }
             Effect::Yield => self.put_off(regs),
+            Effect::Idle { base } => {
+                let success = u64::from(Status::Success.raw());
+                replace(regs, 0, &[success, register(&call, base), 0, 0]);
+            }
             Effect::Write {
                 register: n,
                 offset,

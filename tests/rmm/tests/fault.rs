@@ -137,7 +137,7 @@ fn the_host_can_ask_for_it() {
     assert_eq!(call(&[features, 0, 0, 1, BUSY, 9]), 0);
     assert_eq!(results(&machine.call(Fid::FEATURES, &[0])), [BUSY, 9, 0]);
     assert_eq!(machine.call(Fid::FEATURES, &[0]).x(0), 0);
-    assert_eq!(call(&[features, 6, 0, 1]), 1);
+    assert_eq!(call(&[features, 99, 0, 1]), 1);
     for _ in 0..MAX {
         assert_eq!(call(&[features, 1, 0, 1, BUSY]), 0);
     }
@@ -147,6 +147,11 @@ fn the_host_can_ask_for_it() {
     // Each effect by its number.
     assert_eq!(call(&[u64::from(DELEGATE.raw()), 3, 0, 1, 2, 1]), 0);
     machine.expect(DELEGATE, [pa(0), pa(4)], Status::Success, [pa(1)]);
+    assert_eq!(call(&[u64::from(DELEGATE.raw()), 6, 0, 2, 1]), 0);
+    for _ in 0..2 {
+        machine.expect(DELEGATE, [pa(1), pa(4)], Status::Success, [pa(1)]);
+    }
+    machine.expect(DELEGATE, [pa(1), pa(4)], Status::Success, [pa(4)]);
     assert_eq!(call(&[features, 2, 0, 1, 5]), 0);
     assert_eq!(machine.call(Fid::FEATURES, &[0]).x(1), 5);
     assert_eq!(call(&[features, 4, 0, 1]), 0);
