@@ -8,9 +8,11 @@ use super::{Conduit, Counts, Error, Fid, Regs, Results, ReturnCode, Status};
 /// a matter of seconds; an RMM that is busy for longer is taken for broken rather than waited for.
 const BUSY_TRIES: u32 = 10_000;
 
-/// How often a call is made while the RMM answers BLOCKED: the specification lets the host try
-/// again once what it waits for may be over.
-const BLOCKED_TRIES: u32 = 2;
+/// How often a call is made while the RMM answers BLOCKED: an operation has to end first that may be
+/// another realm's, which this one can only wait for. At most that waits for memory, which takes the
+/// host that runs it some milliseconds. [`Conduit::wait`] is called between two tries, so this
+/// is a matter of a second.
+const BLOCKED_TRIES: u32 = 1000;
 
 /// How often in a row a ranged command may succeed without having done anything.
 ///
@@ -71,35 +73,52 @@ impl<C: Conduit> Rmi<C> {
         (code, regs)
     }
 
+    /// Makes a call until the RMM has something to say about it: any status but BUSY and BLOCKED.
+    ///
+    /// # Errors
+    ///
+    /// The RMM was busy or blocked for too long, or is not there.
+    pub(super) fn patiently(&self, fid: Fid, args: &[u64]) -> Result<(ReturnCode, Results), Error> {
+        let mut busy = 0u32;
+        let mut blocked = 0u32;
+        loop {
+            let (code, regs) = self.once(fid, args);
+            if code == ReturnCode::NOT_FORWARDED {
+                return Err(Error::NotForwarded(fid));
+            }
+            match code.status() {
+                Status::Busy => {
+                    busy = busy.saturating_add(1);
+                    if busy >= BUSY_TRIES {
+                        return Err(Error::StillBusy(fid));
+                    }
+                    self.conduit.pause();
+                }
+                Status::Blocked => {
+                    blocked = blocked.saturating_add(1);
+                    if blocked >= BLOCKED_TRIES {
+                        return Err(Error::Refused(fid, code));
+                    }
+                    self.conduit.wait();
+                }
+                _ => return Ok((code, regs)),
+            }
+        }
+    }
+
     /// Makes a call until the RMM has either begun or refused it.
     ///
     /// `Ok` means SUCCESS or INCOMPLETE; only then do the other registers hold results.
     ///
     /// # Errors
     ///
-    /// The RMM refused, was busy for too long, or is not there.
+    /// The RMM refused, was busy or blocked for too long, or is not there.
     pub(super) fn begin(&self, fid: Fid, args: &[u64]) -> Result<(ReturnCode, Results), Error> {
-        let mut busy = 0;
-        let mut blocked = 0;
-        loop {
-            let (code, regs) = self.once(fid, args);
-            if code == ReturnCode::NOT_FORWARDED {
-                return Err(Error::NotForwarded(fid));
+        match self.patiently(fid, args)? {
+            (code, regs) if matches!(code.status(), Status::Success | Status::Incomplete) => {
+                Ok((code, regs))
             }
-            let (tries, limit) = match code.status() {
-                Status::Success | Status::Incomplete => return Ok((code, regs)),
-                Status::Busy => (&mut busy, BUSY_TRIES),
-                Status::Blocked => (&mut blocked, BLOCKED_TRIES),
-                _ => return Err(Error::Refused(fid, code)),
-            };
-            *tries = u32::saturating_add(*tries, 1);
-            if *tries >= limit {
-                return Err(match code.status() {
-                    Status::Busy => Error::StillBusy(fid),
-                    _ => Error::Refused(fid, code),
-                });
-            }
-            self.conduit.pause();
+            (code, _) => Err(Error::Refused(fid, code)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 //! How a call reaches the RMM, and the memory that a call may point to.
 
-use super::{Counts, PhysAddr};
+use super::{Counts, Dialect, PhysAddr};
 
 /// Number of registers in an SMCCC 1.2 call: x0..x17.
 pub const NREGS: usize = 18;
@@ -60,6 +60,15 @@ pub trait Conduit {
     /// Called between two tries of a call that the RMM could not serve yet, and between the parts
     /// of a long range. May sleep, where the conduit's maker may.
     fn pause(&self) {}
+
+    /// Called between two tries of a call that waits for an operation which somebody else has to end:
+    /// sleeps a little, where the conduit's maker may.
+    fn wait(&self) {
+        self.pause();
+    }
+
+    /// What is known of how the RMM behind this wants things put.
+    fn dialect(&self) -> &Dialect;
 
     /// Hands `note` each set of counters that keeps account of what goes this way.
     fn count(&self, note: impl Fn(&Counts));

@@ -118,9 +118,7 @@ impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
             return None;
         }
         let offer = moved.done?;
-        let Some((descriptor, _)) =
-            RangeDesc::new(offer.range(), RttLevel::L3, MemState::Delegated)
-        else {
+        let Some((descriptor, _)) = RangeDesc::new(offer.range(), RttLevel::L3) else {
             self.take_back(rmi, Some(offer));
             return None;
         };

@@ -42,7 +42,7 @@ pub use call::Rmi;
 use conduit::Results;
 pub use conduit::{Conduit, Regs, SharedPage, NREGS};
 pub use counts::Counts;
-pub use desc::{MemState, RangeDesc};
+pub use desc::{Dialect, Form, MemState, RangeDesc};
 pub use error::{Broken, Error};
 pub use features::{FeatureRegs, Features};
 pub use fid::Fid;

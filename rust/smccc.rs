@@ -4,14 +4,18 @@
 
 use crate::{
     ffi,
-    rmi::{cmd::realm::RdName, Conduit, Counts, Regs},
+    rmi::{cmd::realm::RdName, Conduit, Counts, Dialect, Regs},
     trace, //
 };
 use core::mem::MaybeUninit;
 use kernel::{
     bindings,
     prelude::*,
-    sync::SetOnce, //
+    sync::SetOnce,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 /// The SMC instruction as the way to the RMM.
@@ -22,6 +26,7 @@ use kernel::{
 #[derive(Debug)]
 pub(crate) struct Smc {
     counts: Counts,
+    dialect: Dialect,
 }
 
 impl Smc {
@@ -32,6 +37,7 @@ impl Smc {
         // INVARIANT: Tested right here.
         (conduit == bindings::arm_smccc_conduit_SMCCC_CONDUIT_SMC).then(|| Self {
             counts: Counts::new(),
+            dialect: Dialect::new(),
         })
     }
 
@@ -95,6 +101,17 @@ impl Conduit for RealmSmc<'_> {
         }
     }
 
+    fn wait(&self) {
+        match self.pause {
+            Pause::Resched => self.smc.wait(),
+            _ => self.pause(),
+        }
+    }
+
+    fn dialect(&self) -> &Dialect {
+        &self.smc.dialect
+    }
+
     fn count(&self, note: impl Fn(&Counts)) {
         note(&self.smc.counts);
         note(self.counts);
@@ -108,6 +125,14 @@ impl Conduit for Smc {
 
     fn pause(&self) {
         ffi::kvm_rmi_helper_cond_resched();
+    }
+
+    fn wait(&self) {
+        fsleep(Delta::from_millis(1));
+    }
+
+    fn dialect(&self) -> &Dialect {
+        &self.dialect
     }
 
     fn count(&self, note: impl Fn(&Counts)) {

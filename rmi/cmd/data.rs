@@ -20,6 +20,7 @@ use crate::rmi::{
     Rmi,
     RttLevel,
     SharedPage,
+    Status,
     Unprotected,
     GRANULE_SIZE, //
 };
@@ -179,7 +180,7 @@ pub fn map<C: Conduit>(
     let mut first = 0;
     for (offset, piece) in (0..).step_by(8).zip(pieces.ranges()) {
         // A descriptor that is not for the whole piece would put the next one elsewhere.
-        let descriptor = match RangeDesc::new(piece, level, MemState::Delegated) {
+        let descriptor = match RangeDesc::new(piece, level) {
             Some((descriptor, part)) if part == piece => descriptor.raw(),
             _ => return Err(wrong),
         };
@@ -301,12 +302,25 @@ pub fn unprot_map<C: Conduit>(
         Access::Read => 0b10,
         Access::ReadWrite => 0b11,
     };
-    let Some((descriptor, _)) = RangeDesc::new(memory, level, MemState::Undelegated) else {
+    let Some((descriptor, _)) = RangeDesc::new(memory, level) else {
         return Err(Error::Broken(fid, Broken::Range { top: range.base() }));
     };
     let flags = ADDR_SINGLE | (1 << LIST_COUNT_LOW) | (attr.raw() << 16) | (s2ap << 19);
-    let args = [rd.raw(), range.base(), range.top(), flags, descriptor.raw()];
-    ranged(rmi, fid, &args, range)
+    let map = |form| {
+        let descriptor = descriptor.undelegated(form).raw();
+        let args = [rd.raw(), range.base(), range.top(), flags, descriptor];
+        let done = ranged(rmi, fid, &args, range);
+        if done.is_ok() {
+            rmi.conduit().dialect().learn(form);
+        }
+        done
+    };
+    let [likely, other] = rmi.conduit().dialect().forms();
+    match map(likely) {
+        // What else may be wrong with the input is as wrong in the other form.
+        Err(error) if error.status() == Some(Status::ErrorInput) => map(other).map_err(|_| error),
+        done => done,
+    }
 }
 
 /// RMI_RTT_UNPROT_UNMAP (0xC40001FC): unmaps memory of the host from the base of an unprotected

@@ -66,10 +66,7 @@ pub struct Versions {
 /// [`Error::NotForwarded`] where there is no RMM. A version that the RMM does not have is no error:
 /// see [`Versions::compatible`].
 pub fn version<C: Conduit>(rmi: &Rmi<C>, wanted: Version) -> Result<Versions, Error> {
-    let (code, regs) = rmi.once(Fid::VERSION, &[wanted.raw()]);
-    if code == crate::rmi::ReturnCode::NOT_FORWARDED {
-        return Err(Error::NotForwarded(Fid::VERSION));
-    }
+    let (code, regs) = rmi.patiently(Fid::VERSION, &[wanted.raw()])?;
     let compatible = match code.status() {
         Status::Success => true,
         Status::ErrorInput => false,

@@ -2,19 +2,26 @@
 
 //! An RMM that answers as a test tells it, and memory for it to look into.
 
-use kvm_arm_rmi::rmi::{Conduit, Counts, Fid, PhysAddr, Regs, Rmi, SharedPage, Status};
+use kvm_arm_rmi::rmi::{Conduit, Counts, Dialect, Fid, PhysAddr, Regs, Rmi, SharedPage, Status};
 use std::cell::{Cell, RefCell};
 
 /// Answers every call by a closure that gets the registers of the call.
 pub(crate) struct Fake<F> {
     answer: RefCell<F>,
     pauses: Cell<u64>,
+    waits: Cell<u64>,
     counts: Counts,
+    dialect: Dialect,
 }
 
 impl<F> Fake<F> {
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// How often an operation of somebody else's was waited for.
+    pub(crate) fn waits(&self) -> u64 {
+        self.waits.get()
     }
 
     /// How often others could run.
@@ -33,6 +40,14 @@ impl<F: FnMut(Fid, &Regs) -> Regs> Conduit for Fake<F> {
         self.pauses.set(self.pauses.get() + 1);
     }
 
+    fn wait(&self) {
+        self.waits.set(self.waits.get() + 1);
+    }
+
+    fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
     fn count(&self, note: impl Fn(&Counts)) {
         note(&self.counts);
     }
@@ -43,7 +58,9 @@ pub(crate) fn rmm<F: FnMut(Fid, &Regs) -> Regs>(answer: F) -> Rmi<Fake<F>> {
     Rmi::new(Fake {
         answer: RefCell::new(answer),
         pauses: Cell::new(0),
+        waits: Cell::new(0),
         counts: Counts::new(),
+        dialect: Dialect::new(),
     })
 }
 

@@ -11,6 +11,7 @@ use kvm_arm_rmi::rmi::{
     Conduit,
     Error,
     Fid,
+    Form,
     MemState,
     Pages,
     RangeDesc,
@@ -105,6 +106,17 @@ fn make_realm<C: Conduit>(rmi: &Rmi<C>, world: &Shared) -> Rd {
     };
     let mut page = Page::new();
     realm::create(rmi, granules, &REALM, &mut page, world, &mut List::new()).unwrap()
+}
+
+/// The name of a realm, for an RMM that does not look.
+pub(crate) fn a_realm() -> realm::RdName {
+    let world = Shared::new(2);
+    let any = world.clone();
+    let rmi = rmm(move |fid, args| match fid {
+        Fid::REALM_CREATE => success(&[]),
+        _ => any.move_granules(fid, args),
+    });
+    make_realm(&rmi, &world).name()
 }
 
 /// TF-RMM's way: it wants `wanted` granules, takes at most `step` at once, and gives them back
@@ -477,18 +489,22 @@ fn descriptors_describe_what_they_were_made_of() {
         (0x8000_0000, 0x8040_1000, RttLevel::L2, 0x8040_0000),
         (0x8000_0000, 0x1_0000_0000, RttLevel::L1, 0x1_0000_0000),
     ] {
-        for state in [MemState::Delegated, MemState::Undelegated] {
-            let (descriptor, described) = RangeDesc::new(range(base, top), level, state).unwrap();
-            assert_eq!(described, range(base, part));
-            assert_eq!(descriptor.decode(), Some((described, state)));
+        let (descriptor, described) = RangeDesc::new(range(base, top), level).unwrap();
+        assert_eq!(described, range(base, part));
+        let delegated = (described, MemState::Delegated);
+        assert_eq!(descriptor.decode(), Some(delegated));
+        for (form, bits) in [(Form::Bit, 1 << 63), (Form::Field, 1 << 62)] {
+            let undelegated = descriptor.undelegated(form);
+            assert_eq!(undelegated.raw(), descriptor.raw() | bits);
+            let decoded = undelegated.decode();
+            assert_eq!(decoded, Some((described, MemState::Undelegated)));
         }
     }
-    let delegated = MemState::Delegated;
-    assert!(RangeDesc::new(range(0x8000_1000, 0x8040_0000), RttLevel::L2, delegated).is_none());
-    assert!(RangeDesc::new(range(0x8000_0000, 0x8010_0000), RttLevel::L2, delegated).is_none());
+    assert!(RangeDesc::new(range(0x8000_1000, 0x8040_0000), RttLevel::L2).is_none());
+    assert!(RangeDesc::new(range(0x8000_0000, 0x8010_0000), RttLevel::L2).is_none());
     let beyond = 1 << 52;
-    assert!(RangeDesc::new(range(beyond, beyond + 4096), RttLevel::L3, delegated).is_none());
-    for raw in [0, u64::MAX, (1 << 63) | (1 << 2), 0x8000_0000] {
+    assert!(RangeDesc::new(range(beyond, beyond + 4096), RttLevel::L3).is_none());
+    for raw in [0, u64::MAX, (3 << 62) | (1 << 2) | 0x8000_0000, 0x8000_0000] {
         assert_eq!(RangeDesc::from_raw(raw).decode(), None, "{raw:#x}");
     }
 }

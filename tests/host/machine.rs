@@ -9,6 +9,7 @@ use kvm_arm_rmi::rmi::{
     AddrRange,
     Conduit,
     Counts,
+    Dialect,
     GranuleRange,
     Pages,
     PhysAddr,
@@ -30,6 +31,7 @@ type Instead = Box<dyn FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs>;
 pub(crate) struct Smc {
     machine: Rc<Machine>,
     counts: Counts,
+    dialect: Dialect,
     instead: RefCell<Option<Instead>>,
 }
 
@@ -60,6 +62,10 @@ impl Conduit for Smc {
         }
     }
 
+    fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
     fn count(&self, note: impl Fn(&Counts)) {
         note(&self.counts);
     }
@@ -85,6 +91,7 @@ impl Host {
             rmi: Rmi::new(Smc {
                 machine: machine.clone(),
                 counts: Counts::new(),
+                dialect: Dialect::new(),
                 instead: RefCell::new(None),
             }),
             machine,

@@ -39,22 +39,26 @@ fn busy_for_ever_ends() {
     assert_eq!(activate(&rmi), Err(Error::StillBusy(Fid::RMM_ACTIVATE)));
 }
 
+/// Another realm's operation has to end first: that is waited out, though not for ever.
 #[test]
-fn blocked_is_asked_once_more_and_then_told() {
-    let mut next = in_turn(|n| {
-        status(if n == 1 {
-            Status::Blocked
-        } else {
-            Status::Success
-        })
-    });
-    assert_eq!(activate(&rmm(|_, _| next())), Ok(()));
-
+fn blocked_is_waited_out() {
+    for times in [1, 2, 500, 999] {
+        let mut next = in_turn(|n| {
+            status(if n <= times {
+                Status::Blocked
+            } else {
+                Status::Success
+            })
+        });
+        let rmi = rmm(|_, _| next());
+        assert_eq!(activate(&rmi), Ok(()));
+        assert_eq!(rmi.conduit().waits(), times as u64);
+    }
     let rmi = rmm(|_, _| status(Status::Blocked));
     assert_eq!(activate(&rmi).unwrap_err().status(), Some(Status::Blocked));
     assert_eq!(
         rmi.conduit().counts().commands().next(),
-        Some((Fid::RMM_ACTIVATE, 2, 2))
+        Some((Fid::RMM_ACTIVATE, 1000, 1000))
     );
 }
 
@@ -152,4 +156,37 @@ fn errors_say_which_command_and_what() {
         text.contains("EL3") && text.contains("RMI_GRANULE_RANGE_DELEGATE"),
         "{text}"
     );
+}
+
+/// Whatever goes wrong, the log has the command, its number, and what the RMM said.
+#[test]
+fn every_error_names_its_command() {
+    let code = ReturnCode::new(0x30d);
+    let fid = Fid::RTT_DATA_MAP;
+    let broken = |broken| Error::Broken(fid, broken);
+    let errors = [
+        (
+            Error::Refused(fid, ReturnCode::new(0x204)),
+            "ErrorRtt (x0 = 0x204)",
+        ),
+        (
+            Error::Refused(fid, ReturnCode::new(0x77)),
+            "Unknown(119) (x0 = 0x77)",
+        ),
+        (Error::NotForwarded(fid), "EL3"),
+        (Error::StillBusy(fid), "busy"),
+        (Error::Idle(fid), "without doing anything"),
+        (Error::WantsMemory(fid), "memory that it may not ask for"),
+        (Error::NoMemory(fid), "no memory"),
+        (broken(Broken::Range { top: 0x1234 }), "0x1234"),
+        (broken(Broken::Count { entries: 513 }), "513"),
+        (broken(Broken::Endless), "never ends"),
+        (broken(Broken::Stuck), "stuck"),
+        (broken(Broken::Request(code)), "Incomplete (x0 = 0x30d)"),
+    ];
+    for (error, what) in errors {
+        let text = error.to_string();
+        let command = "RMI_RTT_DATA_MAP (0xc40001f5): ";
+        assert!(text.starts_with(command) && text.contains(what), "{text}");
+    }
 }

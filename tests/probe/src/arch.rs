@@ -4,7 +4,7 @@
 
 use core::arch::asm;
 
-use kvm_arm_rmi::rmi::{Conduit, Counts, Regs};
+use kvm_arm_rmi::rmi::{Conduit, Counts, Dialect, Regs};
 use realm_payload::fid;
 
 /// Defines functions that read system registers. Reads have no effect on anything.
@@ -47,6 +47,12 @@ impl Conduit for Smc {
         // SAFETY: the RMM is given pool memory only, which holds no Rust objects and is accessed
         // through raw pointers (`memory.rs`), or addresses that it has to refuse.
         Regs(unsafe { realm_payload::smc(args.0) })
+    }
+
+    // Calls of the probe are made as they are.
+    fn dialect(&self) -> &Dialect {
+        static NONE: Dialect = Dialect::new();
+        &NONE
     }
 
     // The probe keeps its own tally, of answers.

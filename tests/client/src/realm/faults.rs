@@ -94,9 +94,9 @@ const ANSWERS: [Wrong; 11] = [
     answer(&[2]),
     answer(&[3]),
     answer(&[0x204]),
-    // BLOCKED, and again when it is tried once more.
+    // BLOCKED for a while.
     Wrong {
-        times: 2,
+        times: 20,
         ..answer(&[14])
     },
     // Memory is wanted, or given back.
