@@ -207,3 +207,68 @@ fn tracking_that_makes_no_progress_ends() {
         (Category::Unknown(7), Tracking::Unknown(8))
     );
 }
+
+/// An RMM that died, or says what no RMM says, from any command on: the host gets to an end, after a
+/// number of calls that is known, and says which command it was.
+#[test]
+fn an_rmm_that_stops_making_sense() {
+    let ours = [
+        Fid::VERSION,
+        Fid::FEATURES,
+        Fid::RMM_CONFIG_SET,
+        Fid::RMM_CONFIG_GET,
+        Fid::RMM_ACTIVATE,
+    ];
+    let mut codes: Vec<u64> = (1..=18).chain([0x77, 0xff]).collect();
+    // What EL3 may say of a call that it does not hand on: SMCCC's own codes, in 64 and in 32 bits.
+    codes.extend([-1i64, -2, -3].map(|code| code as u64));
+    codes.extend([u64::from(u32::MAX), 0xffff_ff77, 1 << 63 | 1]);
+    codes.extend((0..8).map(|request| request << 8 | 0xd));
+    for (from, fid) in ours.into_iter().enumerate() {
+        for code in codes.iter().copied() {
+            for results in [0, u64::MAX] {
+                let (mut is_dead, mut calls) = (false, 0);
+                let rmi = rmm(move |called, args| {
+                    calls += 1;
+                    assert!(calls < 1_000_000, "{fid}: {code:#x}: never ends");
+                    is_dead |= called == fid;
+                    match is_dead {
+                        true => Regs::new(code, &[results; 4]),
+                        // An RMM that is active already has its configuration read.
+                        false if called == Fid::RMM_CONFIG_SET && fid == Fid::RMM_CONFIG_GET => {
+                            status(Status::ErrorGlobal)
+                        }
+                        false => good(called, args),
+                    }
+                });
+                let declined = negotiate(&rmi, &mut Page::new()).unwrap_err();
+                let what = format!("{fid} (command {from}), {code:#x}: {declined}");
+                assert!(!declined.to_string().is_empty(), "{what}");
+                match declined {
+                    Decline::Command(error) => {
+                        assert!(error.to_string().contains("RMI_"), "{what}");
+                    }
+                    Decline::NoRmm => assert_eq!((fid, code), (Fid::VERSION, u64::MAX), "{what}"),
+                    Decline::Version(_) => assert_eq!(fid, Fid::VERSION, "{what}"),
+                    _ => panic!("{what}"),
+                }
+            }
+        }
+    }
+}
+
+/// It is busy when it is asked for the first time, as it may be while it boots on another CPU.
+#[test]
+fn busy_at_the_first_call_is_no_end() {
+    let mut left = 100;
+    let agreed = but(Fid::VERSION, move |_| match left {
+        0 => success(&[0x20000, 0x20000]),
+        _ => {
+            left -= 1;
+            status(Status::Busy)
+        }
+    });
+    assert!(agreed.is_ok());
+    let busy = but(Fid::VERSION, |_| status(Status::Busy)).unwrap_err();
+    assert_eq!(busy, Decline::Command(Error::StillBusy(Fid::VERSION)));
+}
