@@ -7,10 +7,12 @@ use crate::rec::run;
 use crate::rmi::{IpaSpace, ReturnCode, SharedPage, Status};
 
 /// Exit reasons, `RmiRecExitReason`.
-mod reason {
+pub mod reason {
     pub(super) const SYNC: u8 = 0;
-    pub(super) const IRQ: u8 = 1;
-    pub(super) const FIQ: u8 = 2;
+    /// An interrupt of the host's.
+    pub const IRQ: u8 = 1;
+    /// A fast interrupt of the host's.
+    pub const FIQ: u8 = 2;
     pub(super) const PSCI: u8 = 3;
     pub(super) const RIPAS_CHANGE: u8 = 4;
     pub(super) const HOST_CALL: u8 = 5;

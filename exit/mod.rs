@@ -29,7 +29,7 @@ mod ripas;
 mod sync;
 
 pub use abort::{Access, Fault, Half};
-pub use decode::{decode, Exit, Malformed, Refused};
+pub use decode::{decode, reason, Exit, Malformed, Refused};
 pub use host_call::{HostCall, NOT_SUPPORTED};
 pub use psci::{Psci, PsciCall, Question};
 pub use ripas::{Ripas, RipasChange};

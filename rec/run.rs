@@ -9,12 +9,13 @@ use crate::rmi::SharedPage;
 pub const GPRS: usize = 31;
 
 /// Byte offsets in the page.
-mod offset {
+pub mod offset {
     pub(super) const ENTER_FLAGS: usize = 0x0;
     pub(super) const ENTER_GPRS: usize = 0x200;
 
     const EXIT: usize = 0x800;
-    pub(super) const EXIT_REASON: usize = EXIT;
+    /// Why the REC has exited.
+    pub const EXIT_REASON: usize = EXIT;
     pub(super) const ESR: usize = EXIT + 0x100;
     pub(super) const FAR: usize = EXIT + 0x108;
     pub(super) const HPFAR: usize = EXIT + 0x110;

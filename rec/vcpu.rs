@@ -72,12 +72,6 @@ impl Vcpu {
         }
     }
 
-    /// True from an exit with an access that can be emulated until the next entry: while user space
-    /// may have the access end in an external abort.
-    pub fn mmio_pending(&self) -> bool {
-        self.owed == Owed::Access(Access::Emulatable)
-    }
-
     /// Writes the host's half of the run page, for an entry that pays what is owed. Changes nothing
     /// else, and may be repeated.
     ///

@@ -131,14 +131,6 @@ fn sve_vq(vm: &Vm) -> Option<u64> {
 ///
 /// See `uapi/README.md`.
 pub(crate) fn activate(vm: &Vm, me: *mut bindings::kvm_vcpu) -> Result {
-    // SAFETY: The VM is alive.
-    let vgic = unsafe { &(*vm.kvm).arch.vgic };
-    if !vgic.in_kernel {
-        return Err(EOPNOTSUPP);
-    }
-    if !vgic.initialized {
-        return Err(ENODEV);
-    }
     vm.waiting.fetch_add(1, Ordering::Relaxed);
     let _waiting = ScopeGuard::new(|| {
         vm.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -7,12 +7,14 @@
 
 use crate::{
     create,
+    exit::reason,
     ffi,
     host::Host,
     memslot,
     populate,
+    rec::run::offset,
     registers,
-    rmi::Features,
+    rmi::{Features, Fid},
     status::Directory,
     unmap,
     vcpu::{Next, RecVcpu, Running},
@@ -81,6 +83,14 @@ impl PinnedDrop for Registration {
     }
 }
 
+// What the C seam knows of the RMI as well.
+const _: () = {
+    assert!(bindings::KVM_RMI_SMC_REC_ENTER == Fid::REC_ENTER.raw());
+    assert!(bindings::KVM_RMI_RUN_EXIT_REASON as usize == offset::EXIT_REASON);
+    assert!(bindings::KVM_RMI_EXIT_REASON_IRQ as u8 == reason::IRQ);
+    assert!(bindings::KVM_RMI_EXIT_REASON_FIQ as u8 == reason::FIQ);
+};
+
 fn table(module: &'static ThisModule, features: &Features) -> bindings::kvm_rmi_ops {
     let mut vcpu_features = (1 << bindings::KVM_ARM_VCPU_PSCI_0_2)
         | (1 << bindings::KVM_ARM_VCPU_PTRAUTH_ADDRESS)
@@ -112,7 +122,6 @@ fn table(module: &'static ThisModule, features: &Features) -> bindings::kvm_rmi_
         handle_exit: Some(handle_exit),
         may_set_reg: Some(may_set_reg),
         copy_reg_indices: Some(copy_reg_indices),
-        mmio_pending: Some(mmio_pending),
         map_shared: Some(map_shared),
         add_table: Some(add_table),
         check_memslot: Some(check_memslot),
@@ -169,26 +178,47 @@ unsafe extern "C" fn allows_cap(kvm: *mut bindings::kvm, cap: c_long) -> bool {
 
 const ALLOWED_CAPS: &[u32] = &[
     bindings::KVM_CAP_IRQCHIP,
-    bindings::KVM_CAP_IOEVENTFD,
-    bindings::KVM_CAP_IRQFD_RESAMPLE,
-    bindings::KVM_CAP_ONE_REG,
     bindings::KVM_CAP_USER_MEMORY,
+    bindings::KVM_CAP_NR_VCPUS,
+    bindings::KVM_CAP_NR_MEMSLOTS,
+    bindings::KVM_CAP_MP_STATE,
+    bindings::KVM_CAP_COALESCED_MMIO,
+    bindings::KVM_CAP_SYNC_MMU,
     bindings::KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
+    bindings::KVM_CAP_IRQ_ROUTING,
+    bindings::KVM_CAP_JOIN_MEMORY_REGIONS_WORKS,
+    bindings::KVM_CAP_IRQFD,
+    bindings::KVM_CAP_IOEVENTFD,
+    bindings::KVM_CAP_INTERNAL_ERROR_DATA,
+    bindings::KVM_CAP_VCPU_EVENTS,
+    bindings::KVM_CAP_MAX_VCPUS,
+    bindings::KVM_CAP_ONE_REG,
+    bindings::KVM_CAP_SIGNAL_MSI,
+    bindings::KVM_CAP_IRQFD_RESAMPLE,
     bindings::KVM_CAP_ARM_PSCI,
+    bindings::KVM_CAP_DEVICE_CTRL,
+    bindings::KVM_CAP_ENABLE_CAP_VM,
     bindings::KVM_CAP_ARM_PSCI_0_2,
-    bindings::KVM_CAP_ARM_IRQ_LINE_LAYOUT_2,
+    bindings::KVM_CAP_CHECK_EXTENSION_VM,
+    bindings::KVM_CAP_IOEVENTFD_ANY_LENGTH,
+    bindings::KVM_CAP_VCPU_ATTRIBUTES,
+    bindings::KVM_CAP_MAX_VCPU_ID,
+    bindings::KVM_CAP_MSI_DEVID,
+    bindings::KVM_CAP_IMMEDIATE_EXIT,
     bindings::KVM_CAP_ARM_INJECT_EXT_DABT,
+    bindings::KVM_CAP_ARM_VM_IPA_SIZE,
+    // Without effect, since there is no dirty log; but VMMs enable it for every VM.
+    bindings::KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+    bindings::KVM_CAP_ARM_IRQ_LINE_LAYOUT_2,
     bindings::KVM_CAP_ARM_PTRAUTH_ADDRESS,
     bindings::KVM_CAP_ARM_PTRAUTH_GENERIC,
-    bindings::KVM_CAP_ARM_VM_IPA_SIZE,
-    bindings::KVM_CAP_IMMEDIATE_EXIT,
-    bindings::KVM_CAP_MAX_VCPUS,
-    bindings::KVM_CAP_MAX_VCPU_ID,
-    bindings::KVM_CAP_MP_STATE,
-    bindings::KVM_CAP_MSI_DEVID,
-    bindings::KVM_CAP_NR_VCPUS,
-    bindings::KVM_CAP_VCPU_ATTRIBUTES,
-    bindings::KVM_CAP_VCPU_EVENTS,
+    bindings::KVM_CAP_HALT_POLL,
+    bindings::KVM_CAP_BINARY_STATS_FD,
+    bindings::KVM_CAP_SYSTEM_EVENT_DATA,
+    bindings::KVM_CAP_USER_MEMORY2,
+    bindings::KVM_CAP_MEMORY_ATTRIBUTES,
+    bindings::KVM_CAP_GUEST_MEMFD,
+    bindings::KVM_CAP_GUEST_MEMFD_FLAGS,
 ];
 
 /// # Safety
@@ -313,14 +343,6 @@ unsafe extern "C" fn copy_reg_indices(vcpu: *mut bindings::kvm_vcpu, to: *mut u6
     // SAFETY: By the contract of this function.
     let has_sve = unsafe { ffi::kvm_rmi_helper_vcpu_sve_vq(vcpu) } != 0;
     from_result(|| registers::copy_indices(has_sve, to.cast()))
-}
-
-/// # Safety
-///
-/// `vcpu` is a realm's vCPU, whose mutex this task holds.
-unsafe extern "C" fn mmio_pending(vcpu: *mut bindings::kvm_vcpu) -> bool {
-    // SAFETY: By the contract of this function.
-    unsafe { !(*vcpu).arch.rmi.priv_.is_null() && running(vcpu).mmio_pending() }
 }
 
 /// # Safety

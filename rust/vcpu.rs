@@ -500,11 +500,6 @@ impl Running<'_> {
         // Copying the page before it is written unmaps it, for one.
         Ok(true)
     }
-
-    /// See [`rec::Vcpu::mmio_pending`].
-    pub(crate) fn mmio_pending(&self) -> bool {
-        self.rec.state.mmio_pending()
-    }
 }
 
 /// As much of `mapping`, with what the realm has touched at `ipa`, as is shared; `None` if that is

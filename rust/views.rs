@@ -267,9 +267,9 @@ impl Drop for MmuWriteLock {
 /// Place of ID_AA64DFR0_EL1 among a VM's ID registers: `IDREG_IDX()` of op0 3, CRm 5, op2 0.
 pub(crate) const DFR0: usize = (5 - 1) << 3;
 /// Number of breakpoints, less 1.
-pub(crate) const DFR0_BRPS: u32 = 12;
+pub(crate) const DFR0_BRPS: u32 = bindings::ID_AA64DFR0_EL1_BRPs_SHIFT;
 /// Number of watchpoints, less 1.
-pub(crate) const DFR0_WRPS: u32 = 20;
+pub(crate) const DFR0_WRPS: u32 = bindings::ID_AA64DFR0_EL1_WRPs_SHIFT;
 
 /// Number of vCPUs that a VM has.
 pub(crate) fn vcpus(kvm: *mut bindings::kvm) -> c_int {
@@ -461,14 +461,14 @@ pub(crate) unsafe fn mark_turned_on(vcpu: *mut bindings::kvm_vcpu) {
 }
 
 /// HCR_EL2.TWI: WFI is trapped.
-pub(crate) const HCR_TWI: u64 = 1 << 13;
+pub(crate) const HCR_TWI: u64 = 1 << bindings::HCR_EL2_TWI_SHIFT;
 /// HCR_EL2.TWE: WFE is trapped.
-pub(crate) const HCR_TWE: u64 = 1 << 14;
+pub(crate) const HCR_TWE: u64 = 1 << bindings::HCR_EL2_TWE_SHIFT;
 
 /// HPFAR_EL2.NS, which KVM takes for "valid".
-const HPFAR_NS: u64 = 1 << 63;
-/// Bits that an IPA is shifted by in HPFAR_EL2.
-const HPFAR_SHIFT: u32 = 8;
+const HPFAR_NS: u64 = 1 << bindings::HPFAR_EL2_NS_SHIFT;
+/// Bits that an IPA is shifted by in HPFAR_EL2: it has the number of the 4K granule.
+const HPFAR_SHIFT: u32 = 12 - bindings::HPFAR_EL2_FIPA_SHIFT;
 
 /// HPFAR_EL2 for an IPA.
 pub(crate) fn hpfar(ipa: u64) -> u64 {
@@ -482,7 +482,7 @@ pub(crate) fn ipa(hpfar: u64) -> u64 {
 
 /// True if ESR_EL2 tells of an access that what is mapped does not allow.
 pub(crate) fn is_permission_fault(esr: u64) -> bool {
-    esr & 0x3c == 0x0c
+    esr & u64::from(bindings::ESR_ELx_FSC_TYPE) == u64::from(bindings::ESR_ELx_FSC_PERM)
 }
 
 /// True for an SError after which nothing can go on: one that was not corrected and is not restartable

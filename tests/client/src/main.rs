@@ -12,6 +12,8 @@ mod gpf;
 mod guest;
 #[cfg(target_arch = "aarch64")]
 mod realm;
+#[cfg(target_arch = "aarch64")]
+mod state;
 
 #[cfg(target_arch = "aarch64")]
 fn main() -> std::process::ExitCode {
@@ -21,10 +23,11 @@ fn main() -> std::process::ExitCode {
         ["capability", number] => guest::capability(number),
         ["guest"] => guest::run(),
         ["gpf"] => gpf::run(),
+        ["state"] => state::print(),
         ["realm", ref arguments @ ..] => {
             realm::main(arguments).map_err(|error| -> Box<dyn std::error::Error> { error })
         }
-        _ => Err("usage: rmi-client capability NUMBER | guest | gpf | realm ...".into()),
+        _ => Err("usage: rmi-client capability NUMBER | guest | gpf | state | realm ...".into()),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

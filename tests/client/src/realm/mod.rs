@@ -16,6 +16,7 @@ mod memory;
 mod nomem;
 mod run;
 mod signal;
+mod vectors;
 mod vm;
 
 use std::error::Error as StdError;
@@ -37,7 +38,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | hold [running] | refused | killed
+  abuse [GROUP] | side-by-side | vectors | hold [running] | refused | killed
   faults [COMMAND] | nomem | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -47,6 +48,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["many", count] => brief::many(count.parse()?),
         ["at-once", count] => brief::at_once(count.parse()?),
         ["churn", count] => brief::churn(count.parse()?),
+        ["vectors"] => vectors::main(),
         ["side-by-side"] => brief::side_by_side(),
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),

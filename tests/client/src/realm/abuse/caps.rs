@@ -15,6 +15,7 @@ use kvm_bindings::{
     KVM_ARM_VCPU_PVTIME_CTRL,
     KVM_ARM_VCPU_PVTIME_IPA, //
 };
+use realm_guest::{BASE, PAGE_SIZE};
 
 use super::Cases;
 use crate::realm::cpu::init;
@@ -48,7 +49,7 @@ const MEMORY: [(u64, &str); 3] = [
     (233, "MEMORY_ATTRIBUTES"),
     (234, "GUEST_MEMFD"),
 ];
-const REFUSED: [(u64, &str); 18] = [
+const REFUSED: [(u64, &str); 22] = [
     (23, "SET_GUEST_DEBUG"),
     (81, "READONLY_MEM"),
     (93, "ARM_EL1_32BIT"),
@@ -59,21 +60,29 @@ const REFUSED: [(u64, &str); 18] = [
     (158, "ARM_INJECT_SERROR_ESR"),
     (177, "ARM_NISV_TO_USER"),
     (187, "STEAL_TIME"),
+    (192, "DIRTY_LOG_RING"),
     (195, "SET_GUEST_DEBUG2"),
     (205, "ARM_MTE"),
     (216, "ARM_SYSTEM_SUSPEND"),
+    (223, "DIRTY_LOG_RING_ACQ_REL"),
+    (225, "DIRTY_LOG_RING_WITH_BITMAP"),
     (227, "COUNTER_OFFSET"),
     (228, "ARM_EAGER_SPLIT_CHUNK_SIZE"),
     (239, "ARM_WRITABLE_IMP_ID_REGS"),
     (240, "ARM_EL2"),
     (245, "ARM_SEA_TO_USER"),
+    (9999, "anything that is new"),
 ];
 
 /// KVM_ARM_SET_DEVICE_ADDR and KVM_ARM_SET_COUNTER_OFFSET.
 const SET_DEVICE_ADDR: u64 = 0x4010_aeab;
 const SET_COUNTER_OFFSET: u64 = 0x4010_aeb5;
 
+/// What does no harm, and is enabled without looking.
+const ENABLED: [(u32, &str); 2] = [(168, "MANUAL_DIRTY_LOG_PROTECT2"), (182, "HALT_POLL")];
+
 pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+    ordinary(cases)?;
     let vm = Vm::empty(Shape::REALM)?;
     for (number, name) in OFFERED.into_iter().chain(MEMORY) {
         let has = vm.fd.check_extension_raw(number) > 0;
@@ -88,6 +97,15 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
         };
         let what = format!("enabling {name}");
         cases.errno(&what, vm.fd.enable_cap(&cap), libc::EINVAL);
+    }
+
+    for (cap, name) in ENABLED {
+        let cap = kvm_enable_cap {
+            cap,
+            args: [1, 0, 0, 0],
+            ..Default::default()
+        };
+        cases.errno(&format!("enabling {name}"), vm.fd.enable_cap(&cap), 0);
     }
 
     let offset = kvm_arm_counter_offset::default();
@@ -120,5 +138,21 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     };
     cases.errno("stolen time", cpu.has_device_attr(&stolen), libc::ENXIO);
     cases.errno("setting it", cpu.set_device_attr(&stolen), libc::ENXIO);
+    Ok(())
+}
+
+/// An ordinary VM has nothing of what realms have.
+fn ordinary(cases: &mut Cases) -> Result<()> {
+    let vm = Vm::new(Shape {
+        realm: false,
+        ..Shape::REALM
+    })?;
+    let has = vm.fd.check_extension_raw(233);
+    cases.equal("an ordinary VM has no MEMORY_ATTRIBUTES", has, 0);
+    for private in [false, true] {
+        let set = vm.set_private(BASE, PAGE_SIZE, private);
+        let what = format!("an ordinary VM's memory: private {private}");
+        cases.errno(&what, set, libc::EINVAL);
+    }
     Ok(())
 }

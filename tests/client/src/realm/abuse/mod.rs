@@ -6,8 +6,10 @@
 mod caps;
 mod create;
 mod first_run;
+mod gic;
 mod inside;
 mod life;
+mod mmio;
 mod populate;
 mod race;
 mod regs;
@@ -74,11 +76,13 @@ impl Cases {
 /// A group of cases.
 type Group = fn(&mut Cases) -> Result<()>;
 
-const GROUPS: [(&str, Group); 9] = [
+const GROUPS: [(&str, Group); 11] = [
     ("create", create::cases),
     ("caps", caps::cases),
     ("populate", populate::cases),
     ("first-run", first_run::cases),
+    ("gic", gic::cases),
+    ("mmio", mmio::cases),
     ("regs", regs::cases),
     ("slots", slots::cases),
     ("inside", inside::cases),

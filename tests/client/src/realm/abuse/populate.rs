@@ -299,7 +299,7 @@ fn not_a_realm(cases: &mut Cases) -> Result<()> {
     let source = Mapping::new(PAGE_SIZE, Huge::Never)?;
     let mut left = arguments(&source, BASE, PAGE_SIZE);
     let result = ordinary.populate_once(&mut left);
-    cases.errno("populate: an ordinary VM", result, libc::ENXIO);
+    cases.errno("populate: an ordinary VM", result, libc::EINVAL);
     Ok(())
 }
 
