@@ -47,7 +47,7 @@ impl Shape {
     /// `EINVAL` for longer vectors than the RMM has.
     fn of(vm: &Vm) -> Result<Self> {
         let features = &vm.host.negotiated.features;
-        let dfr0 = views::dfr0(vm.kvm);
+        let dfr0 = views::dfr0(&vm.kvm);
         // Until a vCPU is initialised the VM has no ID registers, and wants no less than there is.
         let field = |low: u32| match dfr0 {
             0 => u64::MAX,
@@ -145,7 +145,7 @@ fn hash(features: &Features) -> Option<HashAlgorithm> {
 
 /// The SVE vector that vCPU 0 has.
 fn sve_vq(vm: &Vm) -> Option<u64> {
-    let vcpu = views::vcpu(vm.kvm, 0)?;
+    let vcpu = views::vcpu(&vm.kvm, 0)?;
     // SAFETY: The vCPU is valid as long as the VM.
     match unsafe { ffi::kvm_rmi_helper_vcpu_sve_vq(vcpu) } {
         0 => None,
@@ -170,7 +170,7 @@ pub(crate) fn activate(vm: &Vm, me: *mut bindings::kvm_vcpu) -> Result {
     // SAFETY: The VM is alive. What is read may change at any time until there is a GIC that is
     // initialised, which stays.
     let (in_kernel, initialized) = unsafe {
-        let vgic = &raw const (*vm.kvm).arch.vgic;
+        let vgic = &raw const (*vm.kvm.as_ptr()).arch.vgic;
         (
             (&raw const (*vgic).in_kernel).read_volatile(),
             (&raw const (*vgic).initialized).read_volatile(),
@@ -219,7 +219,7 @@ fn try_activate(vm: &Vm, me: *mut bindings::kvm_vcpu) -> Result<bool> {
         State::Dying | State::Dead => return Err(EIO),
         State::None | State::New => {}
     }
-    let slots = views::SlotsLock::new(vm.kvm)?;
+    let slots = views::SlotsLock::new(&vm.kvm)?;
     let others = views::OtherVcpus::try_lock(&slots, me)?;
     let mut life = vm.life.lock();
     if !matches!(life.realm.state(), State::None | State::New) {
@@ -235,7 +235,7 @@ fn try_activate(vm: &Vm, me: *mut bindings::kvm_vcpu) -> Result<bool> {
         realm(vm, &mut life)?;
     }
     let name = vm.name()?;
-    let vcpus = || (0..views::vcpu_count(vm.kvm)).map(|id| views::vcpu(vm.kvm, id).ok_or(EINVAL));
+    let vcpus = || (0..views::vcpu_count(&vm.kvm)).map(|id| views::vcpu(&vm.kvm, id).ok_or(EINVAL));
     // What can fail for want of memory comes before what cannot be taken back.
     for vcpu in vcpus() {
         prepare(vm, vcpu?)?;
@@ -275,8 +275,8 @@ fn ready(vcpu: *mut bindings::kvm_vcpu) -> Result {
 /// realm was made with anything else than they have.
 fn check_vcpus(vm: &Vm, life: &Life) -> Result {
     let sve = sve_vq(vm);
-    for id in 0..views::vcpu_count(vm.kvm) {
-        let vcpu = views::vcpu(vm.kvm, id).ok_or(EINVAL)?;
+    for id in 0..views::vcpu_count(&vm.kvm) {
+        let vcpu = views::vcpu(&vm.kvm, id).ok_or(EINVAL)?;
         // SAFETY: The vCPU is valid as long as the VM.
         unsafe {
             if !ffi::kvm_rmi_helper_vcpu_is_initialized(vcpu) {
@@ -382,7 +382,7 @@ unsafe fn begins_with(vcpu: *mut bindings::kvm_vcpu) -> cmd::Params {
 ///
 /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
 fn init_ripas(vm: &Vm, name: RdName) -> Result {
-    views::for_each_gmem_slot(vm.kvm, |gfns| {
+    views::for_each_gmem_slot(&vm.kvm, |gfns| {
         let mut left = vm
             .space
             .protected(gfns.start * GRANULE_SIZE, gfns.end * GRANULE_SIZE);

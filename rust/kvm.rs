@@ -16,6 +16,7 @@ use crate::{
     status::Directory,
     unmap,
     vcpu::{Next, RecVcpu, Running},
+    views::Kvm,
     views::MmuWriteLock,
     vm::Vm, //
 };
@@ -201,8 +202,10 @@ unsafe extern "C" fn init_vm(kvm: *mut bindings::kvm, ipa_bits: u32) -> c_int {
         let ops = (*kvm).arch.rmi.ops;
         &*kernel::container_of!(Opaque::cast_from(ops), Registration, ops)
     };
+    // SAFETY: The VM outlives our half of it, which `destroy_vm` takes away.
+    let ours = unsafe { Kvm::new(kvm) };
     from_result(|| {
-        let vm = Vm::new(us.host.clone(), kvm, ipa_bits)?;
+        let vm = Vm::new(us.host.clone(), ours, ipa_bits)?;
         *vm.files.lock() = us.status.show_vm(&vm);
         // SAFETY: The VM is being made.
         unsafe { (*kvm).arch.rmi.realm = Arc::into_raw(vm).cast_mut().cast() };
@@ -375,7 +378,10 @@ unsafe extern "C" fn unmap_range(
     may_block: bool,
 ) {
     // SAFETY: By the contract of this function.
-    let (vm, mut lock) = unsafe { (vm(kvm), MmuWriteLock::of_kvm(kvm)) };
+    let (vm, mut lock) = unsafe {
+        let vm = vm(kvm);
+        (vm, MmuWriteLock::of_kvm(&vm.kvm))
+    };
     if filter & bindings::kvm_gfn_range_filter_KVM_FILTER_SHARED != 0 {
         unmap::shared(vm, start..end, &mut lock, may_block);
     }

@@ -41,12 +41,12 @@ use crate::{
     },
     smccc::{Pause, RealmSmc},
     status::VmFiles,
+    views::Kvm,
     views::MmuReadLock,
     words::Words, //
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use kernel::{
-    bindings,
     fmt,
     new_mutex,
     pr_err_once,
@@ -101,8 +101,8 @@ impl Spares {
 #[pin_data]
 pub(crate) struct Vm {
     pub(crate) host: Arc<Host>,
-    /// The VM to KVM. It outlives this.
-    pub(crate) kvm: *mut bindings::kvm,
+    /// The VM to KVM.
+    pub(crate) kvm: Kvm,
     pub(crate) space: IpaSpace,
     /// Where the starting tables are, and how many.
     pub(crate) layout: Layout,
@@ -153,11 +153,7 @@ impl Vm {
     /// # Errors
     ///
     /// `EINVAL` if no realm can have such an IPA space, `ENOMEM`.
-    pub(crate) fn new(
-        host: Arc<Host>,
-        kvm: *mut bindings::kvm,
-        ipa_bits: u32,
-    ) -> Result<Arc<Self>> {
+    pub(crate) fn new(host: Arc<Host>, kvm: Kvm, ipa_bits: u32) -> Result<Arc<Self>> {
         let space = IpaSpace::new(ipa_bits).ok_or(EINVAL)?;
         let layout = Layout::of(space);
         let mut chunks = KVec::with_capacity(CHUNK_LOCKS, GFP_KERNEL_ACCOUNT)?;
@@ -310,7 +306,7 @@ impl Vm {
         // What it takes is there before the lock is, under which nothing can be allocated.
         let (left, result) = match TableSet::reserve(&self.tables, table) {
             true => {
-                let _lock = MmuReadLock::new(self.kvm);
+                let _lock = MmuReadLock::new(&self.kvm);
                 let rmi = self.rmi(Pause::Never);
                 match self.tables().create(&rmi, name, table, granule) {
                     Ok(left) => (left, Ok(())),
@@ -346,7 +342,7 @@ impl Vm {
     pub(crate) fn kill(&self, why: fmt::Arguments<'_>) {
         self.log_death(why);
         // SAFETY: The VM is alive as long as `self`.
-        unsafe { ffi::kvm_rmi_helper_vm_dead(self.kvm) };
+        unsafe { ffi::kvm_rmi_helper_vm_dead(self.kvm.as_ptr()) };
     }
 
     /// The log says why the realm is dead, once. Its state keeps it from being used.
