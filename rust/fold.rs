@@ -43,7 +43,7 @@ fn one(vm: &Vm, table: MissingTable) {
     let mut making = vm.making.lock();
     // Who maps has seen the table under this lock, or notes something in it; who unmaps shared memory
     // must not find it missing while it still is there.
-    let lock = MmuWriteLock::new(vm.kvm);
+    let lock = MmuWriteLock::new(&vm.kvm);
     let folded = match is_unused(vm, table) {
         true => vm.tables().fold(&vm.rmi(Pause::Never), name, table).ok(),
         false => None,

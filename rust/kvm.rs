@@ -18,6 +18,7 @@ use crate::{
     status::Directory,
     unmap,
     vcpu::{Next, RecVcpu, Running},
+    views::Kvm,
     views::MmuWriteLock,
     vm::Vm, //
 };
@@ -231,8 +232,10 @@ unsafe extern "C" fn init_vm(kvm: *mut bindings::kvm, ipa_bits: u32) -> c_int {
         let ops = (*kvm).arch.rmi.ops;
         &*kernel::container_of!(Opaque::cast_from(ops), Registration, ops)
     };
+    // SAFETY: The VM outlives our half of it, which `destroy_vm` takes away.
+    let ours = unsafe { Kvm::new(kvm) };
     from_result(|| {
-        let vm = Vm::new(us.host.clone(), kvm, ipa_bits)?;
+        let vm = Vm::new(us.host.clone(), ours, ipa_bits)?;
         *vm.files.lock() = us.status.show_vm(&vm);
         // SAFETY: The VM is being made.
         unsafe { (*kvm).arch.rmi.realm = Arc::into_raw(vm).cast_mut().cast() };
@@ -331,8 +334,8 @@ unsafe extern "C" fn handle_exit(vcpu: *mut bindings::kvm_vcpu) -> c_int {
 /// `vcpu` is a realm's vCPU, whose mutex this task holds.
 unsafe extern "C" fn may_set_reg(vcpu: *mut bindings::kvm_vcpu, id: u64) -> c_int {
     // SAFETY: By the contract of this function.
-    let vm = unsafe { vm((*vcpu).kvm) };
-    from_result(|| registers::may_set(vm, id).map(|()| 0))
+    let result = unsafe { registers::may_set(vm((*vcpu).kvm), vcpu, id) };
+    from_result(|| result.map(|()| 0))
 }
 
 /// # Safety
@@ -397,7 +400,10 @@ unsafe extern "C" fn unmap_range(
     may_block: bool,
 ) {
     // SAFETY: By the contract of this function.
-    let (vm, mut lock) = unsafe { (vm(kvm), MmuWriteLock::of_kvm(kvm)) };
+    let (vm, mut lock) = unsafe {
+        let vm = vm(kvm);
+        (vm, MmuWriteLock::of_kvm(&vm.kvm))
+    };
     if filter & bindings::kvm_gfn_range_filter_KVM_FILTER_SHARED != 0 {
         unmap::shared(vm, start..end, &mut lock, may_block);
     }

@@ -114,7 +114,7 @@ fn populate(vm: &Vm, args: &mut bindings::kvm_arm_rmi_populate) -> Result {
 ///
 /// `EINVAL` if it is not private, or in no slot that has private memory.
 fn check_first(vm: &Vm, gfn: u64) -> Result {
-    let slots = read_slots(vm.kvm);
+    let slots = read_slots(&vm.kvm);
     let slot = slots.find(gfn).filter(Memslot::has_gmem);
     match slot.is_some() && slots.is_private(gfn) {
         true => Ok(()),
@@ -132,8 +132,15 @@ fn begin(vm: &Vm) -> Result {
     match life.realm.state() {
         State::None => create::realm(vm, &mut life),
         State::New => Ok(()),
-        State::Active | State::Dying => Err(EBUSY),
-        State::Dead => Err(ENXIO),
+        state => Err(too_late(state)),
+    }
+}
+
+/// Why a realm that is not New can no longer be populated.
+fn too_late(state: State) -> Error {
+    match state {
+        State::Dying | State::Dead => ENXIO,
+        State::None | State::New | State::Active => EBUSY,
     }
 }
 
@@ -161,10 +168,11 @@ fn try_chunk(
     let sources = Sources::pin(source, left_of_chunk(&range))?;
     // The realm stays New while this is held.
     let life = vm.life.lock();
-    if life.realm.state() != State::New {
-        return Err(EBUSY);
+    match life.realm.state() {
+        State::New => {}
+        state => return Err(too_late(state)),
     }
-    let slots = read_slots(vm.kvm);
+    let slots = read_slots(&vm.kvm);
     let seq = slots.invalidate_seq();
     let start = range.base() / GRANULE_SIZE;
     let slot = slots.find(start).filter(Memslot::has_gmem).ok_or(EINVAL)?;
@@ -205,7 +213,7 @@ fn left_of_chunk(range: &IpaRange<Protected>) -> usize {
 /// # Errors
 ///
 /// The very first is not private (`EINVAL`), or mapped already (`EEXIST`).
-fn not_yet(vm: &Vm, slots: &Slots, chunk: u64, gfns: Range<u64>) -> Result<Range<u64>> {
+fn not_yet(vm: &Vm, slots: &Slots<'_>, chunk: u64, gfns: Range<u64>) -> Result<Range<u64>> {
     let mapped = vm.pages.get(chunk);
     let refusal = |gfn: u64| {
         let this = Bits::of(chunk, &(gfn..gfn + 1));
@@ -272,7 +280,7 @@ fn map_one(
     measure: Measure,
 ) -> Result {
     let name = vm.name()?;
-    let lock = MmuReadLock::new(vm.kvm);
+    let lock = MmuReadLock::new(&vm.kvm);
     if lock.invalidated_since(seq, &(gfn..gfn + 1)) {
         drop(lock);
         vm.give_back(page);

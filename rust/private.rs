@@ -212,7 +212,7 @@ pub(crate) fn fault(
     repeated: bool,
     list: &mut impl SharedPage,
 ) -> Result<Faulted> {
-    let slots = crate::views::read_slots(vm.kvm);
+    let slots = crate::views::read_slots(&vm.kvm);
     let Some(slot) = slots.find(gfn).filter(Memslot::has_gmem) else {
         return Ok(Faulted::NotPrivate);
     };
@@ -269,7 +269,7 @@ fn noted(vm: &Vm, gfn: u64, repeated: bool) -> Faulted {
     if !repeated {
         return Faulted::Again;
     }
-    if views::is_invalidating(vm.kvm) {
+    if views::is_invalidating(&vm.kvm) {
         // Who takes it out needs the CPU more than this does.
         views::wait_a_little();
         return Faulted::Again;
@@ -282,7 +282,7 @@ fn noted(vm: &Vm, gfn: u64, repeated: bool) -> Faulted {
 
 /// True if the pages of `gfns`, which were got before, are private and the file's as they were.
 fn are_still(
-    slots: &Slots,
+    slots: &Slots<'_>,
     slot: &Memslot<'_>,
     gfns: &Range<u64>,
     pfns: &[u64; PER_CHUNK],
@@ -395,7 +395,7 @@ fn map(
         .protected(gfns.start * GRANULE_SIZE, gfns.end * GRANULE_SIZE)
         .ok_or(EFAULT)?;
     let (rmi, name) = (vm.rmi(Pause::Never), vm.name()?);
-    let lock = MmuReadLock::new(vm.kvm);
+    let lock = MmuReadLock::new(&vm.kvm);
     if lock.invalidated_since(seq, gfns) {
         return Ok(Mapped::Some);
     }

@@ -45,7 +45,7 @@ fn parting<'a>(
 /// valid, or no vCPU runs any more. Nobody else takes anything out, for that takes [`Vm::parting`]. And
 /// nobody delegates a page that is still delegated: its granule is noted for so long, and faults and
 /// populate leave alone what is noted.
-pub(crate) fn private(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock) {
+pub(crate) fn private(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>) {
     // Mostly there is nothing: what is being converted is private on one side only.
     if next_span(&vm.pages, &gfns).is_none() {
         return;
@@ -71,7 +71,7 @@ pub(crate) fn private(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock) {
 ///
 /// KVM keeps faults away from the range. One hold of `mmu_lock` has one command, whose notes are struck
 /// out before it ends; if this may not block, all of it is one hold.
-pub(crate) fn shared(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock, may_block: bool) {
+pub(crate) fn shared(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>, may_block: bool) {
     let rmi = vm.rmi(Pause::Never);
     let Some(realm) = parting(vm, &rmi, &vm.shared) else {
         return;
@@ -102,7 +102,7 @@ fn took(vm: &Vm, half: Half, part: Part) {
 /// more. Files of guest_memfd may still be at work on it.
 pub(crate) fn all(vm: &Vm, shared_too: bool) {
     let top = vm.space.unprotected_bit() / GRANULE_SIZE;
-    let mut lock = MmuWriteLock::new(vm.kvm);
+    let mut lock = MmuWriteLock::new(&vm.kvm);
     private(vm, 0..top, &mut lock);
     if shared_too {
         shared(vm, 0..top, &mut lock, true);

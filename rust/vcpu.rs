@@ -29,6 +29,8 @@ use crate::{
     },
     rmi::{
         cmd::{data, rec as cmd},
+        Delegated,
+        GranuleRange,
         IpaRange,
         Protected,
         ReturnCode,
@@ -58,10 +60,21 @@ const TRIES: u32 = 8;
 /// Granules whose attributes are compared at once.
 const COMPARED: u64 = 512;
 
+/// What a REC is made of.
+pub(crate) struct Parts {
+    /// For its parameters, zeroed.
+    pub(crate) page: RmmBuffer,
+    pub(crate) granule: GranuleRange<Delegated>,
+}
+
 /// What a REC needs.
 pub(crate) struct RecVcpu {
-    /// The REC; `None` only while it is made.
+    /// The REC, from when there is one.
     pub(crate) rec: Option<cmd::Rec>,
+    /// What it was made with.
+    pub(crate) begins_with: Option<cmd::Params>,
+    /// What it will be made of, until it is.
+    pub(crate) parts: Option<Parts>,
     /// The page that its entries and exits are described in.
     pub(crate) run: RmmBuffer,
     /// For lists, when memory is mapped.
@@ -88,6 +101,8 @@ impl RecVcpu {
     pub(crate) fn new() -> Result<KBox<Self>> {
         let new = Self {
             rec: None,
+            begins_with: None,
+            parts: None,
             run: RmmBuffer::new()?,
             list: RmmBuffer::new()?,
             state: rec::Vcpu::new(),
@@ -100,10 +115,32 @@ impl RecVcpu {
         Ok(KBox::new(new, GFP_KERNEL_ACCOUNT)?)
     }
 
+    /// Sets aside what its REC takes, so that making one fails for want of the host's memory as seldom
+    /// as can be.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
+    pub(crate) fn prepare(&mut self, vm: &Vm) -> Result {
+        if self.rec.is_none() && self.parts.is_none() {
+            self.parts = Some(Parts {
+                page: RmmBuffer::new()?,
+                granule: vm.alloc_delegated(0)?,
+            });
+        }
+        Ok(())
+    }
+
     /// The vCPU goes away.
     pub(crate) fn destroy(self: KBox<Self>, vm: &Vm) {
-        vm.recs.fetch_sub(1, Ordering::Relaxed);
         let mut this = KBox::into_inner(self);
+        if let Some(parts) = this.parts {
+            vm.free(parts.granule);
+        }
+        if this.rec.is_none() {
+            return;
+        }
+        vm.recs.fetch_sub(1, Ordering::Relaxed);
         let rmi = vm.rmi(Pause::Resched);
         match cmd::destroy(&rmi, &mut this.rec, &HostPages, &mut this.list) {
             Ok(granule) => granule.into_iter().for_each(|granule| vm.free(granule)),
@@ -141,9 +178,11 @@ pub(crate) enum Next {
 const KVM_PSCI: Next = Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_PSCI);
 
 impl Running<'_> {
-    fn arch(&mut self) -> &mut bindings::kvm_vcpu_arch {
-        // SAFETY: By the type's invariant.
-        unsafe { &mut (*self.vcpu).arch }
+    /// What KVM knows of the vCPU's last fault. Only the task that runs the vCPU looks there; the rest
+    /// of `struct kvm_vcpu_arch` other tasks write at any time, so that there is no reference to it.
+    fn fault(&mut self) -> &mut bindings::kvm_vcpu_fault_info {
+        // SAFETY: By the type's invariant, and nobody else has it.
+        unsafe { &mut (*self.vcpu).arch.fault }
     }
 
     /// KVM's number of the vCPU.
@@ -152,23 +191,28 @@ impl Running<'_> {
         unsafe { (*self.vcpu).vcpu_id }
     }
 
-    fn kvm_run(&mut self) -> &mut bindings::kvm_run {
-        // SAFETY: By the type's invariant. User space may write there as well, and what is only
-        // written here is not harmed.
-        unsafe { &mut *(*self.vcpu).run }
+    /// Tells user space why it gets the vCPU back.
+    fn set_exit_reason(&mut self, reason: u32) {
+        // SAFETY: By the type's invariant. User space may write there at any time.
+        unsafe { (&raw mut (*(*self.vcpu).run).exit_reason).write_volatile(reason) };
     }
 
     /// Describes the next entry. Interrupts are off.
     pub(crate) fn enter(&mut self, flags: c_ulong) {
-        // SAFETY: By the type's invariant.
-        let arch = unsafe { &(*self.vcpu).arch };
+        // SAFETY: By the type's invariant. Only this task uses the registers; other tasks may change
+        // bits of HCR_EL2, though not these.
+        let (hcr, gprs) = unsafe {
+            let arch = &raw const (*self.vcpu).arch;
+            let hcr = (&raw const (*arch).hcr_el2).read_volatile();
+            (hcr, &(*arch).ctxt.regs.regs)
+        };
         let has = |bit: bindings::kvm_rmi_entry| flags & bit as c_ulong != 0;
         let input = Input {
             advanced: has(bindings::kvm_rmi_entry_KVM_RMI_ENTRY_PC_ADVANCED),
             external_abort: has(bindings::kvm_rmi_entry_KVM_RMI_ENTRY_SEA_PENDING),
-            trap_wfi: arch.hcr_el2 & views::HCR_TWI != 0,
-            trap_wfe: arch.hcr_el2 & views::HCR_TWE != 0,
-            gprs: &arch.ctxt.regs.regs,
+            trap_wfi: hcr & views::HCR_TWI != 0,
+            trap_wfe: hcr & views::HCR_TWE != 0,
+            gprs,
         };
         // What has to be done first has been done: `complete()` runs before, and comes back until it
         // is. Were it not so, the RMM would refuse.
@@ -182,13 +226,14 @@ impl Running<'_> {
     ///
     /// What KVM_RUN returns, see `uapi/README.md`.
     pub(crate) fn exited(&mut self) -> Result<Next> {
-        let x0 = ReturnCode::new(self.arch().rmi.result);
+        // SAFETY: By the type's invariant; only this task writes it.
+        let x0 = ReturnCode::new(unsafe { (*self.vcpu).arch.rmi.result });
         self.vm.rmi(Pause::Never).entered(x0);
         trace::rec_exit(self, x0);
         match self.rec.state.exited(x0, &self.rec.run, self.vm.space) {
             Ok(exit) => self.handle(exit),
             Err(Refused::RealmOff) => {
-                self.kvm_run().exit_reason = bindings::KVM_EXIT_SHUTDOWN;
+                self.set_exit_reason(bindings::KVM_EXIT_SHUTDOWN);
                 Ok(Next::User)
             }
             Err(Refused::NotReady) => Err(EAGAIN),
@@ -204,7 +249,7 @@ impl Running<'_> {
     ///
     /// As for [`Self::exited`].
     fn handle(&mut self, exit: Exit) -> Result<Next> {
-        // SAFETY: By the type's invariant.
+        // SAFETY: By the type's invariant, and nobody else uses the registers.
         let regs = unsafe { &mut (*self.vcpu).arch.ctxt.regs.regs };
         exit.take_gprs(&self.rec.run, regs);
         match exit {
@@ -220,7 +265,7 @@ impl Running<'_> {
             // Its results stand in the registers already.
             Exit::HostCall(call) if call.is_psci => Ok(Next::Enter),
             Exit::HostCall(call) => {
-                self.arch().fault.esr_el2 = call.esr();
+                self.fault().esr_el2 = call.esr();
                 Ok(Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_HYPERCALL))
             }
             Exit::SError { esr } if !views::is_fatal_serror(esr) => Ok(Next::Enter),
@@ -243,7 +288,7 @@ impl Running<'_> {
 
     /// KVM handles the exit as a trap of an ordinary vCPU.
     fn trap(&mut self, esr: u64) -> Next {
-        self.arch().fault.esr_el2 = esr;
+        self.fault().esr_el2 = esr;
         Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_TRAP)
     }
 
@@ -251,13 +296,15 @@ impl Running<'_> {
     /// print, `why` for the log.
     fn internal_error(&mut self, detail: u64, why: fmt::Arguments<'_>) -> Next {
         self.vm.kill(why);
-        let run = self.kvm_run();
-        run.exit_reason = bindings::KVM_EXIT_INTERNAL_ERROR;
-        // SAFETY: The fields are plain numbers, which may have any value.
-        let internal = unsafe { &mut run.__bindgen_anon_1.internal };
-        internal.suberror = bindings::KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON;
-        internal.ndata = 1;
-        internal.data[0] = detail;
+        self.set_exit_reason(bindings::KVM_EXIT_INTERNAL_ERROR);
+        let suberror = bindings::KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON;
+        // SAFETY: By the type's invariant. User space may write there at any time.
+        unsafe {
+            let internal = &raw mut (*(*self.vcpu).run).__bindgen_anon_1.internal;
+            (&raw mut (*internal).suberror).write_volatile(suberror);
+            (&raw mut (*internal).ndata).write_volatile(1);
+            (&raw mut (*internal).data[0]).write_volatile(detail);
+        }
         Next::User
     }
 
@@ -298,17 +345,17 @@ impl Running<'_> {
     /// `EFAULT` if the memory is private. `kvm_run` has the rest.
     fn shared_fault(&mut self, fault: &Fault) -> Result<Next> {
         let gfn = fault.ipa / GRANULE_SIZE;
-        self.rec.seen = views::invalidate_seq(self.vm.kvm);
-        if views::is_private(self.vm.kvm, gfn) {
-            let slots = views::read_slots(self.vm.kvm);
+        self.rec.seen = views::invalidate_seq(&self.vm.kvm);
+        if views::is_private(&self.vm.kvm, gfn) {
+            let slots = views::read_slots(&self.vm.kvm);
             if slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
                 self.memory_fault(fault.ipa, GRANULE_SIZE, false);
                 return Err(EFAULT);
             }
         }
-        let arch = self.arch();
-        arch.fault.far_el2 = fault.offset;
-        arch.fault.hpfar_el2 = views::hpfar(fault.ipa);
+        let kvm = self.fault();
+        kvm.far_el2 = fault.offset;
+        kvm.hpfar_el2 = views::hpfar(fault.ipa);
         Ok(self.trap(fault.esr))
     }
 
@@ -332,7 +379,7 @@ impl Running<'_> {
     ///
     /// What [`errno`] makes of the RMM's answer; the VM is dead then.
     fn ask(&mut self, call: PsciCall) -> Result<Next> {
-        let target = views::vcpu_by_mpidr(self.vm.kvm, call.target());
+        let target = views::vcpu_by_mpidr(&self.vm.kvm, call.target());
         // SAFETY: vCPUs are valid as long as their VM, and its REC does not change while another
         // one runs.
         let name = target.and_then(|target| unsafe { views::rec_name(target) });
@@ -373,7 +420,7 @@ impl Running<'_> {
             .and_then(|work| work.next().map(|range| (range, work.ripas())))
         {
             if ffi::kvm_rmi_helper_signal_pending() {
-                self.kvm_run().exit_reason = bindings::KVM_EXIT_INTR;
+                self.set_exit_reason(bindings::KVM_EXIT_INTR);
                 return Err(EINTR);
             }
             let private = ripas == Ripas::Ram;
@@ -439,7 +486,7 @@ impl Running<'_> {
     /// `EAGAIN` if something has to be made first ([`Self::add_table`]), or what
     /// [`shared::map`] says.
     pub(crate) fn map_shared(&mut self, ipa: u64, pa: u64, size: u64, writable: bool) -> Result {
-        let fault = &self.arch().fault;
+        let fault = self.fault();
         let (fault_ipa, replaces) = (
             views::ipa(fault.hpfar_el2),
             views::is_permission_fault(fault.esr_el2),
@@ -493,7 +540,7 @@ impl Running<'_> {
             self.rec.tries = 0;
             return Ok(false);
         }
-        if views::is_invalidating(self.vm.kvm) {
+        if views::is_invalidating(&self.vm.kvm) {
             // Memory of the VM is being unmapped, and the vCPU would only fault again.
             views::wait_a_little();
         }
@@ -511,13 +558,15 @@ impl Running<'_> {
 fn what_is_shared(vm: &Vm, mapping: Mapping, ipa: u64, seen: c_ulong) -> Option<Mapping> {
     let (first, gfn) = (mapping.ipa / GRANULE_SIZE, ipa / GRANULE_SIZE);
     let all_shared = match mapping.size {
-        GRANULE_SIZE => views::invalidate_seq(vm.kvm) == seen || !views::is_private(vm.kvm, first),
-        size => views::are(vm.kvm, &(first..first + size / GRANULE_SIZE), false),
+        GRANULE_SIZE => {
+            views::invalidate_seq(&vm.kvm) == seen || !views::is_private(&vm.kvm, first)
+        }
+        size => views::are(&vm.kvm, &(first..first + size / GRANULE_SIZE), false),
     };
     if all_shared {
         return Some(mapping);
     }
-    let slots = views::read_slots(vm.kvm);
+    let slots = views::read_slots(&vm.kvm);
     // Without private memory there is nothing else that it could be.
     if !slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
         return Some(mapping);
@@ -529,7 +578,7 @@ fn what_is_shared(vm: &Vm, mapping: Mapping, ipa: u64, seen: c_ulong) -> Option<
 ///
 /// What is not private is quick to find, since only private memory is written down.
 fn matching(vm: &Vm, range: core::ops::Range<u64>, private: bool) -> u64 {
-    let slots = views::read_slots(vm.kvm);
+    let slots = views::read_slots(&vm.kvm);
     let (first, end) = (range.start / GRANULE_SIZE, range.end / GRANULE_SIZE);
     let at_once = if private { COMPARED } else { end - first };
     let mut gfn = first;
@@ -545,7 +594,7 @@ fn matching(vm: &Vm, range: core::ops::Range<u64>, private: bool) -> u64 {
 }
 
 /// The first granule that is not private, or is: halves the range until only that one is left.
-fn first_other(slots: &views::Slots, gfns: core::ops::Range<u64>, private: bool) -> u64 {
+fn first_other(slots: &views::Slots<'_>, gfns: core::ops::Range<u64>, private: bool) -> u64 {
     let (mut good, mut end) = (gfns.start, gfns.end);
     while end - good > 1 {
         let middle = good + (end - good) / 2;

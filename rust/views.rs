@@ -17,17 +17,39 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
+/// KVM's VM.
+///
+/// # Invariants
+///
+/// It is alive as long as this.
+pub(crate) struct Kvm(*mut bindings::kvm);
+
+impl Kvm {
+    /// # Safety
+    ///
+    /// The VM is alive until what this returns is dropped.
+    pub(crate) unsafe fn new(kvm: *mut bindings::kvm) -> Self {
+        // INVARIANT: By the contract of this function.
+        Self(kvm)
+    }
+
+    /// For KVM's own functions.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::kvm {
+        self.0
+    }
+}
+
 /// A read section of `kvm->srcu`: the memory slots that are there stay.
-pub(crate) struct Slots {
-    kvm: *mut bindings::kvm,
+pub(crate) struct Slots<'a> {
+    kvm: &'a Kvm,
     index: c_int,
     _task: NotThreadSafe,
 }
 
-/// Begins to look at the memory slots of a VM that is alive until the section ends.
-pub(crate) fn read_slots(kvm: *mut bindings::kvm) -> Slots {
+/// Begins to look at the memory slots of a VM.
+pub(crate) fn read_slots(kvm: &Kvm) -> Slots<'_> {
     // SAFETY: The VM is alive.
-    let index = unsafe { bindings::srcu_read_lock(&raw mut (*kvm).srcu) };
+    let index = unsafe { bindings::srcu_read_lock(&raw mut (*kvm.0).srcu) };
     Slots {
         kvm,
         index,
@@ -37,37 +59,37 @@ pub(crate) fn read_slots(kvm: *mut bindings::kvm) -> Slots {
 
 /// True if granule `gfn` is private, by the VM's memory attributes, which may change at any time. The
 /// only place that knows where that stands.
-pub(crate) fn is_private(kvm: *mut bindings::kvm, gfn: u64) -> bool {
+pub(crate) fn is_private(kvm: &Kvm, gfn: u64) -> bool {
     // SAFETY: The VM is alive.
-    unsafe { ffi::kvm_rmi_helper_mem_is_private(kvm, gfn) }
+    unsafe { ffi::kvm_rmi_helper_mem_is_private(kvm.0, gfn) }
 }
 
 /// True if all granules are private, or all are not; see [`is_private`].
-pub(crate) fn are(kvm: *mut bindings::kvm, gfns: &Range<u64>, private: bool) -> bool {
+pub(crate) fn are(kvm: &Kvm, gfns: &Range<u64>, private: bool) -> bool {
     let mask = bindings::KVM_MEMORY_ATTRIBUTE_PRIVATE as c_ulong;
     let wanted = if private { mask } else { 0 };
     // SAFETY: The VM is alive.
-    unsafe { bindings::kvm_range_has_memory_attributes(kvm, gfns.start, gfns.end, mask, wanted) }
+    unsafe { bindings::kvm_range_has_memory_attributes(kvm.0, gfns.start, gfns.end, mask, wanted) }
 }
 
 /// The state of a VM's memory, to be compared when something is mapped: another one once anything was
 /// invalidated.
-pub(crate) fn invalidate_seq(kvm: *mut bindings::kvm) -> c_ulong {
+pub(crate) fn invalidate_seq(kvm: &Kvm) -> c_ulong {
     // SAFETY: The VM is alive.
-    unsafe { ffi::kvm_rmi_helper_mmu_invalidate_seq(kvm) }
+    unsafe { ffi::kvm_rmi_helper_mmu_invalidate_seq(kvm.0) }
 }
 
 /// True if memory of the VM is being unmapped.
-pub(crate) fn is_invalidating(kvm: *mut bindings::kvm) -> bool {
+pub(crate) fn is_invalidating(kvm: &Kvm) -> bool {
     // SAFETY: The VM is alive. It is only a hint.
-    unsafe { (&raw const (*kvm).mmu_invalidate_in_progress).read_volatile() != 0 }
+    unsafe { (&raw const (*kvm.0).mmu_invalidate_in_progress).read_volatile() != 0 }
 }
 
-impl Slots {
+impl Slots<'_> {
     /// The slot that granule `gfn` is in.
     pub(crate) fn find(&self, gfn: u64) -> Option<Memslot<'_>> {
         // SAFETY: This is a read section, and the VM is alive.
-        let slot = unsafe { ffi::kvm_rmi_helper_gfn_to_memslot(self.kvm, gfn) };
+        let slot = unsafe { ffi::kvm_rmi_helper_gfn_to_memslot(self.kvm.0, gfn) };
         (!slot.is_null()).then_some(Memslot {
             kvm: self.kvm,
             slot,
@@ -91,10 +113,10 @@ impl Slots {
     }
 }
 
-impl Drop for Slots {
+impl Drop for Slots<'_> {
     fn drop(&mut self) {
         // SAFETY: Ends the section that this began.
-        unsafe { bindings::srcu_read_unlock(&raw mut (*self.kvm).srcu, self.index) };
+        unsafe { bindings::srcu_read_unlock(&raw mut (*self.kvm.0).srcu, self.index) };
     }
 }
 
@@ -104,9 +126,9 @@ impl Drop for Slots {
 ///
 /// `slot` is a slot of `kvm`, and valid for `'a`.
 pub(crate) struct Memslot<'a> {
-    kvm: *mut bindings::kvm,
+    kvm: &'a Kvm,
     slot: *mut bindings::kvm_memory_slot,
-    _slots: PhantomData<&'a Slots>,
+    _slots: PhantomData<&'a Slots<'a>>,
 }
 
 impl Memslot<'_> {
@@ -134,7 +156,7 @@ impl Memslot<'_> {
         // SAFETY: By the type's invariant, and `gfn` is in the slot. The results have room.
         let result = unsafe {
             bindings::kvm_gmem_get_pfn(
-                self.kvm,
+                self.kvm.0,
                 self.slot,
                 gfn,
                 &mut pfn,
@@ -180,16 +202,16 @@ pub(crate) unsafe fn has_gmem(slot: *const bindings::kvm_memory_slot) -> bool {
 }
 
 /// `kvm->mmu_lock`, held for reading.
-pub(crate) struct MmuReadLock {
-    kvm: *mut bindings::kvm,
+pub(crate) struct MmuReadLock<'a> {
+    kvm: &'a Kvm,
     _task: NotThreadSafe,
 }
 
-impl MmuReadLock {
-    /// Takes the lock of a VM that is alive until it is dropped.
-    pub(crate) fn new(kvm: *mut bindings::kvm) -> Self {
+impl<'a> MmuReadLock<'a> {
+    /// Takes the lock of a VM.
+    pub(crate) fn new(kvm: &'a Kvm) -> Self {
         // SAFETY: The VM is alive.
-        unsafe { ffi::kvm_rmi_helper_mmu_read_lock(kvm) };
+        unsafe { ffi::kvm_rmi_helper_mmu_read_lock(kvm.0) };
         Self {
             kvm,
             _task: NotThreadSafe,
@@ -200,28 +222,28 @@ impl MmuReadLock {
     /// now.
     pub(crate) fn invalidated_since(&self, seq: c_ulong, gfns: &Range<u64>) -> bool {
         // SAFETY: The lock is held.
-        unsafe { ffi::kvm_rmi_helper_mmu_invalidate_retry(self.kvm, seq, gfns.start, gfns.end) }
+        unsafe { ffi::kvm_rmi_helper_mmu_invalidate_retry(self.kvm.0, seq, gfns.start, gfns.end) }
     }
 }
 
-impl Drop for MmuReadLock {
+impl Drop for MmuReadLock<'_> {
     fn drop(&mut self) {
         // SAFETY: This took the lock.
-        unsafe { ffi::kvm_rmi_helper_mmu_read_unlock(self.kvm) };
+        unsafe { ffi::kvm_rmi_helper_mmu_read_unlock(self.kvm.0) };
     }
 }
 
 /// `kvm->mmu_lock`, held for writing. This task holds nothing else that spins.
-pub(crate) struct MmuWriteLock {
-    kvm: *mut bindings::kvm,
+pub(crate) struct MmuWriteLock<'a> {
+    kvm: &'a Kvm,
     _task: NotThreadSafe,
 }
 
-impl MmuWriteLock {
-    /// Takes the lock of a VM that is alive until it is dropped.
-    pub(crate) fn new(kvm: *mut bindings::kvm) -> Self {
+impl<'a> MmuWriteLock<'a> {
+    /// Takes the lock of a VM.
+    pub(crate) fn new(kvm: &'a Kvm) -> Self {
         // SAFETY: The VM is alive.
-        unsafe { ffi::kvm_rmi_helper_mmu_write_lock(kvm) };
+        unsafe { ffi::kvm_rmi_helper_mmu_write_lock(kvm.0) };
         Self {
             kvm,
             _task: NotThreadSafe,
@@ -234,7 +256,7 @@ impl MmuWriteLock {
     ///
     /// This task holds the lock of `kvm` for writing until what this returns is gone, and nothing else
     /// that spins. Who took the lock does not mind that it is dropped meanwhile, if that is done.
-    pub(crate) unsafe fn of_kvm(kvm: *mut bindings::kvm) -> ManuallyDrop<Self> {
+    pub(crate) unsafe fn of_kvm(kvm: &'a Kvm) -> ManuallyDrop<Self> {
         ManuallyDrop::new(Self {
             kvm,
             _task: NotThreadSafe,
@@ -244,10 +266,10 @@ impl MmuWriteLock {
     /// Does something without the lock, which may sleep.
     pub(crate) fn without<R>(&mut self, f: impl FnOnce() -> R) -> R {
         // SAFETY: By the constructors the lock is held, and it is taken again.
-        unsafe { ffi::kvm_rmi_helper_mmu_write_unlock(self.kvm) };
+        unsafe { ffi::kvm_rmi_helper_mmu_write_unlock(self.kvm.0) };
         let result = f();
         // SAFETY: The VM is alive.
-        unsafe { ffi::kvm_rmi_helper_mmu_write_lock(self.kvm) };
+        unsafe { ffi::kvm_rmi_helper_mmu_write_lock(self.kvm.0) };
         result
     }
 
@@ -257,40 +279,50 @@ impl MmuWriteLock {
     }
 }
 
-impl Drop for MmuWriteLock {
+impl Drop for MmuWriteLock<'_> {
     fn drop(&mut self) {
         // SAFETY: This took the lock.
-        unsafe { ffi::kvm_rmi_helper_mmu_write_unlock(self.kvm) };
+        unsafe { ffi::kvm_rmi_helper_mmu_write_unlock(self.kvm.0) };
     }
 }
 
 /// Place of ID_AA64DFR0_EL1 among a VM's ID registers: `IDREG_IDX()` of op0 3, CRm 5, op2 0.
-pub(crate) const DFR0: usize = (5 - 1) << 3;
+const DFR0: usize = (5 - 1) << 3;
 /// Number of breakpoints, less 1.
 pub(crate) const DFR0_BRPS: u32 = bindings::ID_AA64DFR0_EL1_BRPs_SHIFT;
 /// Number of watchpoints, less 1.
 pub(crate) const DFR0_WRPS: u32 = bindings::ID_AA64DFR0_EL1_WRPs_SHIFT;
 
+/// A VM's ID_AA64DFR0_EL1, 0 until a vCPU is initialised.
+pub(crate) fn dfr0(kvm: &Kvm) -> u64 {
+    // SAFETY: The VM is alive. It may change at this very moment, which is either before or after.
+    unsafe { (&raw const (*kvm.0).arch.id_regs[DFR0]).read_volatile() }
+}
+
 /// Number of vCPUs that a VM has.
-pub(crate) fn vcpus(kvm: *mut bindings::kvm) -> c_int {
+pub(crate) fn vcpu_count(kvm: &Kvm) -> c_int {
     // SAFETY: The VM is alive.
-    unsafe { bindings::atomic_read(&raw const (*kvm).online_vcpus) }
+    unsafe { bindings::atomic_read(&raw const (*kvm.0).online_vcpus) }
+}
+
+/// The vCPUs that a VM has, whatever their numbers are, each valid as long as the VM.
+fn vcpus(kvm: &Kvm) -> impl Iterator<Item = *mut bindings::kvm_vcpu> + '_ {
+    // SAFETY: The VM is alive.
+    let vcpus = (0..).map(move |index| unsafe { ffi::kvm_rmi_helper_get_vcpu(kvm.0, index) });
+    vcpus.take_while(|vcpu| !vcpu.is_null())
 }
 
 /// The vCPU with number `id`, valid as long as the VM.
-pub(crate) fn vcpu(kvm: *mut bindings::kvm, id: c_int) -> Option<*mut bindings::kvm_vcpu> {
+pub(crate) fn vcpu(kvm: &Kvm, id: c_int) -> Option<*mut bindings::kvm_vcpu> {
     // SAFETY: The VM is alive.
-    let vcpu = unsafe { ffi::kvm_rmi_helper_get_vcpu_by_id(kvm, id) };
+    let vcpu = unsafe { ffi::kvm_rmi_helper_get_vcpu_by_id(kvm.0, id) };
     (!vcpu.is_null()).then_some(vcpu)
 }
 
 /// The vCPU with an MPIDR, of which only affinity fields count.
-pub(crate) fn vcpu_by_mpidr(
-    kvm: *mut bindings::kvm,
-    mpidr: u64,
-) -> Option<*mut bindings::kvm_vcpu> {
+pub(crate) fn vcpu_by_mpidr(kvm: &Kvm, mpidr: u64) -> Option<*mut bindings::kvm_vcpu> {
     // SAFETY: The VM is alive.
-    let vcpu = unsafe { bindings::kvm_mpidr_to_vcpu(kvm, mpidr as c_ulong) };
+    let vcpu = unsafe { bindings::kvm_mpidr_to_vcpu(kvm.0, mpidr as c_ulong) };
     (!vcpu.is_null()).then_some(vcpu)
 }
 
@@ -306,27 +338,31 @@ pub(crate) unsafe fn is_stopped(vcpu: *mut bindings::kvm_vcpu) -> bool {
 }
 
 /// `kvm->slots_lock`.
-pub(crate) struct SlotsLock {
-    kvm: *mut bindings::kvm,
+pub(crate) struct SlotsLock<'a> {
+    kvm: &'a Kvm,
     _task: NotThreadSafe,
 }
 
-impl SlotsLock {
-    /// Takes the lock of a VM that is alive until it is dropped.
-    pub(crate) fn new(kvm: *mut bindings::kvm) -> Self {
+impl<'a> SlotsLock<'a> {
+    /// Takes the lock of a VM.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` for a signal: ioctls that take long hold it.
+    pub(crate) fn new(kvm: &'a Kvm) -> Result<Self> {
         // SAFETY: The VM is alive.
-        unsafe { bindings::mutex_lock(&raw mut (*kvm).slots_lock) };
-        Self {
+        to_result(unsafe { ffi::kvm_rmi_helper_lock_slots_interruptible(kvm.0) })?;
+        Ok(Self {
             kvm,
             _task: NotThreadSafe,
-        }
+        })
     }
 }
 
-impl Drop for SlotsLock {
+impl Drop for SlotsLock<'_> {
     fn drop(&mut self) {
         // SAFETY: This took the lock.
-        unsafe { bindings::mutex_unlock(&raw mut (*self.kvm).slots_lock) };
+        unsafe { bindings::mutex_unlock(&raw mut (*self.kvm.0).slots_lock) };
     }
 }
 
@@ -336,7 +372,7 @@ impl Drop for SlotsLock {
 ///
 /// The first that `visit` returns.
 pub(crate) fn for_each_gmem_slot<F: FnMut(Range<u64>) -> Result>(
-    kvm: *mut bindings::kvm,
+    kvm: &Kvm,
     mut visit: F,
 ) -> Result {
     /// # Safety
@@ -362,68 +398,53 @@ pub(crate) fn for_each_gmem_slot<F: FnMut(Range<u64>) -> Result>(
     }
     // SAFETY: The VM is alive, and `visit` outlives the call.
     to_result(unsafe {
-        ffi::kvm_rmi_helper_walk_memslots(kvm, core::ptr::from_mut(&mut visit).cast(), step::<F>)
+        ffi::kvm_rmi_helper_walk_memslots(kvm.0, core::ptr::from_mut(&mut visit).cast(), step::<F>)
     })
 }
 
-/// All vCPUs of a VM but one, locked: by this, or by tasks that do nothing but wait to activate the
-/// realm as well.
+/// All vCPUs of a VM but one, locked, except for those that others have locked.
+///
+/// Nobody is waited for. Who has a vCPU locked may be at work on it for as long as user space likes
+/// (its ioctl touches memory that user space has to bring first), and may want `slots_lock` or
+/// another lock before it is done. So whoever finds vCPUs busy that it needs has to drop this, and
+/// the lock that came before, before it waits.
 pub(crate) struct OtherVcpus {
     locked: KVec<*mut bindings::kvm_vcpu>,
+    busy: u32,
     _task: NotThreadSafe,
 }
 
 impl OtherVcpus {
-    /// Locks them, for who holds `slots_lock` and the mutex of `me`. `waiting` is the number of
-    /// vCPUs whose tasks wait for `slots_lock` in the same place, `me` included.
-    ///
-    /// # Errors
-    ///
-    /// `EINTR` if a signal comes while another ioctl is at work on a vCPU, `ENOMEM`.
-    pub(crate) fn lock(
-        kvm: *mut bindings::kvm,
-        me: *mut bindings::kvm_vcpu,
-        waiting: &AtomicU32,
-    ) -> Result<Self> {
-        loop {
-            let (others, busy) = Self::try_lock(kvm, me)?;
-            // Who waits holds the mutex of its vCPU, so it is one of those that are busy.
-            if busy + 1 == waiting.load(Ordering::Relaxed) {
-                return Ok(others);
-            }
-            drop(others);
-            if ffi::kvm_rmi_helper_signal_pending() {
-                return Err(EINTR);
-            }
-            wait_a_little();
-        }
-    }
-
-    /// Locks those that can be; the second value is how many cannot.
+    /// Locks those that can be, for who holds the mutex of `me`.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    fn try_lock(kvm: *mut bindings::kvm, me: *mut bindings::kvm_vcpu) -> Result<(Self, u32)> {
-        let all = vcpus(kvm);
+    pub(crate) fn try_lock(slots: &SlotsLock<'_>, me: *mut bindings::kvm_vcpu) -> Result<Self> {
+        let kvm = slots.kvm;
+        // CAST: Not negative.
         let mut others = Self {
-            locked: KVec::with_capacity(all as usize, GFP_KERNEL)?,
+            locked: KVec::with_capacity(vcpu_count(kvm) as usize, GFP_KERNEL)?,
+            busy: 0,
             _task: NotThreadSafe,
         };
-        let mut busy = 0;
         // SAFETY: The VM is alive.
-        let nest = unsafe { &raw mut (*kvm).slots_lock };
-        for vcpu in (0..all).filter_map(|id| vcpu(kvm, id)) {
-            if vcpu == me {
-                continue;
-            }
+        let nest = unsafe { &raw mut (*kvm.0).slots_lock };
+        for vcpu in vcpus(kvm).filter(|vcpu| *vcpu != me) {
+            // There is room, or the vCPU is left alone.
+            others.locked.reserve(1, GFP_KERNEL)?;
             // SAFETY: The vCPU is valid as long as the VM, and `slots_lock` is held.
             match unsafe { ffi::kvm_rmi_helper_trylock_vcpu(vcpu, nest) } {
                 true => others.locked.push(vcpu, GFP_KERNEL)?,
-                false => busy += 1,
+                false => others.busy += 1,
             }
         }
-        Ok((others, busy))
+        Ok(others)
+    }
+
+    /// How many others have locked.
+    pub(crate) fn busy(&self) -> u32 {
+        self.busy
     }
 }
 

@@ -14,6 +14,7 @@ mod populate;
 mod race;
 mod regs;
 mod slots;
+mod waits;
 
 use std::fmt::Debug;
 use std::io;
@@ -76,7 +77,7 @@ impl Cases {
 /// A group of cases.
 type Group = fn(&mut Cases) -> Result<()>;
 
-const GROUPS: [(&str, Group); 11] = [
+const GROUPS: [(&str, Group); 12] = [
     ("create", create::cases),
     ("caps", caps::cases),
     ("populate", populate::cases),
@@ -87,6 +88,7 @@ const GROUPS: [(&str, Group); 11] = [
     ("slots", slots::cases),
     ("inside", inside::cases),
     ("race", race::cases),
+    ("waits", waits::cases),
     ("life", life::cases),
 ];
 
