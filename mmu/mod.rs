@@ -35,7 +35,7 @@ pub use ripas::{init_ripas, set_ripas};
 pub use tables::{MissingTable, TableSet, Tables};
 pub use unprotected::{map_unprotected, unmap_unprotected};
 
-use crate::rmi::Error;
+use crate::rmi::{Error, IpaRange};
 
 /// The most commands that are made on end: an RMM that does one entry of a table at a time gets through
 /// a table, and whoever waits for a lock that is held meanwhile does not wait for longer than that.
@@ -52,4 +52,14 @@ pub enum Step {
     NeedTable(u64, MissingTable),
     /// To this IPA, where the RMM refused to go on.
     Failed(u64, Error),
+}
+
+impl Step {
+    /// Up to where `range`, which the operation was for, is done.
+    pub fn reached<H>(&self, range: &IpaRange<H>) -> u64 {
+        match self {
+            Self::Done => range.top(),
+            Self::Until(at) | Self::NeedTable(at, _) | Self::Failed(at, _) => *at,
+        }
+    }
 }

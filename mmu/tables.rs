@@ -5,6 +5,7 @@
 use crate::rmi::cmd::realm::{Failed, RdName};
 use crate::rmi::cmd::rtt::{self, EntryState};
 use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel, Status};
+use core::ops::Range;
 
 /// A table that is not there: the one at `level` for the block that begins at `ipa`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -13,6 +14,14 @@ pub struct MissingTable {
     pub level: RttLevel,
     /// First IPA that the table maps: a multiple of the block size of the level above.
     pub ipa: u64,
+}
+
+impl MissingTable {
+    /// What the table maps.
+    pub fn ipas(&self) -> Range<u64> {
+        let size = above(self.level).map_or(u64::MAX, RttLevel::block_size);
+        self.ipa..self.ipa.saturating_add(size)
+    }
 }
 
 /// A set of tables, for one realm. Several CPUs use it at once.

@@ -52,5 +52,5 @@ pub mod run;
 mod vcpu;
 
 pub use psci::Wake;
-pub use ripas::{Misplaced, RipasWork};
+pub use ripas::{Misplaced, Progress, RipasHost, RipasWork, Slot};
 pub use vcpu::{Access, Owed, Vcpu};

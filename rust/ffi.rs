@@ -104,6 +104,14 @@ unsafe extern "C" {
         gfn: u64,
     ) -> *mut bindings::kvm_memory_slot;
 
+    /// The first slot with any of the granules from `start` to `end`, in a read section of
+    /// `kvm->srcu`; may be null.
+    pub(crate) fn kvm_rmi_helper_first_memslot(
+        kvm: *mut bindings::kvm,
+        start: u64,
+        end: u64,
+    ) -> *mut bindings::kvm_memory_slot;
+
     /// `kvm_for_each_memslot()`, under `slots_lock`. What `visit` returns unless 0 ends it.
     pub(crate) fn kvm_rmi_helper_walk_memslots(
         kvm: *mut bindings::kvm,

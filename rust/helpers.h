@@ -46,6 +46,8 @@ bool kvm_rmi_helper_mmu_invalidate_retry(struct kvm *kvm, unsigned long seq,
 					 u64 start, u64 end);
 bool kvm_rmi_helper_mem_is_private(struct kvm *kvm, u64 gfn);
 struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn);
+struct kvm_memory_slot *kvm_rmi_helper_first_memslot(struct kvm *kvm, u64 start,
+						     u64 end);
 int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,
 				 kvm_rmi_visit_slot fn);
 int kvm_rmi_helper_lock_slots_interruptible(struct kvm *kvm);

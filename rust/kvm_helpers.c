@@ -65,6 +65,21 @@ struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn)
 	return gfn_to_memslot(kvm, gfn);
 }
 
+struct kvm_memory_slot *kvm_rmi_helper_first_memslot(struct kvm *kvm, u64 start,
+						     u64 end)
+{
+	struct kvm_memslots *slots = kvm_memslots(kvm);
+	struct kvm_memslot_iter iter;
+
+	kvm_for_each_memslot_in_gfn_range(&iter, slots, start, end) {
+		/* The iteration may begin with a slot that ends before. */
+		if (iter.slot->base_gfn + iter.slot->npages > start)
+			return iter.slot;
+	}
+
+	return NULL;
+}
+
 int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,
 				 kvm_rmi_visit_slot fn)
 {

@@ -46,6 +46,7 @@ mod populate;
 mod print;
 mod private;
 mod registers;
+mod ripas;
 #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
 mod selftest;
 mod shared;

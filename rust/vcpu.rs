@@ -17,22 +17,20 @@ use crate::{
         Sync, //
     },
     ffi,
-    fold,
-    host::{errno, errno_or_off},
+    host::errno,
     memory::{HostPages, RmmBuffer},
-    mmu::{self, Step},
     private::{self, Faulted},
     rec::{
         self,
         entry::Input,
+        Progress,
         Wake, //
     },
+    ripas::RipasChange,
     rmi::{
         cmd::{data, rec as cmd},
         Delegated,
         GranuleRange,
-        IpaRange,
-        Protected,
         ReturnCode,
         GRANULE_SIZE, //
     },
@@ -50,15 +48,9 @@ use kernel::{
     prelude::*, //
 };
 
-/// Bytes of a change to RAM that are done at once, between looks at signals.
-const RIPAS_PART: u64 = 64 << 20;
-
 /// Attempts to map shared memory while other memory of the VM is being unmapped, before the vCPU is
 /// entered again.
 const TRIES: u32 = 8;
-
-/// Granules whose attributes are compared at once.
-const COMPARED: u64 = 512;
 
 /// What a REC is made of.
 pub(crate) struct Parts {
@@ -411,71 +403,28 @@ impl Running<'_> {
     /// # Errors
     ///
     /// `EINTR` for a signal, `EFAULT` if user space has to convert memory first, or what
-    /// [`errno_or_off`] makes of the RMM's answer. It may be called again.
+    /// [`errno`] makes of the RMM's answer. It may be called again.
     pub(crate) fn complete(&mut self) -> Result {
-        while let Some((range, ripas)) = self
-            .rec
-            .state
-            .ripas()
-            .and_then(|work| work.next().map(|range| (range, work.ripas())))
-        {
-            if ffi::kvm_rmi_helper_signal_pending() {
-                self.set_exit_reason(bindings::KVM_EXIT_INTR);
-                return Err(EINTR);
-            }
-            let private = ripas == Ripas::Ram;
-            let part = match private {
-                true => range.base().saturating_add(RIPAS_PART).min(range.top()),
-                false => range.top(),
-            };
-            let top = matching(self.vm, range.base()..part, private);
-            let Some(part) = range.until(top) else {
-                self.memory_fault(range.base(), range.bytes(), private);
-                return Err(EFAULT);
-            };
-            let done = match self.set_ripas(part) {
-                Err(error) if error == ESHUTDOWN => {
-                    // The next entry will tell; and should the RMM enter the REC after all, the realm
-                    // sees how far it has come.
-                    if let Some(work) = self.rec.state.ripas() {
-                        work.reject();
-                    }
-                    return Ok(());
-                }
-                result => result?,
-            };
-            if let Some(work) = self.rec.state.ripas() {
-                work.advance(done).map_err(|_| EIO)?;
-            }
-            if !private {
-                fold::empty(self.vm, range.base()..done);
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns how far it came.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, or what [`errno_or_off`] makes of the RMM's answer.
-    fn set_ripas(&mut self, range: IpaRange<Protected>) -> Result<u64> {
-        let vm = self.vm;
-        let Some(me) = self.rec.rec.as_ref().map(cmd::Rec::name) else {
-            return Err(EIO);
+        let (Some(work), Some(rec)) = (self.rec.state.ripas(), self.rec.rec.as_ref()) else {
+            return Ok(());
         };
-        let rmi = vm.rmi(Pause::Resched);
-        match mmu::set_ripas(&rmi, vm.name()?, me, &vm.tables(), range) {
-            Step::Done => Ok(range.top()),
-            Step::Until(top) => Ok(top),
-            Step::NeedTable(at, table) => {
-                vm.make_table(table)?;
-                match at == range.base() {
-                    true => self.set_ripas(range),
-                    false => Ok(at),
-                }
+        let host = RipasChange {
+            vm: self.vm,
+            rec: rec.name(),
+        };
+        let private = work.ripas() == Ripas::Ram;
+        match work.carry_out(&host) {
+            Ok(Progress::Complete) => Ok(()),
+            Ok(Progress::Convert(range)) => {
+                self.memory_fault(range.base(), range.bytes(), private);
+                Err(EFAULT)
             }
-            Step::Failed(_, error) => Err(errno_or_off(error)),
+            Err(error) => {
+                if error == EINTR {
+                    self.set_exit_reason(bindings::KVM_EXIT_INTR);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -572,36 +521,4 @@ fn what_is_shared(vm: &Vm, mapping: Mapping, ipa: u64, seen: c_ulong) -> Option<
         return Some(mapping);
     }
     (!slots.is_private(gfn)).then(|| mapping.granule(ipa))
-}
-
-/// How far the attributes of `range` are what they would have to be, as an IPA.
-///
-/// What is not private is quick to find, since only private memory is written down.
-fn matching(vm: &Vm, range: core::ops::Range<u64>, private: bool) -> u64 {
-    let slots = views::read_slots(&vm.kvm);
-    let (first, end) = (range.start / GRANULE_SIZE, range.end / GRANULE_SIZE);
-    let at_once = if private { COMPARED } else { end - first };
-    let mut gfn = first;
-    while gfn < end {
-        let next = end.min(gfn + at_once);
-        if !slots.are(&(gfn..next), private) {
-            return first_other(&slots, gfn..next, private) * GRANULE_SIZE;
-        }
-        gfn = next;
-        ffi::kvm_rmi_helper_cond_resched();
-    }
-    end * GRANULE_SIZE
-}
-
-/// The first granule that is not private, or is: halves the range until only that one is left.
-fn first_other(slots: &views::Slots<'_>, gfns: core::ops::Range<u64>, private: bool) -> u64 {
-    let (mut good, mut end) = (gfns.start, gfns.end);
-    while end - good > 1 {
-        let middle = good + (end - good) / 2;
-        match slots.are(&(good..middle), private) {
-            true => good = middle,
-            false => end = middle,
-        }
-    }
-    good
 }

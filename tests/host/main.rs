@@ -22,6 +22,7 @@ mod nomem;
 mod parting;
 mod private;
 mod psci;
+mod ripas;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
 mod stateful;

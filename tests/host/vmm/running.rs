@@ -4,10 +4,20 @@
 
 use super::{Result, Vmm, Why, PAGE};
 use kvm_arm_rmi::exit::{Exit, Psci};
-use kvm_arm_rmi::mmu::{self, Step};
+use kvm_arm_rmi::mmu::{self, MissingTable, Step};
 use kvm_arm_rmi::rec::entry::Input;
+use kvm_arm_rmi::rec::{Progress, RipasHost, Slot};
 use kvm_arm_rmi::rmi::cmd::rec::Verdict;
-use kvm_arm_rmi::rmi::{Conduit, Fid, Regs, ReturnCode, SharedPage};
+use kvm_arm_rmi::rmi::{
+    Conduit,
+    Error,
+    Fid,
+    IpaRange,
+    Protected,
+    Regs,
+    ReturnCode,
+    SharedPage, //
+};
 use rmm::rec::Trap;
 use std::ops::Range;
 
@@ -47,24 +57,12 @@ impl Vmm<'_> {
         let Exit::Ripas(_) = self.run(call)? else {
             return Err(Why::Exit);
         };
-        loop {
-            let rest = self.recs[0].1.ripas().and_then(|work| work.next());
-            let Some(range) = rest else { return Ok(()) };
-            let (rmi, name) = (&self.host.rmi, self.name()?);
-            let me = self.recs[0].0.as_ref().unwrap().name();
-            let done = match mmu::set_ripas(rmi, name, me, &self.tables(), range) {
-                Step::Done => range.top(),
-                Step::Until(at) => at,
-                Step::NeedTable(at, table) => {
-                    self.make_table(table)?;
-                    at
-                }
-                Step::Failed(_, error) => return Err(error.into()),
-            };
-            let work = self.recs[0].1.ripas().unwrap();
-            if done != range.base() {
-                work.advance(done).map_err(|_| Why::Exit)?;
-            }
+        let mut work = *self.recs[0].1.ripas().ok_or(Why::Exit)?;
+        let done = work.carry_out(&Change(self));
+        *self.recs[0].1.ripas().ok_or(Why::Exit)? = work;
+        match done? {
+            Progress::Complete => Ok(()),
+            Progress::Convert(_) => Err(Why::Exit),
         }
     }
 
@@ -80,5 +78,44 @@ impl Vmm<'_> {
         let (rmi, vcpu) = (&self.host.rmi, &mut self.recs[0].1);
         let _ = vcpu.complete_psci(rmi, me, target, Verdict::Success)?;
         Ok(())
+    }
+}
+
+/// Memory all of which is in a slot, and is as the realm wants it.
+struct Change<'a, 'h>(&'a Vmm<'h>);
+
+impl RipasHost for Change<'_, '_> {
+    type Error = Why;
+
+    fn first_slot(&self, _: &Range<u64>) -> Option<Slot> {
+        Some(Slot {
+            ipas: 0..self.0.space.unprotected_bit(),
+            private: true,
+        })
+    }
+
+    fn matching(&self, ipas: &Range<u64>, _: bool) -> u64 {
+        ipas.end
+    }
+
+    fn go_on(&self) -> Result {
+        Ok(())
+    }
+
+    fn set_ripas(&self, range: IpaRange<Protected>) -> Result<Step> {
+        let Self(vmm) = self;
+        let me = vmm.recs[0].0.as_ref().ok_or(Why::Exit)?.name();
+        let (rmi, name) = (&vmm.host.rmi, vmm.name()?);
+        Ok(mmu::set_ripas(rmi, name, me, &vmm.tables(), range))
+    }
+
+    fn make_table(&self, table: MissingTable) -> Result {
+        self.0.make_table(table)
+    }
+
+    fn emptied(&self, _: Range<u64>) {}
+
+    fn refused(&self, error: Error) -> Why {
+        error.into()
     }
 }

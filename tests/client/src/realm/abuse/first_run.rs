@@ -10,10 +10,13 @@ use kvm_bindings::{
     KVM_ARM_VCPU_SVE, //
 };
 use kvm_ioctls::{Cap, VcpuFd};
+use realm_guest::{fid, rsi, Op, Order, PAGE_SIZE};
 
 use super::{regs::SVE_VLS, Cases};
 use crate::realm::brief::with_cpu;
 use crate::realm::cpu::{init, Cpu};
+use crate::realm::memory::{punch_hole, Huge, Mapping};
+use crate::realm::run::chunk;
 use crate::realm::signal::Kick;
 use crate::realm::vm::{Shape, Vm};
 use crate::realm::Result;
@@ -28,7 +31,59 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     sparse(cases)?;
     sve(cases)?;
     sve_too_late(cases)?;
+    taken_away(cases)?;
     late(cases)
+}
+
+/// Memory that was populated, and that the VMM has taken away again in one way or another. The realm
+/// runs, and finds it destroyed rather than new.
+fn taken_away(cases: &mut Cases) -> Result<()> {
+    const SIZE: u64 = 4 * PAGE_SIZE;
+    const DESTROYED: u64 = 2;
+    type Take = fn(&Vm, u64) -> Result<()>;
+    let ways: [(&str, Take); 3] = [
+        ("punched", |vm, base| {
+            let slot = vm.slots.first().ok_or("no slot")?;
+            let memfd = slot.memfd.as_ref().ok_or("no guest_memfd")?;
+            punch_hole(memfd, base - slot.base, SIZE)
+        }),
+        ("shared", |vm, base| Ok(vm.set_private(base, SIZE, false)?)),
+        ("shared and private again", |vm, base| {
+            vm.set_private(base, SIZE, false)?;
+            Ok(vm.set_private(base, SIZE, true)?)
+        }),
+    ];
+    for (what, take) in ways {
+        let vm = Vm::new(Shape::REALM)?;
+        let kick = Kick::default();
+        let mut cpu = Cpu::new(&vm, &kick, 0)?;
+        let _gic = vm.add_gic()?;
+        vm.load_guest()?;
+        // In the middle of a table, and up to its end.
+        let bases = [chunk(0) + 8 * PAGE_SIZE, chunk(1) - SIZE];
+        let source = Mapping::new(SIZE, Huge::Never)?;
+        for base in bases {
+            vm.populate(base, &source, true)?;
+            take(&vm, base)?;
+        }
+        cpu.set_entry(0)?;
+        let started = cpu.start();
+        cases.holds(
+            &format!("run: populated, then {what}: {started:?}"),
+            started.is_ok(),
+        );
+        for base in bases {
+            let ask = [fid::IPA_STATE_GET, base - PAGE_SIZE, base + SIZE];
+            let [_, top, ripas, ..] = cpu.order(Order::new(Op::Smc, 3), &ask)?;
+            cases.equal("what is before is RAM", [top, ripas], [base, rsi::RAM]);
+            let ask = [fid::IPA_STATE_GET, base, base + SIZE];
+            let [_, top, ripas, ..] = cpu.order(Order::new(Op::Smc, 3), &ask)?;
+            cases.equal(what, [top, ripas], [base + SIZE, DESTROYED]);
+        }
+        cpu.expect(Order::pages(Op::Touch, chunk(0), SIZE), &[], 0)?;
+        cpu.expect(Order::pages(Op::Touch, chunk(1), SIZE), &[], 0)?;
+    }
+    Ok(())
 }
 
 /// Without a GIC, with one that is not ready, and with one.

@@ -2,6 +2,8 @@
 
 //! What a realm may do wrong.
 
+use std::ops::Range;
+
 use kvm_bindings::KVM_SYSTEM_EVENT_RESET;
 use realm_guest::{fid, rsi, Op, Order, BASE, PAGE_SIZE};
 
@@ -14,6 +16,7 @@ use crate::realm::vm::Shape;
 use crate::realm::Result;
 
 const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 const PROTECTED: u64 = 1 << 39;
 
 pub(super) fn cases(cases: &mut Cases) -> Result<()> {
@@ -38,7 +41,12 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
 
 /// Asks for a change of RIPAS as it is; returns status, next IPA and response.
 fn set(cpu: &mut Cpu<'_>, base: u64, top: u64, ripas: u64) -> Result<[u64; 3]> {
-    let arguments = [fid::IPA_STATE_SET, base, top, ripas, rsi::CHANGE_DESTROYED];
+    set_with(cpu, base..top, ripas, rsi::CHANGE_DESTROYED)
+}
+
+/// The same, with flags.
+fn set_with(cpu: &mut Cpu<'_>, ipas: Range<u64>, ripas: u64, flags: u64) -> Result<[u64; 3]> {
+    let arguments = [fid::IPA_STATE_SET, ipas.start, ipas.end, ripas, flags];
     let [status, next, response, ..] = cpu.order(Order::new(Op::Smc, 5), &arguments)?;
     Ok([status, next, response])
 }
@@ -73,6 +81,16 @@ fn ripas(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
         vec![rsi::SUCCESS, PROTECTED],
     );
     cases.equal("exits for it", cpu.tally.faults - before, 0);
+    // A part of a block takes a table, which the host does not make for memory that nobody has.
+    let delegated = debugfs::delegated()?;
+    for n in 0..32 {
+        let base = 64 * GIB + n * GIB;
+        let told = set(cpu, base, base + PAGE_SIZE, rsi::EMPTY)?;
+        let unmoved = [rsi::SUCCESS, base, rsi::ACCEPT];
+        cases.equal("a page to EMPTY where no slot is", told, unmoved);
+    }
+    let tables = debugfs::delegated()? - delegated;
+    cases.equal("tables where no slot is", tables, 0);
     Ok(())
 }
 
@@ -123,23 +141,16 @@ fn host_calls(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
 
 /// Memory that the realm declares where the VMM has none.
 fn beyond(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
-    // Half of the range is in the slot; the VMM agrees to all of it.
+    // Half of the range is in the slot. The VMM agrees to the other half, but has nothing there.
     let end = BASE + cpu.vm.shape.memory;
-    let done = cpu.order(Order::pages(Op::SetRam, end - MIB, 2 * MIB), &[])?;
-    cases.equal(
-        "RAM beyond a slot",
-        done[..2].to_vec(),
-        vec![rsi::SUCCESS, end + MIB],
-    );
+    let before = cpu.tally.faults;
+    let told = set(cpu, end - MIB, end + MIB, rsi::RAM)?;
+    cases.equal("RAM beyond a slot", told, [rsi::SUCCESS, end, rsi::REJECT]);
+    cases.equal("exits for it", cpu.tally.faults - before, 1);
     cpu.expect(Order::pages(Op::Touch, end - MIB, MIB), &[], 0)?;
-    // Using it is another matter.
-    let told = cpu.give(Order::pages(Op::Touch, end, PAGE_SIZE), &[]);
-    let told = told.map_or_else(|error| error.to_string(), |end| format!("{end:?}"));
-    let fault = format!("no memory at {end:#x}");
-    cases.holds(
-        &format!("memory that is not there: {told}"),
-        told.contains(&fault),
-    );
+    // The realm can use it no more than before.
+    let [syndrome, ..] = cpu.order(Order::new(Op::Store, 0), &[end, 8, 1])?;
+    cases.holds("memory that is not there", syndrome != 0);
     Ok(())
 }
 
@@ -159,6 +170,12 @@ fn destroyed(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
         [status, ripas],
         [rsi::SUCCESS, DESTROYED],
     );
+    // Who does not know gets up to there, however often it asks.
+    for start in [base - 2 * PAGE_SIZE, base, base] {
+        let told = set_with(cpu, start..base + MIB, rsi::RAM, 0)?;
+        let refused = [rsi::SUCCESS, base, rsi::REJECT];
+        cases.equal("taking it again, unaware", told, refused);
+    }
     // It may take it again, knowing that it is new.
     let done = cpu.order(Order::pages(Op::SetRam, base, MIB), &[])?;
     cases.equal(
