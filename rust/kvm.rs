@@ -16,7 +16,7 @@ use crate::{
     status::Directory,
     unmap,
     vcpu::{Next, RecVcpu, Running},
-    views::MmuWriteLock,
+    views::{MmuReadLock, MmuWriteLock},
     vm::Vm, //
 };
 use kernel::{
@@ -334,10 +334,10 @@ unsafe extern "C" fn map_shared(
     writable: bool,
 ) -> c_int {
     // SAFETY: By the contract of this function.
-    let mut running = unsafe { running(vcpu) };
+    let (mut running, lock) = unsafe { (running(vcpu), MmuReadLock::of_kvm((*vcpu).kvm)) };
     from_result(|| {
         running
-            .map_shared(ipa, pa, size as u64, writable)
+            .map_shared(ipa, pa, size as u64, writable, &lock)
             .map(|()| 0)
     })
 }

@@ -196,6 +196,20 @@ impl MmuReadLock {
         }
     }
 
+    /// The lock that KVM has taken, and will drop.
+    ///
+    /// # Safety
+    ///
+    /// This task holds the lock of `kvm` for reading until what this returns is gone.
+    pub(crate) unsafe fn of_kvm(kvm: *mut bindings::kvm) -> ManuallyDrop<Self> {
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mmu_assert_read(kvm) };
+        ManuallyDrop::new(Self {
+            kvm,
+            _task: NotThreadSafe,
+        })
+    }
+
     /// True if memory of the VM was invalidated since [`Slots::invalidate_seq`], or `gfns` are right
     /// now.
     pub(crate) fn invalidated_since(&self, seq: c_ulong, gfns: &Range<u64>) -> bool {
@@ -235,6 +249,8 @@ impl MmuWriteLock {
     /// This task holds the lock of `kvm` for writing until what this returns is gone, and nothing else
     /// that spins. Who took the lock does not mind that it is dropped meanwhile, if that is done.
     pub(crate) unsafe fn of_kvm(kvm: *mut bindings::kvm) -> ManuallyDrop<Self> {
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mmu_assert_write(kvm) };
         ManuallyDrop::new(Self {
             kvm,
             _task: NotThreadSafe,
