@@ -121,7 +121,8 @@ impl<S: TableSet> Tables<'_, S> {
     }
 
     /// Folds the table, whose entries must all be the same, into the one above, and returns its
-    /// granule. While this runs others take the table for missing.
+    /// granule. While this runs others take the table for missing. The caller keeps those away who map
+    /// or unmap something there.
     ///
     /// # Errors
     ///

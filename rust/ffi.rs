@@ -84,6 +84,12 @@ unsafe extern "C" {
     /// `write_unlock(&kvm->mmu_lock)`.
     pub(crate) fn kvm_rmi_helper_mmu_write_unlock(kvm: *mut bindings::kvm);
 
+    /// `lockdep_assert_held_read(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_assert_read(kvm: *mut bindings::kvm);
+
+    /// `lockdep_assert_held_write(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_assert_write(kvm: *mut bindings::kvm);
+
     /// `kvm->mmu_invalidate_seq`, read before everything that follows.
     pub(crate) fn kvm_rmi_helper_mmu_invalidate_seq(kvm: *mut bindings::kvm) -> c_ulong;
 

@@ -41,6 +41,8 @@ void kvm_rmi_helper_mmu_read_lock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_read_unlock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_write_lock(struct kvm *kvm);
 void kvm_rmi_helper_mmu_write_unlock(struct kvm *kvm);
+void kvm_rmi_helper_mmu_assert_read(struct kvm *kvm);
+void kvm_rmi_helper_mmu_assert_write(struct kvm *kvm);
 unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm);
 bool kvm_rmi_helper_mmu_invalidate_retry(struct kvm *kvm, unsigned long seq,
 					 u64 start, u64 end);

@@ -18,8 +18,7 @@ use crate::{
     status::Directory,
     unmap,
     vcpu::{Next, RecVcpu, Running},
-    views::Kvm,
-    views::MmuWriteLock,
+    views::{Kvm, MmuReadLock, MmuWriteLock},
     vm::Vm, //
 };
 use kernel::{
@@ -360,9 +359,12 @@ unsafe extern "C" fn map_shared(
 ) -> c_int {
     // SAFETY: By the contract of this function.
     let mut running = unsafe { running(vcpu) };
+    let vm = running.vm;
+    // SAFETY: As above.
+    let lock = unsafe { MmuReadLock::of_kvm(&vm.kvm) };
     from_result(|| {
         running
-            .map_shared(ipa, pa, size as u64, writable)
+            .map_shared(ipa, pa, size as u64, writable, &lock)
             .map(|()| 0)
     })
 }

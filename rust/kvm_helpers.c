@@ -32,6 +32,16 @@ void kvm_rmi_helper_mmu_write_unlock(struct kvm *kvm)
 	write_unlock(&kvm->mmu_lock);
 }
 
+void kvm_rmi_helper_mmu_assert_read(struct kvm *kvm)
+{
+	lockdep_assert_held_read(&kvm->mmu_lock);
+}
+
+void kvm_rmi_helper_mmu_assert_write(struct kvm *kvm)
+{
+	lockdep_assert_held_write(&kvm->mmu_lock);
+}
+
 unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm)
 {
 	unsigned long seq = kvm->mmu_invalidate_seq;

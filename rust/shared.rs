@@ -20,6 +20,7 @@ use crate::{
     },
     smccc::Pause,
     trace,
+    views::MmuReadLock,
     vm::Vm, //
 };
 use core::ops::Range;
@@ -97,7 +98,7 @@ impl Mapping {
 /// # Errors
 ///
 /// `EFAULT` if the IPA or the memory cannot be, or what [`errno_or_off`] makes of the RMM's answer.
-pub(crate) fn map(vm: &Vm, mapping: &Mapping) -> Result<Mapped> {
+pub(crate) fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock) -> Result<Mapped> {
     let gfns = mapping.ipa / GRANULE_SIZE..(mapping.ipa + mapping.size) / GRANULE_SIZE;
     let range = vm
         .space

@@ -37,7 +37,7 @@ use crate::{
     shared::{self, Mapped, Mapping, Wanted},
     smccc::Pause,
     trace,
-    views,
+    views::{self, MmuReadLock},
     vm::Vm, //
 };
 use core::sync::atomic::Ordering;
@@ -434,7 +434,14 @@ impl Running<'_> {
     ///
     /// `EAGAIN` if something has to be made first ([`Self::add_table`]), or what
     /// [`shared::map`] says.
-    pub(crate) fn map_shared(&mut self, ipa: u64, pa: u64, size: u64, writable: bool) -> Result {
+    pub(crate) fn map_shared(
+        &mut self,
+        ipa: u64,
+        pa: u64,
+        size: u64,
+        writable: bool,
+        lock: &MmuReadLock,
+    ) -> Result {
         let fault = self.fault();
         let (fault_ipa, replaces) = (
             views::ipa(fault.hpfar_el2),
@@ -456,7 +463,7 @@ impl Running<'_> {
             // The next fault will tell user space.
             return Err(EAGAIN);
         };
-        self.rec.wanted = match shared::map(self.vm, &mapping) {
+        self.rec.wanted = match shared::map(self.vm, &mapping, lock) {
             Ok(Mapped::Done) => {
                 self.rec.mapped = true;
                 return Ok(());

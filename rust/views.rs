@@ -229,6 +229,20 @@ impl<'a> MmuReadLock<'a> {
         }
     }
 
+    /// The lock that KVM has taken, and will drop.
+    ///
+    /// # Safety
+    ///
+    /// This task holds the lock of `kvm` for reading until what this returns is gone.
+    pub(crate) unsafe fn of_kvm(kvm: &'a Kvm) -> ManuallyDrop<Self> {
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mmu_assert_read(kvm.as_ptr()) };
+        ManuallyDrop::new(Self {
+            kvm,
+            _task: NotThreadSafe,
+        })
+    }
+
     /// True if memory of the VM was invalidated since [`Slots::invalidate_seq`], or `gfns` are right
     /// now.
     pub(crate) fn invalidated_since(&self, seq: c_ulong, gfns: &Range<u64>) -> bool {
@@ -268,6 +282,8 @@ impl<'a> MmuWriteLock<'a> {
     /// This task holds the lock of `kvm` for writing until what this returns is gone, and nothing else
     /// that spins. Who took the lock does not mind that it is dropped meanwhile, if that is done.
     pub(crate) unsafe fn of_kvm(kvm: &'a Kvm) -> ManuallyDrop<Self> {
+        // SAFETY: The VM is alive.
+        unsafe { ffi::kvm_rmi_helper_mmu_assert_write(kvm.as_ptr()) };
         ManuallyDrop::new(Self {
             kvm,
             _task: NotThreadSafe,

@@ -6,7 +6,9 @@
 use crate::life::Guest;
 use crate::machine::{Host, Smc};
 use crate::private;
-use kvm_arm_rmi::guest_memfd::{count, next_span, note, Kept, PageSet, Part, Parting};
+use kvm_arm_rmi::guest_memfd::{
+    count, next_span, note, Kept, PageSet, Part, Parting, BATCH, MERGED,
+};
 use kvm_arm_rmi::mmu::{self, Step, COMMANDS};
 use kvm_arm_rmi::rmi::cmd::data::{Access, MemAttr};
 use kvm_arm_rmi::rmi::cmd::rtt::{self, EntryState};
@@ -239,6 +241,37 @@ fn one_command_unmaps_a_table() {
     assert_eq!(part.unwrap().top, TABLE);
     assert_eq!(count(&noted.shared, &(0..3 * TABLE)), 2 * TABLE);
     noted.guest.tear_down();
+}
+
+/// Blocks go together, but not without end: what one command does is done under a lock that spins.
+#[test]
+fn one_command_unmaps_so_many_blocks() {
+    let host = Host::new();
+    let noted = Noted::new(&host);
+    let all = 0..(MERGED + 4) * TABLE;
+    assert_eq!(noted.share(all.clone(), RttLevel::L2), Step::Done);
+    let part = noted.parting(&noted.shared).shared(&all).unwrap();
+    assert_eq!(part.gone, 0..MERGED * TABLE);
+    let part = noted.parting(&noted.shared).shared(&(part.top..all.end));
+    assert_eq!(part.unwrap().gone, MERGED * TABLE..all.end);
+    noted.guest.tear_down();
+}
+
+/// Others who take memory out get their turn.
+#[test]
+fn private_memory_is_taken_out_in_batches() {
+    let host = Host::new();
+    let mut noted = Noted::new(&host);
+    for gfn in [3, BATCH + 2, BATCH + 3] {
+        noted.map(gfn..gfn + 1);
+    }
+    let all = 0..2 * BATCH;
+    let part = noted.take(&all, |piece| give_back(&host, piece));
+    assert_eq!((part.granules, part.top), (2, 3 + BATCH));
+    let part = noted.take(&(part.top..all.end), |piece| give_back(&host, piece));
+    assert_eq!((part.granules, part.top), (1, all.end));
+    noted.guest.tear_down();
+    host.assert_idle();
 }
 
 /// What the RMM will not unmap stays noted, and is not unmapped by saying so.
