@@ -152,6 +152,8 @@ pub(crate) fn activate(vm: &Vm, me: *mut bindings::kvm_vcpu) -> Result {
     }
     let _others = views::OtherVcpus::lock(vm.kvm, me, &vm.waiting)?;
     check_vcpus(vm)?;
+    // CAST: Not negative. There will be no more, since the interrupt controller is there.
+    vm.ending.set_vcpus(views::vcpus(vm.kvm) as usize)?;
     if life.realm.state() == State::None {
         realm(vm, &mut life)?;
     }

@@ -25,6 +25,7 @@
 
 use crate::{
     chunks::Chunks,
+    ending::Ending,
     ffi,
     host::{errno, Host},
     memory::{self, HostPages, RmmBuffer},
@@ -128,6 +129,8 @@ pub(crate) struct Vm {
     pub(crate) waiting: AtomicU32,
     /// vCPUs that have a REC.
     pub(crate) recs: AtomicU32,
+    /// What vCPUs know of the realm's end.
+    pub(crate) ending: Ending,
     /// Its files in debugfs, which have it as well until KVM destroys the VM. The lock is taken alone.
     #[pin]
     pub(crate) files: Mutex<Option<VmFiles>>,
@@ -182,6 +185,7 @@ impl Vm {
                 parting <- new_mutex!(list, "kvm_arm_rmi::parting"),
                 waiting: AtomicU32::new(0),
                 recs: AtomicU32::new(0),
+                ending: Ending::new(),
                 files <- new_mutex!(None, "kvm_arm_rmi::files"),
                 flushed: AtomicBool::new(false),
                 killed: AtomicBool::new(false),

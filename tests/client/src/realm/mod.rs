@@ -36,7 +36,7 @@ use ensure;
 
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
-  many N | at-once N | churn N
+  off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | hold [running] | refused | killed
   faults [COMMAND] | nomem | bench [COMMAND...]";
 
@@ -44,6 +44,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
 pub(crate) fn main(args: &[&str]) -> Result<()> {
     match args {
         ["run", options @ ..] => run::main(options),
+        ["off", count] => run::off::main(count.parse()?),
         ["many", count] => brief::many(count.parse()?),
         ["at-once", count] => brief::at_once(count.parse()?),
         ["churn", count] => brief::churn(count.parse()?),
