@@ -11,6 +11,7 @@ mod brief;
 mod cpu;
 mod debugfs;
 mod faults;
+mod files;
 mod killed;
 mod memory;
 mod nomem;
@@ -37,7 +38,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | hold [running] | refused | killed
+  abuse [GROUP] | side-by-side | hold [running] | refused | killed | debugfs
   faults [COMMAND] | nomem | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -58,6 +59,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["nomem", part, number] => nomem::life(part, number),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
+        ["debugfs"] => files::main(),
         ["refused"] => brief::refused(),
         ["killed"] => killed::main(),
         ["victim", doing] => killed::victim(doing),
