@@ -17,6 +17,9 @@ const SAS: u64 = 3 << 22;
 const SF: u64 = 1 << 15;
 /// How bad an external abort is.
 const SET: u64 = 3 << 11;
+/// SET: whoever made the access has to know, and can go on without its result. All CPUs without
+/// FEAT_RAS say so.
+const SET_RECOVERABLE: u64 = 0;
 /// The address of an external abort is not known.
 const FNV: u64 = 1 << 10;
 /// The external abort's own kind.
@@ -158,6 +161,7 @@ pub(super) fn instruction<P: SharedPage>(
 fn external(esr: u64) -> Sync {
     Sync::ExternalAbort {
         esr: esr & (EC | SET | FNV | EA | FSC) | IL,
+        told: esr & SET == SET_RECOVERABLE,
     }
 }
 

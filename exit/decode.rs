@@ -45,6 +45,8 @@ pub enum Exit {
     SError {
         /// In the form of ESR_EL2.
         esr: u64,
+        /// It harms the realm at most, which the RMM has told if it has to know.
+        contained: bool,
     },
     /// A PSCI call.
     Psci(Psci),
@@ -140,8 +142,23 @@ pub fn decode(x0: ReturnCode, page: &impl SharedPage, space: IpaSpace) -> Result
         reason::PSCI => Ok(Exit::Psci(Psci::decode(&report))),
         reason::RIPAS_CHANGE => RipasChange::decode(&report, space).map(Exit::Ripas),
         reason::HOST_CALL => Ok(Exit::HostCall(HostCall::decode(&report))),
-        reason::SERROR => Ok(Exit::SError { esr: report.esr() }),
+        reason::SERROR => Ok(serror(report.esr())),
         reason => Ok(Exit::Unknown { reason }),
     };
     Ok(exit.unwrap_or_else(Exit::Malformed))
+}
+
+/// ESR_EL2 of an SError: its form is the implementation's own.
+const SERROR_IDS: u64 = 1 << 24;
+/// ESR_EL2 of an SError: what kind it is, and the kind that AET tells more of.
+const SERROR_DFSC: u64 = 0x3f;
+const SERROR_DFSC_ASYNC: u64 = 0x11;
+/// ESR_EL2.AET: how bad it is, with FEAT_RAS.
+const SERROR_AET: u64 = 7 << 10;
+
+fn serror(esr: u64) -> Exit {
+    let described = esr & (SERROR_IDS | SERROR_DFSC) == SERROR_DFSC_ASYNC;
+    // Unrecoverable (1), restartable (2), recoverable (3) and corrected (6): not uncontainable (0).
+    let contained = described && matches!((esr & SERROR_AET) >> 10, 1 | 2 | 3 | 6);
+    Exit::SError { esr, contained }
 }

@@ -34,6 +34,8 @@ pub enum Sync {
     ExternalAbort {
         /// The syndrome.
         esr: u64,
+        /// The RMM has the realm take an abort; otherwise it makes the same access again.
+        told: bool,
     },
     /// A system register. The RMM has advanced the PC.
     Sysreg(Sysreg),

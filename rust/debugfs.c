@@ -22,6 +22,10 @@ static int file_show(struct seq_file *seq, void *unused)
 {
 	const struct kvm_rmi_file *file = seq->private;
 
+	/* Root may open a file for what its mode does not say. */
+	if (!file->show)
+		return -EACCES;
+
 	return file->show(file, seq);
 }
 
@@ -37,7 +41,9 @@ static ssize_t file_write(struct file *filp, const char __user *from,
 	char word[WORD_SIZE];
 	int ret;
 
-	if (!file->store || size >= sizeof(word))
+	if (!file->store)
+		return -EACCES;
+	if (size >= sizeof(word))
 		return -EINVAL;
 	if (copy_from_user(word, from, size))
 		return -EFAULT;

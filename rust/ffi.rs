@@ -61,6 +61,16 @@ unsafe extern "C" {
     /// `ID_AA64PFR0_EL1.RME`, the lowest value of all CPUs.
     pub(crate) safe fn kvm_rmi_helper_id_aa64pfr0_rme() -> u64;
 
+    /// `apei_claim_sea()`: true if firmware has told of an external abort and that was dealt with.
+    /// Interrupts are on.
+    pub(crate) safe fn kvm_rmi_helper_claim_sea() -> bool;
+
+    /// `kvm_rmi_forbid_takeover()`.
+    pub(crate) safe fn kvm_rmi_helper_forbid_takeover() -> c_int;
+
+    /// `kvm_rmi_allow_takeover()`, after [`kvm_rmi_helper_forbid_takeover`] has returned 0.
+    pub(crate) fn kvm_rmi_helper_allow_takeover();
+
     /// Makes a file in debugfs. It stays until its directory is removed, and `file` with it.
     #[cfg(CONFIG_DEBUG_FS)]
     pub(crate) fn kvm_rmi_helper_debugfs_create_file(

@@ -12,6 +12,8 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 
+#include <asm/acpi.h>
+#include <asm/kvm_rmi_takeover.h>
 #include <asm/sysreg.h>
 
 #include "helpers.h"
@@ -61,4 +63,19 @@ u64 kvm_rmi_helper_id_aa64pfr0_rme(void)
 	u64 pfr0 = read_sanitised_ftr_reg(SYS_ID_AA64PFR0_EL1);
 
 	return SYS_FIELD_GET(ID_AA64PFR0_EL1, RME, pfr0);
+}
+
+bool kvm_rmi_helper_claim_sea(void)
+{
+	return !apei_claim_sea(NULL);
+}
+
+int kvm_rmi_helper_forbid_takeover(void)
+{
+	return kvm_rmi_forbid_takeover();
+}
+
+void kvm_rmi_helper_allow_takeover(void)
+{
+	kvm_rmi_allow_takeover();
 }

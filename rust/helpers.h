@@ -35,6 +35,9 @@ void kvm_rmi_helper_put_page(struct page *page);
 void kvm_rmi_helper_cond_resched(void);
 bool kvm_rmi_helper_signal_pending(void);
 u64 kvm_rmi_helper_id_aa64pfr0_rme(void);
+bool kvm_rmi_helper_claim_sea(void);
+int kvm_rmi_helper_forbid_takeover(void);
+void kvm_rmi_helper_allow_takeover(void);
 
 /* rust/kvm_helpers.c */
 void kvm_rmi_helper_mmu_read_lock(struct kvm *kvm);

@@ -9,9 +9,35 @@ use crate::{
     smccc::Smc, //
 };
 use kernel::{
+    error::to_result,
     pr_err_once,
     prelude::*, //
 };
+
+/// While this is there no other kernel can take over this one's memory, whether started by kexec or
+/// restored from disk.
+///
+/// # Invariants
+///
+/// `kvm_rmi_forbid_takeover()` has returned 0 for it.
+struct NoTakeover;
+
+impl NoTakeover {
+    /// # Errors
+    ///
+    /// `EBUSY` if one is about to.
+    fn new() -> Result<Self> {
+        // INVARIANT: Checked right here.
+        to_result(ffi::kvm_rmi_helper_forbid_takeover()).map(|()| Self)
+    }
+}
+
+impl Drop for NoTakeover {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { ffi::kvm_rmi_helper_allow_takeover() };
+    }
+}
 
 /// A host whose RMM is active.
 pub(crate) struct Host {
@@ -19,6 +45,16 @@ pub(crate) struct Host {
     pub(crate) rmi: Rmi<Smc>,
     /// What was agreed with it.
     pub(crate) negotiated: Negotiated,
+    no_takeover: Option<NoTakeover>,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.rmi.conduit().counts().delegated() != 0 {
+            // What is leaked would be in another kernel's way until the machine is reset.
+            core::mem::forget(self.no_takeover.take());
+        }
+    }
 }
 
 impl Host {
@@ -92,7 +128,7 @@ pub(crate) fn errno_or_off(error: rmi::Error) -> Error {
 ///
 /// # Errors
 ///
-/// The kernel log has the reason. `ENODEV` if the machine has no RMM or one that we cannot work
+/// The kernel log has the reason. `EBUSY` if another kernel is about to take over, `ENODEV` if the machine has no RMM or one that we cannot work
 /// with, `EIO` if the RMM refuses what it has to do, `ENOMEM`.
 pub(crate) fn start() -> Result<Host> {
     if ffi::kvm_rmi_helper_id_aa64pfr0_rme() == 0 {
@@ -104,12 +140,19 @@ pub(crate) fn start() -> Result<Host> {
         return Err(ENODEV);
     };
     let rmi = Rmi::new(smc);
+    let no_takeover = NoTakeover::new().inspect_err(|_| {
+        pr_err!("no realms: a kernel is loaded for kexec, or the host hibernates\n");
+    })?;
     let negotiated = match rmi::negotiate(&rmi, &mut memory::RmmBuffer::new()?) {
         Ok(negotiated) => negotiated,
         Err(reason) => return Err(decline(reason)),
     };
     memory::for_each_ram(|range| rmi::check_ram(&rmi, range).map_err(decline))?;
-    let host = Host { rmi, negotiated };
+    let host = Host {
+        rmi,
+        negotiated,
+        no_takeover: Some(no_takeover),
+    };
     // Nothing above delegates: know that it works before a realm depends on it.
     host.free_delegated(host.alloc_delegated(0)?)?;
     announce(&host);

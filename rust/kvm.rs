@@ -108,6 +108,9 @@ fn table(module: &'static ThisModule, features: &Features) -> bindings::kvm_rmi_
         // CAST: At most 52.
         ipa_limit: features.s2sz() as u32,
         sve_max_vl,
+        // CAST: Numbers of 6 bits.
+        max_brps: features.breakpoints() as u32 - 1,
+        max_wrps: features.watchpoints() as u32 - 1,
         vcpu_features,
         check_extension: Some(check_extension),
         allows_cap: Some(allows_cap),

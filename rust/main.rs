@@ -36,6 +36,7 @@ mod chunks;
 mod create;
 #[cfg(CONFIG_DEBUG_FS)]
 mod debugfs;
+mod ending;
 mod ffi;
 mod fold;
 mod host;

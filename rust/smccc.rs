@@ -42,7 +42,6 @@ impl Smc {
     }
 
     /// What went this way so far.
-    #[cfg(CONFIG_DEBUG_FS)]
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }

@@ -6,6 +6,7 @@
 //! with KVM's means. Only the task that runs a vCPU comes here, under `vcpu->mutex`.
 
 use crate::{
+    ending::Cause,
     exit::{
         Exit,
         Fault,
@@ -209,6 +210,7 @@ impl Running<'_> {
         // What has to be done first has been done: `complete()` runs before, and comes back until it
         // is. Were it not so, the RMM would refuse.
         let _ = self.rec.state.prepare(&input, &mut self.rec.run);
+        self.vm.ending.enters(self.vcpu);
         trace::rec_enter(self);
     }
 
@@ -222,12 +224,12 @@ impl Running<'_> {
         let x0 = ReturnCode::new(unsafe { (*self.vcpu).arch.rmi.result });
         self.vm.rmi(Pause::Never).entered(x0);
         trace::rec_exit(self, x0);
-        match self.rec.state.exited(x0, &self.rec.run, self.vm.space) {
+        let exit = self.rec.state.exited(x0, &self.rec.run, self.vm.space);
+        let off = matches!(exit, Ok(Exit::Psci(Psci::SystemOff | Psci::SystemReset)));
+        self.vm.ending.left(self.vcpu, off);
+        match exit {
             Ok(exit) => self.handle(exit),
-            Err(Refused::RealmOff) => {
-                self.set_exit_reason(bindings::KVM_EXIT_SHUTDOWN);
-                Ok(Next::User)
-            }
+            Err(Refused::RealmOff) => Ok(self.realm_off(x0)),
             Err(Refused::NotReady) => Err(EAGAIN),
             Err(Refused::TurnedOff) => Ok(Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_OFF)),
             Err(Refused::Failed(code)) => {
@@ -260,11 +262,11 @@ impl Running<'_> {
                 self.fault().esr_el2 = call.esr();
                 Ok(Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_HYPERCALL))
             }
-            Exit::SError { esr } if !views::is_fatal_serror(esr) => Ok(Next::Enter),
-            Exit::SError { esr } => Ok(self.internal_error(esr, fmt!("SError, ESR {esr:#x}"))),
-            Exit::Sync(Sync::ExternalAbort { esr }) => {
-                Ok(self.internal_error(esr, fmt!("external abort, ESR {esr:#x}")))
-            }
+            Exit::SError {
+                contained: true, ..
+            } => Ok(Next::Enter),
+            Exit::SError { esr, .. } => Ok(self.internal_error(esr, fmt!("SError, ESR {esr:#x}"))),
+            Exit::Sync(Sync::ExternalAbort { esr, told }) => Ok(self.external_abort(esr, told)),
             Exit::Sync(Sync::Unknown { esr }) => {
                 Ok(self.internal_error(esr, fmt!("an unknown exit, ESR {esr:#x}")))
             }
@@ -275,6 +277,32 @@ impl Running<'_> {
             Exit::Malformed(what) => {
                 Ok(self.internal_error(0, fmt!("an exit that cannot be: {what:x?}")))
             }
+        }
+    }
+
+    /// The RMM says that the realm is off. The vCPU stops, as those of any VM do when another turns
+    /// it off; that one tells user space.
+    fn realm_off(&mut self, x0: ReturnCode) -> Next {
+        match self.vm.ending.cause() {
+            Cause::TurnedOff => Next::Kvm(bindings::kvm_rmi_exit_KVM_RMI_EXIT_OFF),
+            Cause::Perhaps => {
+                views::wait_a_little();
+                Next::Enter
+            }
+            Cause::Unknown => {
+                let why = fmt!("the RMM says that it is off, and no vCPU has turned it off");
+                self.internal_error(x0.raw(), why)
+            }
+        }
+    }
+
+    /// The memory system has answered an access with an error. Firmware may know where, so that the
+    /// page is taken out of use. The realm has been told by the RMM, or tries the access again.
+    fn external_abort(&mut self, esr: u64, told: bool) -> Next {
+        match ffi::kvm_rmi_helper_claim_sea() || told {
+            true => Next::Enter,
+            // It would only end the same way.
+            false => self.internal_error(esr, fmt!("external abort, ESR {esr:#x}")),
         }
     }
 

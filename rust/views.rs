@@ -533,13 +533,6 @@ pub(crate) fn is_permission_fault(esr: u64) -> bool {
     esr & u64::from(bindings::ESR_ELx_FSC_TYPE) == u64::from(bindings::ESR_ELx_FSC_PERM)
 }
 
-/// True for an SError after which nothing can go on: one that was not corrected and is not restartable
-/// either (ESR_EL2.AET, with FEAT_RAS).
-pub(crate) fn is_fatal_serror(esr: u64) -> bool {
-    let (implementation_defined, fsc, aet) = (esr & (1 << 24) != 0, esr & 0x3f, (esr >> 10) & 7);
-    implementation_defined || fsc != 0x11 || !matches!(aet, 2 | 6)
-}
-
 /// Lets others run for a moment, where trying again at once would only be in their way.
 pub(crate) fn wait_a_little() {
     fsleep(Delta::from_micros(50));

@@ -27,6 +27,7 @@
 use crate::{
     chunks::Chunks,
     create::Shape,
+    ending::Ending,
     ffi,
     host::{errno, Host},
     memory::{self, HostPages, RmmBuffer},
@@ -133,6 +134,8 @@ pub(crate) struct Vm {
     pub(crate) parting: Mutex<RmmBuffer>,
     /// vCPUs that have a REC.
     pub(crate) recs: AtomicU32,
+    /// What vCPUs know of the realm's end.
+    pub(crate) ending: Ending,
     /// Its files in debugfs, which have it as well until KVM destroys the VM. The lock is taken alone.
     #[pin]
     pub(crate) files: Mutex<Option<VmFiles>>,
@@ -184,6 +187,7 @@ impl Vm {
                 chunks,
                 parting <- new_mutex!(list, "kvm_arm_rmi::parting"),
                 recs: AtomicU32::new(0),
+                ending: Ending::new(),
                 files <- new_mutex!(None, "kvm_arm_rmi::files"),
                 flushed: AtomicBool::new(false),
                 killed: AtomicBool::new(false),

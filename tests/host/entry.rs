@@ -218,7 +218,9 @@ fn external_aborts() {
             hpfar: u64::MAX,
         });
         let esr = DATA_ABORT | IL | set | 0x10;
-        assert_eq!(seam.enter(0), Exit::Sync(Sync::ExternalAbort { esr }));
+        let told = set == 0;
+        let wanted = Sync::ExternalAbort { esr, told };
+        assert_eq!(seam.enter(0), Exit::Sync(wanted));
         // KVM passes it on; the RMM has done so already where the realm has to know.
         seam.cpus[0].external_abort = true;
         assert_eq!(seam.enter(0), Exit::Irq);
@@ -307,7 +309,8 @@ fn interrupts_and_errors() {
     assert_eq!(seam.enter(0), Exit::Fiq);
     let esr = 0x2f << 26 | 2 << 10 | 0x11;
     seam.then(move |_| Trap::SError { esr });
-    assert_eq!(seam.enter(0), Exit::SError { esr });
+    let contained = true;
+    assert_eq!(seam.enter(0), Exit::SError { esr, contained });
     // A class that the RMM says nothing of.
     seam.then(|_| trap(0x3c << 26 | 0x1234));
     assert_eq!(seam.enter(0), Exit::Sync(Sync::Unknown { esr: 0 }));

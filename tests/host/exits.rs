@@ -83,12 +83,26 @@ fn entries_that_were_refused() {
     }
 }
 
+/// By ESR_EL2.AET: whether only the realm is harmed, which then knows.
+const SERRORS: [bool; 8] = [false, true, true, true, false, false, true, false];
+
 #[test]
 fn interrupts_and_errors() {
     assert_eq!(exit(&[(REASON, 1)]), Exit::Irq);
     assert_eq!(exit(&[(REASON, 2)]), Exit::Fiq);
-    let esr = 0x2f << 26 | 1 << 10 | 0x11;
-    assert_eq!(exit(&[(REASON, 6), (ESR, esr)]), Exit::SError { esr });
+    for (aet, contained) in [0, 1, 2, 3, 4, 5, 6, 7].into_iter().zip(SERRORS) {
+        let esr = 0x2f << 26 | aet << 10 | 0x11;
+        let wanted = Exit::SError { esr, contained };
+        assert_eq!(exit(&[(REASON, 6), (ESR, esr)]), wanted);
+        // Without a syndrome, or in a form of the CPU's own.
+        for esr in [esr & !0x3f, esr | 1 << 24] {
+            let wanted = Exit::SError {
+                esr,
+                contained: false,
+            };
+            assert_eq!(exit(&[(REASON, 6), (ESR, esr)]), wanted);
+        }
+    }
 }
 
 #[test]
@@ -208,10 +222,15 @@ fn aborts_outside_of_the_realm() {
 fn aborts_that_no_table_helps() {
     for class in [DATA_ABORT, INSTRUCTION_ABORT] {
         for fsc in [0x10, 0x13, 0x17, 0x18, 0x1b, 0x1f] {
-            let esr = class | 3 << 11 | 1 << 10 | 1 << 9 | fsc;
-            let wanted = Sync::ExternalAbort { esr: esr | IL };
-            // The address does not mean anything.
-            assert_eq!(abort(esr | ISV | WNR, u64::MAX), Exit::Sync(wanted));
+            for (set, told) in [(0, true), (2, false), (3, false)] {
+                let esr = class | set << 11 | 1 << 10 | 1 << 9 | fsc;
+                let wanted = Sync::ExternalAbort {
+                    esr: esr | IL,
+                    told,
+                };
+                // The address does not mean anything.
+                assert_eq!(abort(esr | ISV | WNR, u64::MAX), Exit::Sync(wanted));
+            }
         }
         for fsc in [0, 0x11, 0x12, 0x19, 0x20, 0x21, 0x28, 0x30, 0x3f] {
             let esr = class | fsc;

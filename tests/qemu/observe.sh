@@ -167,6 +167,10 @@ done
 kill $reader
 wait $reader 2>/dev/null || true
 no_vms
+
+# Files that are opened, read and written in every way.
+realm 300 debugfs
+no_vms
 nothing_left
 unload
 pass

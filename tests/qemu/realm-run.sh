@@ -16,6 +16,7 @@ for vcpus in 1 2 $most; do
 	nothing_left
 done
 realm 100 run --ordinary --vcpus 2
+realm 300 off 100
 nothing_left
 unload
 if [ "$component" = module ]; then realm 60 refused; fi

@@ -11,9 +11,13 @@ mod gpf;
 #[cfg(target_arch = "aarch64")]
 mod guest;
 #[cfg(target_arch = "aarch64")]
+mod kexec;
+#[cfg(target_arch = "aarch64")]
 mod realm;
 #[cfg(target_arch = "aarch64")]
 mod state;
+#[cfg(target_arch = "aarch64")]
+mod vmcore;
 
 #[cfg(target_arch = "aarch64")]
 fn main() -> std::process::ExitCode {
@@ -24,10 +28,15 @@ fn main() -> std::process::ExitCode {
         ["guest"] => guest::run(),
         ["gpf"] => gpf::run(),
         ["state"] => state::print(),
+        ["kexec", ref arguments @ ..] => kexec::run(arguments),
+        ["vmcore", held, count, image] => vmcore::run(held, count, image),
         ["realm", ref arguments @ ..] => {
             realm::main(arguments).map_err(|error| -> Box<dyn std::error::Error> { error })
         }
-        _ => Err("usage: rmi-client capability NUMBER | guest | gpf | state | realm ...".into()),
+        _ => Err(
+            "usage: rmi-client capability NUMBER | guest | gpf | state | kexec ... | vmcore ... | realm ..."
+                .into(),
+        ),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

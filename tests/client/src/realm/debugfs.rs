@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::{ensure, Result};
 
-const DIRECTORY: &str = "/sys/kernel/debug/kvm_arm_rmi";
+/// Where its files are.
+pub(crate) const DIRECTORY: &str = "/sys/kernel/debug/kvm_arm_rmi";
 
 /// A number after "`key`: " in one of its files.
 fn value(file: &str, key: &str) -> Result<u64> {

@@ -264,7 +264,6 @@ fn allowed(error: &Error) -> Result<String> {
             Ok(std::io::Error::from_raw_os_error(errno).to_string())
         }
         None if text.ends_with("InternalError") => Ok("internal error".to_owned()),
-        None if text.contains("Shutdown") => Ok("shutdown".to_owned()),
         // It is the realm that gets to know: its RIPAS change has not gone all the way.
         None if text.starts_with("Set") && text.contains("status 0, top") => {
             Ok("told the realm".to_owned())

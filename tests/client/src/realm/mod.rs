@@ -11,6 +11,7 @@ mod brief;
 mod cpu;
 mod debugfs;
 mod faults;
+mod files;
 mod half_way;
 mod killed;
 mod memory;
@@ -38,14 +39,15 @@ use ensure;
 
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
-  many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | vectors | hold [running] | refused | killed
+  off N | many N | at-once N | churn N
+  abuse [GROUP] | side-by-side | vectors | hold [running] | refused | killed | debugfs
   faults [COMMAND] | half-way | nomem | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
     match args {
         ["run", options @ ..] => run::main(options),
+        ["off", count] => run::off::main(count.parse()?),
         ["many", count] => brief::many(count.parse()?),
         ["at-once", count] => brief::at_once(count.parse()?),
         ["churn", count] => brief::churn(count.parse()?),
@@ -61,6 +63,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["nomem", part, number] => nomem::life(part, number),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
+        ["debugfs"] => files::main(),
         ["refused"] => brief::refused(),
         ["killed"] => killed::main(),
         ["victim", doing] => killed::victim(doing),

@@ -90,35 +90,50 @@ fn before(cases: &mut Cases) -> Result<()> {
         set(&cpu, DFR0, dfr0),
         0,
     );
-    // Breakpoints are the CPU's.
-    let most = set(&cpu, DFR0, dfr0 | 0xf << 12);
-    if dfr0 >> 12 & 0xf != 0xf {
-        cases.errno("too many breakpoints", most, libc::EINVAL);
+    for (kind, field) in [("breakpoints", BRPS), ("watchpoints", WRPS)] {
+        let most = set(&cpu, DFR0, dfr0 | field);
+        if dfr0 & field != field {
+            cases.errno(&format!("too many {kind}"), most, libc::EINVAL);
+        }
+        // The RMM makes no realm with a single one.
+        let least = set(&cpu, DFR0, dfr0 & !field);
+        cases.errno(&format!("too few {kind}"), least, libc::EINVAL);
     }
     serror(cases, &cpu);
     let abort = cpu.fd.set_vcpu_events(&external_abort());
     cases.errno("an external abort before anything ran", abort, libc::EINVAL);
     let nothing = cpu.fd.set_vcpu_events(&kvm_vcpu_events::default());
     cases.errno("no event", nothing, 0);
-    fewer_watchpoints(cases)
+    fewer_debug_registers(cases)
 }
 
-/// A realm may be made with fewer watchpoints than there are. That is part of what it is measured by;
-/// the RMM shows it the CPU's registers all the same.
-fn fewer_watchpoints(cases: &mut Cases) -> Result<()> {
-    const WRPS: u64 = 0xf << 20;
+/// ID_AA64DFR0_EL1: breakpoints and watchpoints, less 1.
+const BRPS: u64 = 0xf << 12;
+const WRPS: u64 = 0xf << 20;
+
+/// A realm may be made with fewer breakpoints and watchpoints than there are. That is part of what it
+/// is measured by; the RMM shows it the CPU's registers all the same.
+fn fewer_debug_registers(cases: &mut Cases) -> Result<()> {
     let vm = Vm::new(Shape::REALM)?;
     let kick = Kick::default();
     let mut cpu = Cpu::new(&vm, &kick, 0)?;
     let _gic = vm.add_gic()?;
-    let dfr0 = (cpu.get(DFR0)? & !WRPS) | (1 << 20);
-    cases.errno("setting the watchpoints", set(&cpu, DFR0, dfr0), 0);
+    let most = cpu.get(DFR0)?;
+    let dfr0 = (most & !(BRPS | WRPS)) | (1 << 12) | (1 << 20);
+    cases.errno("setting both to the least", set(&cpu, DFR0, dfr0), 0);
+    cases.equal("what was set", cpu.get(DFR0)?, dfr0);
     vm.load_guest()?;
     let late = set(&cpu, DFR0, dfr0);
     cases.errno("setting them when there is a realm", late, libc::EBUSY);
     cpu.set_entry(0)?;
     cpu.start()?;
-    cpu.expect(Order::new(Op::MmioRead, 3), &[], 6)
+    let [_, _, _, _, seen, ..] = cpu.order(Order::new(Op::Describe, 0), &[])?;
+    cases.equal(
+        "what the realm sees",
+        seen & (BRPS | WRPS),
+        most & (BRPS | WRPS),
+    );
+    Ok(())
 }
 
 /// With SVE the list has its vector lengths, which may be changed until it is finalised.

@@ -5,6 +5,7 @@
 pub(super) mod devices;
 mod measurement;
 pub(super) mod memory;
+pub(super) mod off;
 mod power;
 mod secondary;
 

@@ -13,7 +13,7 @@ use kvm_bindings::{
 };
 use realm_guest::{fid, Op, Order, BASE};
 
-use super::{chunk, expect_end, memory, secondary, CHUNK};
+use super::{chunk, expect_end, memory, off, secondary, CHUNK};
 use crate::realm::cpu::{Cpu, End};
 use crate::realm::{ensure, Result};
 
@@ -157,11 +157,12 @@ pub(super) fn turn_off(cpu: &mut Cpu<'_>) -> Result<()> {
     let end = cpu.give(Order::new(Op::SystemOff, 0), &[])?;
     expect_end("SYSTEM_OFF", end, End::Event(KVM_SYSTEM_EVENT_SHUTDOWN))?;
     if cpu.vm.shape.realm {
-        // KVM has stopped the CPU; a VMM that goes on all the same is told.
+        // KVM has stopped the CPU; if a VMM goes on all the same the RMM does not let it.
         cpu.fd.set_mp_state(kvm_mp_state {
             mp_state: KVM_MP_STATE_RUNNABLE,
         })?;
-        expect_end("after SYSTEM_OFF", cpu.run()?, End::Shutdown)?;
+        cpu.vm.stop.store(true, Ordering::Release);
+        expect_end("after SYSTEM_OFF", off::again(cpu)?, End::Stopped)?;
     }
     println!("off: ok");
     Ok(())
