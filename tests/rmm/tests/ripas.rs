@@ -231,7 +231,8 @@ fn set_does_not_touch_a_rec_that_runs() {
         });
         let cpu = scope.spawn(move || machine.call(Fid::REC_ENTER, &[rec, PAGE]).x(0));
         let args = [RD, rec, 0, L3];
-        wait.recv_timeout(Duration::from_secs(10)).unwrap();
+        // However slow the machine is; without a limit an entry that fails would wait for ever.
+        wait.recv_timeout(Duration::from_secs(600)).unwrap();
         machine.expect(Fid::RTT_SET_RIPAS, args, Status::ErrorRec, []);
         drop(go);
         assert_eq!(cpu.join().unwrap(), 0);
