@@ -40,20 +40,23 @@ unpack_kernel() {
 		tar -C "$1" --strip-components=1 -xJ
 }
 
-# apply_patches ORIG: bring SRC from the patches it has to those in this repository
+all_patches() { find "$REPO/scripts/patches" -name '*.patch' | sort; }
+
+# apply_patches ORIG PATCH...: bring SRC from the patches it has to these
 apply_patches() {
-	local orig=$1 stage=$WORK/stage patch file patches
-	mapfile -t patches < <(find "$REPO/scripts/patches" -name '*.patch' | sort)
-	touch "$WORK/patched"
-	sed -n 's,^\(---\|+++\) [ab]/\([^[:blank:]]*\).*,\2,p' "$WORK/patched" "${patches[@]}" |
-		cat - "$WORK/patched" | sort -u >"$WORK/touched"
-	cp "$WORK/touched" "$WORK/patched"
+	local orig=$1 dir patch file
+	dir=$(dirname "$SRC")
+	local stage=$dir/stage patches=("${@:2}")
+	touch "$dir/patched"
+	sed -n 's,^\(---\|+++\) [ab]/\([^[:blank:]]*\).*,\2,p' "$dir/patched" "${patches[@]}" |
+		cat - "$dir/patched" | sort -u >"$dir/touched"
+	cp "$dir/touched" "$dir/patched"
 
 	rm -rf "$stage"
 	mkdir -p "$stage"
 	while read -r file; do
 		if [[ -e $orig/$file ]]; then install -D -m 644 "$orig/$file" "$stage/$file"; fi
-	done <"$WORK/touched"
+	done <"$dir/touched"
 	for patch in "${patches[@]}"; do
 		patch -d "$stage" -p1 -f -s --fuzz=0 --no-backup-if-mismatch <"$patch" >&2 ||
 			die "${patch##*/} does not apply to this kernel (${WORK##*/})"
@@ -64,8 +67,8 @@ apply_patches() {
 		else
 			rm -f "$SRC/$file"
 		fi
-	done <"$WORK/touched"
-	rm -rf "$stage" "$WORK/touched"
+	done <"$dir/touched"
+	rm -rf "$stage" "$dir/touched"
 	ln -sfnr "$WORK/component" "$SRC/arch/arm64/kvm/rmi"
 }
 
@@ -142,9 +145,11 @@ kernel_tree() {
 
 # update_source: SRC from ORIG and our patches
 update_source() {
+	local patches
 	if [[ $ORIG == "$WORK/orig" ]]; then (cached "$ORIG" unpack_kernel); fi
 	if [[ ! -d $SRC ]]; then copy_kernel "$ORIG"; fi
-	apply_patches "$ORIG"
+	mapfile -t patches < <(all_patches)
+	apply_patches "$ORIG" "${patches[@]}"
 }
 
 # kernel_prepare: bring the workspace up to date, and keep it so until the caller ends
