@@ -217,7 +217,7 @@ fn try_activate(vm: &Vm, me: *mut bindings::kvm_vcpu) -> Result<bool> {
     }
     check_vcpus(vm, &life)?;
     // CAST: Not negative. There will be no more, since the interrupt controller is there.
-    vm.ending.set_vcpus(views::vcpus(&vm.kvm) as usize)?;
+    vm.ending.set_vcpus(views::vcpu_count(&vm.kvm) as usize)?;
     if life.realm.state() == State::None {
         realm(vm, &mut life)?;
     }

@@ -7,7 +7,7 @@ use realm_guest::{Op, Order, BASE, IMAGE_SIZE, PAGE_SIZE};
 use sha2::{Digest, Sha256};
 
 use super::{FIRST_CHUNK, X0};
-use crate::realm::cpu::Cpu;
+use crate::realm::cpu::{Cpu, DFR0};
 use crate::realm::memory::Mapping;
 use crate::realm::vm::{guest_image, Vm};
 use crate::realm::{ensure, Result};
@@ -98,8 +98,9 @@ pub(super) fn populate_more(vm: &Vm) -> Result<()> {
 /// page of [`populate_more`] without, and the one CPU that is on at first. And that page has what was put
 /// there.
 pub(super) fn check(cpu: &mut Cpu<'_>) -> Result<()> {
-    let [_, ipa_bits, _, _, dfr0, ..] = cpu.order(Order::new(Op::Describe, 0), &[])?;
-    let mut rim = Rim::new(ipa_bits, dfr0);
+    let [_, ipa_bits, ..] = cpu.order(Order::new(Op::Describe, 0), &[])?;
+    // What KVM tells of the debug registers; what the realm reads is up to the RMM.
+    let mut rim = Rim::new(ipa_bits, cpu.get(DFR0)?);
     let mut image = guest_image()?;
     image.resize(IMAGE_SIZE as usize, 0);
     for (ipa, page) in (BASE..).step_by(PAGE).zip(image.chunks(PAGE)) {
