@@ -12,7 +12,8 @@
 //! what it is made of is measured. *Active*: its RECs run. *Dying*: no REC will run again, and its
 //! memory is taken back piece by piece. *Dead*: nothing is left.
 //!
-//! A step that fails half way leaves the realm where it can only be torn down.
+//! A step that fails half way leaves the realm where it can only be torn down. One that the RMM does
+//! not activate is Dying, though it is still to be terminated.
 
 // A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
 #![deny(
@@ -45,6 +46,8 @@ pub enum Realm {
     New(Rd),
     /// It runs.
     Active(Rd),
+    /// The RMM did not let it run, and is still to be told that it never will: it is Dying.
+    Doomed(Rd),
     /// Its memory is taken back.
     Dying(Rd),
     /// It is no more.
@@ -82,7 +85,7 @@ impl Realm {
             Self::None => State::None,
             Self::New(_) => State::New,
             Self::Active(_) => State::Active,
-            Self::Dying(_) => State::Dying,
+            Self::Doomed(_) | Self::Dying(_) => State::Dying,
             Self::Dead => State::Dead,
         }
     }
@@ -90,7 +93,9 @@ impl Realm {
     /// The realm's name to the RMM, in the states in which there is one.
     pub fn name(&self) -> Option<RdName> {
         match self {
-            Self::New(rd) | Self::Active(rd) | Self::Dying(rd) => Some(rd.name()),
+            Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) | Self::Dying(rd) => {
+                Some(rd.name())
+            }
             Self::None | Self::Dead => None,
         }
     }
@@ -137,7 +142,7 @@ impl Realm {
                     Ok(())
                 }
                 Err(error) => {
-                    *self = Self::Dying(rd);
+                    *self = Self::Doomed(rd);
                     Err(Refused::Rmm(error))
                 }
             },
@@ -159,14 +164,14 @@ impl Realm {
         (pages, list): (&P, &mut L),
     ) -> Result<(), Refused> {
         match self {
-            Self::New(rd) | Self::Active(rd) => {
+            Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) => {
                 cmd::terminate(rmi, rd, pages, list).map_err(Refused::Rmm)?;
             }
             Self::None => {}
             Self::Dying(_) | Self::Dead => return Ok(()),
         }
         *self = match core::mem::replace(self, Self::Dead) {
-            Self::New(rd) | Self::Active(rd) => Self::Dying(rd),
+            Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) => Self::Dying(rd),
             _ => Self::Dead,
         };
         Ok(())
@@ -202,7 +207,7 @@ impl Realm {
     /// Gives up on a realm that cannot be destroyed: its memory is leaked.
     pub fn abandon<C: Conduit>(&mut self, rmi: &Rmi<C>) {
         match core::mem::replace(self, Self::Dead) {
-            Self::New(rd) | Self::Active(rd) | Self::Dying(rd) => rd.leak(rmi),
+            Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) | Self::Dying(rd) => rd.leak(rmi),
             Self::None | Self::Dead => {}
         }
     }

@@ -6,6 +6,7 @@
 //! RMM's state machine (`machine`), for what one does.
 
 mod abi;
+mod arguments;
 mod dialects;
 mod entry;
 mod entry_seam;
