@@ -11,13 +11,14 @@ use spin::Mutex;
 
 use crate::granule::Undelegated;
 use crate::platform::Platform;
-use crate::rmi::Rmm;
+use crate::rmi::{Rmm, Undelegated as Form};
 use crate::sro::{Next, Operation, Work};
 
 /// The function of the call that adds a fault or removes all of them, the last one that EL3 hands to the
 /// RMM.
 ///
-/// x1: function identifier of the command, or 0 to remove all faults. x2: number of the [`Effect`], in
+/// x1: function identifier of the command, or 0 to remove all faults and to choose a form of descriptors:
+/// x2 is a [`Form`] then. Otherwise x2: number of the [`Effect`], in
 /// the order of declaration, counted from 0. x3: [`Fault::skip`]. x4: [`Fault::times`]. x5 and up: what
 /// the effect consists of, in the order of declaration. Returns SUCCESS, or ERROR_INPUT if there is no
 /// such effect or no room.
@@ -225,6 +226,11 @@ impl<P: Platform> Rmm<'_, P> {
         let number = u32::try_from(regs.x(1)).unwrap_or(0);
         let added = if number == 0 {
             self.faults.clear();
+            self.want_undelegated(match regs.x(2) {
+                1 => Form::Bit,
+                2 => Form::Field,
+                _ => Form::Any,
+            });
             true
         } else {
             Effect::from_raw(regs.x(2), values).is_some_and(|effect| {

@@ -185,6 +185,12 @@ pub(super) fn main(only: Option<&str>) -> Result<()> {
             wrong += command(fid, calls, only.is_some())?;
         }
     }
+    // RMMs that read the state of memory in a descriptor, in either form.
+    for form in [1, 2] {
+        debugfs::fault(&[0, form])?;
+        live(|_| ()).map_err(|e| format!("descriptors of form {form}: {e}"))?;
+        settled()?;
+    }
     debugfs::fault(&[0])?;
     ensure!(wrong == 0, "{wrong} cases failed");
     Ok(())

@@ -101,7 +101,11 @@ impl<P: Platform> Rmm<'_, P> {
         let stage2 = rd.stage2();
         let last = top.wrapping_sub(GRANULE_SIZE);
         let inside = stage2.is_protected(base) && stage2.is_protected(last);
-        if protected && !first.is_delegated()
+        let is_ours = match protected {
+            true => first.is_delegated(),
+            false => self.is_undelegated(first),
+        };
+        if !is_ours
             || level < MIN_BLOCK_LEVEL
             || !stage2.is_block(base, level)
             || !stage2.is_block(last, LAST_LEVEL)
