@@ -45,7 +45,7 @@ fn taken_away(cases: &mut Cases) -> Result<()> {
         ("punched", |vm, base| {
             let slot = vm.slots.first().ok_or("no slot")?;
             let memfd = slot.memfd.as_ref().ok_or("no guest_memfd")?;
-            punch_hole(memfd, base - slot.base, SIZE)
+            Ok(punch_hole(memfd, base - slot.base, SIZE)?)
         }),
         ("shared", |vm, base| Ok(vm.set_private(base, SIZE, false)?)),
         ("shared and private again", |vm, base| {

@@ -10,6 +10,7 @@ use realm_guest::{fid, rsi, Op, Order, BASE, PAGE_SIZE};
 use super::Cases;
 use crate::realm::brief::with_cpu;
 use crate::realm::cpu::{Cpu, End};
+use crate::realm::debugfs;
 use crate::realm::memory::Huge;
 use crate::realm::run::{chunk, memory::set_ripas};
 use crate::realm::vm::Shape;
