@@ -14,6 +14,7 @@ mod faults;
 mod killed;
 mod memory;
 mod nomem;
+mod notifier;
 mod run;
 mod signal;
 mod vm;
@@ -38,7 +39,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
   abuse [GROUP] | side-by-side | hold [running] | refused | killed
-  faults [COMMAND] | nomem | bench [COMMAND...]";
+  faults [COMMAND] | nomem | notifier [ROUNDS] | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -55,6 +56,8 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["faults", command] => faults::main(Some(command)),
         ["nomem"] => nomem::main(),
         ["nomem", part, number] => nomem::life(part, number),
+        ["notifier"] => notifier::main(20),
+        ["notifier", rounds] => notifier::main(rounds.parse()?),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
         ["refused"] => brief::refused(),
