@@ -90,6 +90,8 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
         cases.errno(&what, vm.fd.enable_cap(&cap), libc::EINVAL);
     }
 
+    super::document::capabilities(cases)?;
+
     let offset = kvm_arm_counter_offset::default();
     // SAFETY: The ioctl reads one such structure.
     let set = unsafe { libc::ioctl(vm.fd.as_raw_fd(), SET_COUNTER_OFFSET, &raw const offset) };

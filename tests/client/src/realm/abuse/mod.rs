@@ -5,6 +5,7 @@
 
 mod caps;
 mod create;
+mod document;
 mod first_run;
 mod inside;
 mod life;
@@ -12,6 +13,7 @@ mod populate;
 mod race;
 mod regs;
 mod slots;
+mod unmappers;
 
 use std::fmt::Debug;
 use std::io;
@@ -23,6 +25,10 @@ use super::{debugfs, signal, Result};
 struct Cases {
     passed: u32,
     failed: u32,
+    /// The section of `uapi/README.md` that these cases are about, if it is to have every error.
+    section: Option<&'static str>,
+    /// Errors that came as expected.
+    refusals: document::Refusals,
 }
 
 impl Cases {
@@ -40,6 +46,9 @@ impl Cases {
                 error.raw_os_error().unwrap_or(-1)
             }
         };
+        if let (Some(section), 1.., true) = (self.section, errno, got == errno) {
+            self.refusals.entry(section).or_default().insert(errno);
+        }
         let name = |errno| match errno {
             0 => "success".to_owned(),
             _ => io::Error::from_raw_os_error(errno).to_string(),
@@ -71,19 +80,20 @@ impl Cases {
     }
 }
 
-/// A group of cases.
+/// A group of cases, which may be about one section of the document.
 type Group = fn(&mut Cases) -> Result<()>;
 
-const GROUPS: [(&str, Group); 9] = [
-    ("create", create::cases),
-    ("caps", caps::cases),
-    ("populate", populate::cases),
-    ("first-run", first_run::cases),
-    ("regs", regs::cases),
-    ("slots", slots::cases),
-    ("inside", inside::cases),
-    ("race", race::cases),
-    ("life", life::cases),
+const GROUPS: [(&str, Option<&str>, Group); 10] = [
+    ("create", Some("KVM_CREATE_VM"), create::cases),
+    ("caps", Some("Capabilities of a realm VM"), caps::cases),
+    ("populate", Some("KVM_ARM_RMI_POPULATE"), populate::cases),
+    ("first-run", Some("The first KVM_RUN"), first_run::cases),
+    ("regs", Some("Registers"), regs::cases),
+    ("slots", Some("Memory"), slots::cases),
+    ("inside", None, inside::cases),
+    ("race", None, race::cases),
+    ("unmappers", None, unmappers::cases),
+    ("life", None, life::cases),
 ];
 
 /// `realm abuse [GROUP]`.
@@ -91,11 +101,12 @@ pub(super) fn main(only: Option<&str>) -> Result<()> {
     signal::init()?;
     let before = debugfs::delegated()?;
     let mut cases = Cases::default();
-    for (name, group) in GROUPS {
+    for (name, section, group) in GROUPS {
         if only.is_some_and(|only| only != name) {
             continue;
         }
         let (passed, failed) = (cases.passed, cases.failed);
+        cases.section = section;
         // A group that stops leaves the others their turn.
         if let Err(error) = group(&mut cases) {
             cases.failed += 1;
@@ -110,6 +121,9 @@ pub(super) fn main(only: Option<&str>) -> Result<()> {
             cases.passed - passed,
             cases.failed - failed
         );
+    }
+    if only.is_none() {
+        document::refusals(&mut cases)?;
     }
     match cases {
         Cases { passed: 0, .. } => Err("nothing was tried".into()),
