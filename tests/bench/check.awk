@@ -8,7 +8,7 @@ BEGIN { FS = "\t" }
 
 /^#/ { next }
 
-# Limits have four columns, phases have nine.
+# Limits have four columns, phases have ten, and nine of the C series are known.
 NF == 4 {
 	limits[++count] = $0
 	own[$1, $2]
@@ -22,7 +22,7 @@ NF == 9 && FILENAME ~ /c-series/ {
 	next
 }
 
-NF == 9 {
+NF == 10 {
 	phases++
 	split("", cost)
 	cost["smc"] = $3
@@ -30,6 +30,7 @@ NF == 9 {
 	cost["failed"] = $5
 	if ($7 != "-" && $2 > 0) cost["kernel"] = $7 / $2
 	if ($8 != "-") cost["pieces"] = $8
+	if ($10 != "-") cost["hold"] = $10
 	calls = split($9, commands, " ")
 	for (n = 1; n <= calls; n++) {
 		split(commands[n], part, /[=:]/)

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A plugin for QEMU: for each phase of `rmi-client realm bench`, in their order, writes the SMCs of the
- * host's kernel, one a line ("smc" and x0 to x2), and then how many instructions the kernel took.
+ * host's kernel, one a line ("smc" and x0 to x2), the longest time that a lock was held for writing
+ * ("hold"), and then how many instructions the kernel took. Times are in instructions, too.
  *
- *	qemu-system-aarch64 -plugin instructions.so,out=FILE ...
+ *	qemu-system-aarch64 -plugin instructions.so,out=FILE,lock=ADDRESS,unlock=ADDRESS ...
+ *
+ * The addresses are those of _raw_write_lock() and _raw_write_unlock() in a kernel that has not moved
+ * (nokaslr). A hold begins with the call of the one and ends with that of the other, for the same lock.
+ * With a single CPU nobody waits in between, and nobody else runs but interrupts.
  *
  * The client marks where a phase begins and ends by instructions without effect. The kernel and its
  * modules are what runs where it has its image and vmalloc area. User space, EL3, the embedded RMM
@@ -14,6 +19,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "plugin.h"
@@ -35,6 +41,13 @@ static qemu_plugin_u64 executed;
 static uint64_t at_begin;
 static bool in_phase;
 
+static uint64_t lock_at, unlock_at;
+/* Locks that are held for writing, by their addresses, and since when. */
+static struct {
+	uint64_t lock, since;
+} held[16];
+static uint64_t longest;
+
 /* x0 to x2 */
 static struct qemu_plugin_register *registers[3];
 static GByteArray *value;
@@ -54,31 +67,71 @@ static void started(qemu_plugin_id_t id, unsigned int cpu)
 	value = g_byte_array_new();
 }
 
+static uint64_t read_x(int n)
+{
+	uint64_t x = 0;
+
+	g_byte_array_set_size(value, 0);
+	if (registers[n] && qemu_plugin_read_register(registers[n], value) == sizeof(x))
+		memcpy(&x, value->data, sizeof(x));
+	return x;
+}
+
 static void smc(unsigned int cpu, void *unused)
 {
-	uint64_t x[3] = { 0 };
-	int n;
+	if (in_phase)
+		fprintf(out, "smc %" PRIx64 " %" PRIx64 " %" PRIx64 "\n",
+			read_x(0), read_x(1), read_x(2));
+}
+
+static void lock(unsigned int cpu, void *unused)
+{
+	size_t n;
 
 	if (!in_phase)
 		return;
-	for (n = 0; n < 3; n++) {
-		g_byte_array_set_size(value, 0);
-		if (registers[n] &&
-		    qemu_plugin_read_register(registers[n], value) == sizeof(x[n]))
-			memcpy(&x[n], value->data, sizeof(x[n]));
+	for (n = 0; n < sizeof(held) / sizeof(held[0]); n++) {
+		if (held[n].lock)
+			continue;
+		held[n].lock = read_x(0);
+		held[n].since = qemu_plugin_u64_sum(executed);
+		return;
 	}
-	fprintf(out, "smc %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", x[0], x[1], x[2]);
+	fprintf(stderr, "instructions: too many locks are held\n");
+	abort();
+}
+
+static void unlock(unsigned int cpu, void *unused)
+{
+	uint64_t time, x0;
+	size_t n;
+
+	if (!in_phase)
+		return;
+	x0 = read_x(0);
+	for (n = 0; n < sizeof(held) / sizeof(held[0]); n++) {
+		if (held[n].lock != x0)
+			continue;
+		held[n].lock = 0;
+		time = qemu_plugin_u64_sum(executed) - held[n].since;
+		if (time > longest)
+			longest = time;
+	}
 }
 
 static void begin(unsigned int cpu, void *unused)
 {
 	in_phase = true;
+	memset(held, 0, sizeof(held));
+	longest = 0;
 	at_begin = qemu_plugin_u64_sum(executed);
 }
 
 static void end(unsigned int cpu, void *unused)
 {
 	in_phase = false;
+	if (lock_at)
+		fprintf(out, "hold %" PRIu64 "\n", longest);
 	fprintf(out, "%" PRIu64 "\n", qemu_plugin_u64_sum(executed) - at_begin);
 	fflush(out);
 }
@@ -97,6 +150,10 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		if (kernel)
 			qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, ADD_U64,
 									    executed, 1);
+		if (lock_at && at == lock_at)
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, lock, READS_REGISTERS, NULL);
+		if (unlock_at && at == unlock_at)
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, unlock, READS_REGISTERS, NULL);
 		if (qemu_plugin_insn_data(insn, &word, sizeof(word)) != sizeof(word))
 			continue;
 		if (kernel && word == SMC)
@@ -110,15 +167,26 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
 {
-	static const char option[] = "out=";
+	const char *file = NULL;
+	int n;
 
-	if (argc != 1 || strncmp(argv[0], option, strlen(option))) {
-		fprintf(stderr, "instructions: out=FILE is missing\n");
+	for (n = 0; n < argc; n++) {
+		if (!strncmp(argv[n], "out=", 4))
+			file = argv[n] + 4;
+		else if (!strncmp(argv[n], "lock=", 5))
+			lock_at = strtoull(argv[n] + 5, NULL, 16);
+		else if (!strncmp(argv[n], "unlock=", 7))
+			unlock_at = strtoull(argv[n] + 7, NULL, 16);
+		else
+			fprintf(stderr, "instructions: %s?\n", argv[n]);
+	}
+	if (!file || !lock_at != !unlock_at) {
+		fprintf(stderr, "instructions: out=FILE,lock=ADDRESS,unlock=ADDRESS\n");
 		return -1;
 	}
-	out = fopen(argv[0] + strlen(option), "w");
+	out = fopen(file, "w");
 	if (!out) {
-		fprintf(stderr, "instructions: %s: %s\n", argv[0], strerror(errno));
+		fprintf(stderr, "instructions: %s: %s\n", file, strerror(errno));
 		return -1;
 	}
 	executed.score = qemu_plugin_scoreboard_new(sizeof(uint64_t));

@@ -26,7 +26,8 @@ FNR == 1 {
 		printf "%s\"%s\": %d", separator, part[1], part[2]
 		separator = ", "
 	}
-	printf "}, \"errors\": %d, \"kernel_instructions\": %s}", $5, $7 == "-" ? "null" : $7
+	printf "}, \"errors\": %d, \"kernel_instructions\": %s, \"longest_hold\": %s}", $5, \
+		$7 == "-" ? "null" : $7, $10 == "-" ? "null" : $10
 }
 
 END { print files ? "}}\n]" : "]" }

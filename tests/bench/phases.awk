@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# What `rmi-client realm bench` says, as a table like c-series.tsv: awk -f phases.awk [PLUGIN] LINES.
+# What `rmi-client realm bench` says, as a table like c-series.tsv with
+# another column for the longest hold of a lock: awk -f phases.awk [PLUGIN] LINES.
 # PLUGIN is what the plugin for QEMU has written about the same run.
 
 BEGIN {
+	longest = "-"
 	OFS = "\t"
 	DELEGATE = "c40001f1"
 	UNDELEGATE = "c40001f2"
@@ -29,11 +31,19 @@ function end_of_ranges(n) {
 	split("", tops)
 }
 
+# The longest time that a lock was held for writing.
+$1 == "hold" {
+	longest = $2
+	next
+}
+
 /^[0-9]+$/ {
 	end_of_ranges()
 	kernel[++known] = $1
 	pieces[known] = split_up + 0
 	split_up = 0
+	hold[known] = longest
+	longest = "-"
 	next
 }
 
@@ -50,7 +60,7 @@ function end_of_ranges(n) {
 	print value["phase"], value["units"], value["smcs"], value["rec_enter"], value["failed"], \
 		value["interrupts"], (phases in kernel) ? kernel[phases] : "-", \
 		(phases in kernel) ? pieces[phases] : "-", \
-		commands == "" ? "-" : substr(commands, 2)
+		commands == "" ? "-" : substr(commands, 2), (phases in hold) ? hold[phases] : "-"
 }
 
 # Which phase a number belongs to is known only if there is one for each.

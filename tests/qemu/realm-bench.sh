@@ -10,7 +10,17 @@
 
 . "${0%/*}/lib.sh"
 
+# calls COMMAND: how many there were
+calls() {
+	sed -n "s/^$1 \([0-9]*\) .*/\1/p" "$component_debugfs/smcs" | grep . || echo 0
+}
+
 load
+# Some limits are for an RMM that takes a range in a call: this one does if 256 pages need fewer calls.
+before=$(calls GRANULE_RANGE_DELEGATE)
+echo 1 >"$component_debugfs/selftest/cycle"
+rmm=one-by-one
+if [ $(($(calls GRANULE_RANGE_DELEGATE) - before)) -lt 256 ]; then rmm=ranges; fi
 lines=/tmp/bench
 status=0
 bench >$lines || status=$?
@@ -18,7 +28,7 @@ cat $lines
 [ $status = 0 ] || fail "realm bench: status $status, see above"
 phases=/tmp/bench.tsv
 awk -f /tests/phases.awk $lines >$phases || fail 'there are no phases'
-awk -f /tests/check.awk rmm=ranges /tests/limits.tsv $phases || fail 'see above'
+awk -f /tests/check.awk rmm=$rmm /tests/limits.tsv $phases || fail 'see above'
 nothing_left
 unload
 pass

@@ -70,6 +70,18 @@ pub(crate) fn touch_scattered(order: Order) {
     }
 }
 
+/// Stores to the first word of the pages, another value each time, for ever.
+pub(crate) fn scribble(order: Order) -> ! {
+    let mut value = 0u64;
+    loop {
+        for n in 0..order.count {
+            value = value.wrapping_add(1);
+            // SAFETY: as in `fill`.
+            unsafe { store(address(order, page(order, n)), value) };
+        }
+    }
+}
+
 /// Counts the pages in which `is_good` does not hold for what is at an IPA.
 fn count_bad(order: Order, is_good: impl Fn(u64, u64) -> bool) -> u64 {
     let bad = |n: &u64| {

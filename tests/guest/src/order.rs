@@ -35,6 +35,9 @@ pub enum Op {
     Check,
     /// Result: how many of the pages are not zero at the places that have the pattern.
     CheckZero,
+    /// Stores 1, 2, 3, ... to the first word of *count* pages from *base*, one after another and round
+    /// and round. No result: it never ends.
+    Scribble,
     /// Gives the pages up. Results: status, up to where it went, calls that it took, response.
     SetEmpty,
     /// Takes the pages back. Results: the same.
@@ -67,7 +70,7 @@ pub enum Op {
     SystemReset,
 }
 
-const OPS: [Op; 27] = [
+const OPS: [Op; 28] = [
     Op::Describe,
     Op::Smc,
     Op::Load,
@@ -80,6 +83,7 @@ const OPS: [Op; 27] = [
     Op::TouchScattered,
     Op::Check,
     Op::CheckZero,
+    Op::Scribble,
     Op::SetEmpty,
     Op::SetRam,
     Op::GiveUp,

@@ -63,6 +63,7 @@ pub(crate) fn perform(order: Order, x0: u64, ipa_bits: u64) -> Answer {
         }
         Op::Check => [memory::check(order)].into(),
         Op::CheckZero => [memory::check_zero(order)].into(),
+        Op::Scribble => memory::scribble(order),
         Op::SetEmpty => set_ripas(order, rsi::EMPTY),
         Op::SetRam => set_ripas(order, rsi::RAM),
         Op::GiveUp => [left(order, rsi::EMPTY)].into(),

@@ -31,6 +31,24 @@ pub(crate) fn granules() -> Result<(u64, u64)> {
     Ok((delegated()?, value("granules", "leaked")?))
 }
 
+/// Granules that are mapped, private and shared, of this process's only VM.
+pub(crate) fn mapped() -> Result<[u64; 2]> {
+    let prefix = format!("vm-{}-", std::process::id());
+    let mut vms = Vec::new();
+    for entry in std::fs::read_dir(DIRECTORY)? {
+        vms.extend(entry?.file_name().into_string());
+    }
+    vms.retain(|name| name.starts_with(&prefix));
+    let [vm] = &vms[..] else {
+        return Err(format!("this process has the VMs {vms:?}").into());
+    };
+    let file = format!("{vm}/granules");
+    Ok([
+        value(&file, "mapped_private")?,
+        value(&file, "mapped_shared")?,
+    ])
+}
+
 /// Has the RMM go wrong: the arguments of its call for that.
 pub(crate) fn fault(arguments: &[u64]) -> Result<()> {
     let words: Vec<String> = arguments.iter().map(|word| format!("{word:x}")).collect();

@@ -16,6 +16,7 @@ mod half_way;
 mod killed;
 mod memory;
 mod nomem;
+mod notifier;
 mod run;
 mod signal;
 mod vectors;
@@ -41,7 +42,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | vectors | hold [running] | refused | killed | debugfs
-  faults [COMMAND] | half-way | nomem | bench [COMMAND...]";
+  faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -61,6 +62,8 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["half-way"] => half_way::main(),
         ["nomem"] => nomem::main(),
         ["nomem", part, number] => nomem::life(part, number),
+        ["notifier"] => notifier::main(20),
+        ["notifier", rounds] => notifier::main(rounds.parse()?),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
         ["debugfs"] => files::main(),

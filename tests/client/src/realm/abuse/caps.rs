@@ -108,6 +108,8 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
         cases.errno(&format!("enabling {name}"), vm.fd.enable_cap(&cap), 0);
     }
 
+    super::document::capabilities(cases)?;
+
     let offset = kvm_arm_counter_offset::default();
     // SAFETY: The ioctl reads one such structure.
     let set = unsafe { libc::ioctl(vm.fd.as_raw_fd(), SET_COUNTER_OFFSET, &raw const offset) };

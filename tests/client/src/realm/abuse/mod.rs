@@ -5,6 +5,7 @@
 
 mod caps;
 mod create;
+mod document;
 mod first_run;
 mod gic;
 mod inside;
@@ -14,6 +15,7 @@ mod populate;
 mod race;
 mod regs;
 mod slots;
+mod unmappers;
 mod waits;
 
 use std::fmt::Debug;
@@ -26,6 +28,10 @@ use super::{debugfs, signal, Result};
 struct Cases {
     passed: u32,
     failed: u32,
+    /// The section of `uapi/README.md` that these cases are about, if it is to have every error.
+    section: Option<&'static str>,
+    /// Errors that came as expected.
+    refusals: document::Refusals,
 }
 
 impl Cases {
@@ -43,6 +49,9 @@ impl Cases {
                 error.raw_os_error().unwrap_or(-1)
             }
         };
+        if let (Some(section), 1.., true) = (self.section, errno, got == errno) {
+            self.refusals.entry(section).or_default().insert(errno);
+        }
         let name = |errno| match errno {
             0 => "success".to_owned(),
             _ => io::Error::from_raw_os_error(errno).to_string(),
@@ -74,22 +83,23 @@ impl Cases {
     }
 }
 
-/// A group of cases.
+/// A group of cases, which may be about one section of the document.
 type Group = fn(&mut Cases) -> Result<()>;
 
-const GROUPS: [(&str, Group); 12] = [
-    ("create", create::cases),
-    ("caps", caps::cases),
-    ("populate", populate::cases),
-    ("first-run", first_run::cases),
-    ("gic", gic::cases),
-    ("mmio", mmio::cases),
-    ("regs", regs::cases),
-    ("slots", slots::cases),
-    ("inside", inside::cases),
-    ("race", race::cases),
-    ("waits", waits::cases),
-    ("life", life::cases),
+const GROUPS: [(&str, Option<&str>, Group); 13] = [
+    ("create", Some("KVM_CREATE_VM"), create::cases),
+    ("caps", Some("Capabilities of a realm VM"), caps::cases),
+    ("populate", Some("KVM_ARM_RMI_POPULATE"), populate::cases),
+    ("first-run", Some("The first KVM_RUN"), first_run::cases),
+    ("gic", None, gic::cases),
+    ("mmio", None, mmio::cases),
+    ("regs", Some("Registers"), regs::cases),
+    ("slots", Some("Memory"), slots::cases),
+    ("inside", None, inside::cases),
+    ("race", None, race::cases),
+    ("waits", None, waits::cases),
+    ("unmappers", None, unmappers::cases),
+    ("life", None, life::cases),
 ];
 
 /// `realm abuse [GROUP]`.
@@ -97,11 +107,12 @@ pub(super) fn main(only: Option<&str>) -> Result<()> {
     signal::init()?;
     let before = debugfs::delegated()?;
     let mut cases = Cases::default();
-    for (name, group) in GROUPS {
+    for (name, section, group) in GROUPS {
         if only.is_some_and(|only| only != name) {
             continue;
         }
         let (passed, failed) = (cases.passed, cases.failed);
+        cases.section = section;
         // A group that stops leaves the others their turn.
         if let Err(error) = group(&mut cases) {
             cases.failed += 1;
@@ -116,6 +127,9 @@ pub(super) fn main(only: Option<&str>) -> Result<()> {
             cases.passed - passed,
             cases.failed - failed
         );
+    }
+    if only.is_none() {
+        document::refusals(&mut cases)?;
     }
     match cases {
         Cases { passed: 0, .. } => Err("nothing was tried".into()),
