@@ -33,7 +33,10 @@ const NAMES: [(i32, &str); 16] = [
 
 /// Sections of the document whose every error is provoked here, or somewhere else.
 const SECTIONS: [(&str, &[(&str, &str)]); 6] = [
-    ("KVM_CREATE_VM", &[("EAGAIN", "unload-refused.sh")]),
+    (
+        "KVM_CREATE_VM",
+        &[("EAGAIN", "unload-refused.sh"), ("E2BIG", "gic.rs")],
+    ),
     (
         "Capabilities of a realm VM",
         &[("EPERM", "there is no device whose memory could be mapped")],
@@ -42,6 +45,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 6] = [
     (
         "KVM_ARM_RMI_POPULATE",
         &[
+            ("ENXIO", "realm-faults.sh"),
             ("EINTR", "a signal may come late"),
             ("ENOMEM", "realm-nomem.sh"),
             ("EIO", "realm-faults.sh"),
@@ -50,6 +54,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 6] = [
     (
         "The first KVM_RUN",
         &[
+            ("EINTR", "a signal may come late"),
             ("ENOMEM", "realm-nomem.sh"),
             ("EIO", "realm-faults.sh"),
             ("ENXIO", "realm-faults.sh"),
