@@ -186,6 +186,12 @@ impl RipasWork {
         Piece::Convert(range.until(limit).unwrap_or(range))
     }
 
+    /// Changes `range`, the first piece of what is left, as far as one step goes, and makes the table that
+    /// the next one needs.
+    ///
+    /// # Errors
+    ///
+    /// Those of `host`.
     fn step<H: RipasHost>(
         &mut self,
         host: &H,

@@ -54,7 +54,7 @@ pub(crate) struct Mapping {
     pub(crate) ipa: u64,
     /// The memory.
     pub(crate) pa: u64,
-    /// Bytes, to which both are aligned.
+    /// Bytes. A block or more is a power of two, to which both are aligned.
     pub(crate) size: u64,
     /// The realm may write.
     pub(crate) access: Access,
@@ -68,21 +68,22 @@ impl Mapping {
         if self.size <= BLOCK {
             return self;
         }
-        self.part(ipa, BLOCK)
-    }
-
-    /// The granule around `ipa`, which is in the mapping.
-    pub(crate) fn granule(self, ipa: u64) -> Self {
-        self.part(ipa, GRANULE_SIZE)
-    }
-
-    /// The `size` bytes around `ipa`, aligned to that.
-    fn part(self, ipa: u64, size: u64) -> Self {
-        let offset = (ipa & (self.size - 1)) & !(size - 1);
+        let offset = (ipa & (self.size - 1)) & !(BLOCK - 1);
         Self {
             ipa: self.ipa + offset,
             pa: self.pa + offset,
-            size,
+            size: BLOCK,
+            ..self
+        }
+    }
+
+    /// Some granules of the mapping.
+    pub(crate) fn within(self, gfns: &Range<u64>) -> Self {
+        let ipa = gfns.start * GRANULE_SIZE;
+        Self {
+            ipa,
+            pa: self.pa + (ipa - self.ipa),
+            size: (gfns.end - gfns.start) * GRANULE_SIZE,
             ..self
         }
     }

@@ -533,6 +533,24 @@ impl Running<'_> {
     }
 }
 
+/// The shared granules of `gfns` that lie next to each other with `gfn`, which is one.
+fn shared_around(vm: &Vm, gfn: u64, gfns: &core::ops::Range<u64>) -> core::ops::Range<u64> {
+    let all_shared = |part: core::ops::Range<u64>| views::are(&vm.kvm, &part, false);
+    let (mut start, mut end) = (gfn, gfn + 1);
+    // Halves what is left on either side until nothing is.
+    let mut step = (gfns.end - gfns.start).next_power_of_two();
+    while step > 0 {
+        if start - gfns.start >= step && all_shared(start - step..start) {
+            start -= step;
+        }
+        if gfns.end - end >= step && all_shared(end..end + step) {
+            end += step;
+        }
+        step /= 2;
+    }
+    start..end
+}
+
 /// As much of `mapping`, with what the realm has touched at `ipa`, as is shared; `None` if that is
 /// private. When `seen` was the state of the VM's memory, the attributes said that it is shared.
 ///
@@ -555,5 +573,7 @@ fn what_is_shared(vm: &Vm, mapping: Mapping, ipa: u64, seen: c_ulong) -> Option<
     if !slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
         return Some(mapping);
     }
-    (!slots.is_private(gfn)).then(|| mapping.granule(ipa))
+    // One call for all around it that is shared, which most of a huge page is.
+    let block = first..first + mapping.size / GRANULE_SIZE;
+    (!slots.is_private(gfn)).then(|| mapping.within(&shared_around(vm, gfn, &block)))
 }
