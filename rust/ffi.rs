@@ -117,6 +117,15 @@ unsafe extern "C" {
         visit: unsafe extern "C" fn(*mut bindings::kvm_memory_slot, *mut c_void) -> c_int,
     ) -> c_int;
 
+    /// `mutex_lock_interruptible(&kvm->slots_lock)`.
+    pub(crate) fn kvm_rmi_helper_lock_slots_interruptible(kvm: *mut bindings::kvm) -> c_int;
+
+    /// `kvm_get_vcpu()`; null from the number of vCPUs on.
+    pub(crate) fn kvm_rmi_helper_get_vcpu(
+        kvm: *mut bindings::kvm,
+        index: c_int,
+    ) -> *mut bindings::kvm_vcpu;
+
     /// `kvm_get_vcpu_by_id()`; may be null.
     pub(crate) fn kvm_rmi_helper_get_vcpu_by_id(
         kvm: *mut bindings::kvm,

@@ -50,6 +50,8 @@ bool kvm_rmi_helper_mem_is_private(struct kvm *kvm, u64 gfn);
 struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn);
 int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,
 				 kvm_rmi_visit_slot fn);
+int kvm_rmi_helper_lock_slots_interruptible(struct kvm *kvm);
+struct kvm_vcpu *kvm_rmi_helper_get_vcpu(struct kvm *kvm, int index);
 struct kvm_vcpu *kvm_rmi_helper_get_vcpu_by_id(struct kvm *kvm, int id);
 bool kvm_rmi_helper_trylock_vcpu(struct kvm_vcpu *vcpu, struct mutex *nest);
 bool kvm_rmi_helper_vcpu_is_initialized(struct kvm_vcpu *vcpu);

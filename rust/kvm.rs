@@ -301,8 +301,8 @@ unsafe extern "C" fn handle_exit(vcpu: *mut bindings::kvm_vcpu) -> c_int {
 /// `vcpu` is a realm's vCPU, whose mutex this task holds.
 unsafe extern "C" fn may_set_reg(vcpu: *mut bindings::kvm_vcpu, id: u64) -> c_int {
     // SAFETY: By the contract of this function.
-    let vm = unsafe { vm((*vcpu).kvm) };
-    from_result(|| registers::may_set(vm, id).map(|()| 0))
+    let result = unsafe { registers::may_set(vm((*vcpu).kvm), vcpu, id) };
+    from_result(|| result.map(|()| 0))
 }
 
 /// # Safety

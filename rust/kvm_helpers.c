@@ -90,6 +90,16 @@ int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,
 	return 0;
 }
 
+int kvm_rmi_helper_lock_slots_interruptible(struct kvm *kvm)
+{
+	return mutex_lock_interruptible(&kvm->slots_lock);
+}
+
+struct kvm_vcpu *kvm_rmi_helper_get_vcpu(struct kvm *kvm, int index)
+{
+	return kvm_get_vcpu(kvm, index);
+}
+
 struct kvm_vcpu *kvm_rmi_helper_get_vcpu_by_id(struct kvm *kvm, int id)
 {
 	return kvm_get_vcpu_by_id(kvm, id);

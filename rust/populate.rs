@@ -132,8 +132,15 @@ fn begin(vm: &Vm) -> Result {
     match life.realm.state() {
         State::None => create::realm(vm, &mut life),
         State::New => Ok(()),
-        State::Active | State::Dying => Err(EBUSY),
-        State::Dead => Err(ENXIO),
+        state => Err(too_late(state)),
+    }
+}
+
+/// Why a realm that is not New can no longer be populated.
+fn too_late(state: State) -> Error {
+    match state {
+        State::Dying | State::Dead => ENXIO,
+        State::None | State::New | State::Active => EBUSY,
     }
 }
 
@@ -161,8 +168,9 @@ fn try_chunk(
     let sources = Sources::pin(source, left_of_chunk(&range))?;
     // The realm stays New while this is held.
     let life = vm.life.lock();
-    if life.realm.state() != State::New {
-        return Err(EBUSY);
+    match life.realm.state() {
+        State::New => {}
+        state => return Err(too_late(state)),
     }
     let slots = read_slots(vm.kvm);
     let seq = slots.invalidate_seq();

@@ -2,7 +2,7 @@
 
 //! The registers of a realm's vCPU that user space may set (`KVM_SET_ONE_REG`).
 
-use crate::vm::Vm;
+use crate::{views, vm::Vm};
 use kernel::{
     bindings,
     prelude::*,
@@ -35,14 +35,25 @@ const SVE_VLS: u64 = bindings::KVM_REG_ARM64
 /// Registers that are listed, but for those of SVE.
 const LISTED: usize = 31 + 2;
 
+/// Whether user space may set a register of a vCPU whose mutex this task holds, which keeps its REC
+/// from being made meanwhile.
+///
 /// # Errors
 ///
-/// `EBUSY` for what a realm begins with, once it has begun; `EINVAL` for what user space has no
-/// business with.
-pub(crate) fn may_set(vm: &Vm, id: u64) -> Result {
+/// `EBUSY` for what the RMM has been told: about the realm, from when there is one, or about the
+/// vCPU, from when it is a REC. `EINVAL` for what user space has no business with.
+///
+/// # Safety
+///
+/// `vcpu` is a valid vCPU of `vm`.
+pub(crate) unsafe fn may_set(vm: &Vm, vcpu: *mut bindings::kvm_vcpu, id: u64) -> Result {
+    // SAFETY: By the contract of this function.
+    let is_rec = unsafe { views::rec_name(vcpu) }.is_some();
     match id {
         X0..=X30 if (id - X0) % WORDS == 0 => Ok(()),
-        PC | DFR0 | SVE_VLS if vm.has_begun(id == DFR0) => Err(EBUSY),
+        PC if is_rec => Err(EBUSY),
+        DFR0 if vm.name.as_ref().is_some() => Err(EBUSY),
+        // KVM refuses vector lengths as soon as SVE is finalised.
         PC | DFR0 | SVE_VLS => Ok(()),
         _ => Err(EINVAL),
     }

@@ -29,6 +29,8 @@ use crate::{
     },
     rmi::{
         cmd::{data, rec as cmd},
+        Delegated,
+        GranuleRange,
         IpaRange,
         Protected,
         ReturnCode,
@@ -58,10 +60,21 @@ const TRIES: u32 = 8;
 /// Granules whose attributes are compared at once.
 const COMPARED: u64 = 512;
 
+/// What a REC is made of.
+pub(crate) struct Parts {
+    /// For its parameters, zeroed.
+    pub(crate) page: RmmBuffer,
+    pub(crate) granule: GranuleRange<Delegated>,
+}
+
 /// What a REC needs.
 pub(crate) struct RecVcpu {
-    /// The REC; `None` only while it is made.
+    /// The REC, from when there is one.
     pub(crate) rec: Option<cmd::Rec>,
+    /// What it was made with.
+    pub(crate) begins_with: Option<cmd::Params>,
+    /// What it will be made of, until it is.
+    pub(crate) parts: Option<Parts>,
     /// The page that its entries and exits are described in.
     pub(crate) run: RmmBuffer,
     /// For lists, when memory is mapped.
@@ -88,6 +101,8 @@ impl RecVcpu {
     pub(crate) fn new() -> Result<KBox<Self>> {
         let new = Self {
             rec: None,
+            begins_with: None,
+            parts: None,
             run: RmmBuffer::new()?,
             list: RmmBuffer::new()?,
             state: rec::Vcpu::new(),
@@ -100,10 +115,32 @@ impl RecVcpu {
         Ok(KBox::new(new, GFP_KERNEL_ACCOUNT)?)
     }
 
+    /// Sets aside what its REC takes, so that making one fails for want of the host's memory as seldom
+    /// as can be.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
+    pub(crate) fn prepare(&mut self, vm: &Vm) -> Result {
+        if self.rec.is_none() && self.parts.is_none() {
+            self.parts = Some(Parts {
+                page: RmmBuffer::new()?,
+                granule: vm.alloc_delegated(0)?,
+            });
+        }
+        Ok(())
+    }
+
     /// The vCPU goes away.
     pub(crate) fn destroy(self: KBox<Self>, vm: &Vm) {
-        vm.recs.fetch_sub(1, Ordering::Relaxed);
         let mut this = KBox::into_inner(self);
+        if let Some(parts) = this.parts {
+            vm.free(parts.granule);
+        }
+        if this.rec.is_none() {
+            return;
+        }
+        vm.recs.fetch_sub(1, Ordering::Relaxed);
         let rmi = vm.rmi(Pause::Resched);
         match cmd::destroy(&rmi, &mut this.rec, &HostPages, &mut this.list) {
             Ok(granule) => granule.into_iter().for_each(|granule| vm.free(granule)),

@@ -281,16 +281,29 @@ impl Drop for MmuWriteLock {
 }
 
 /// Place of ID_AA64DFR0_EL1 among a VM's ID registers: `IDREG_IDX()` of op0 3, CRm 5, op2 0.
-pub(crate) const DFR0: usize = (5 - 1) << 3;
+const DFR0: usize = (5 - 1) << 3;
 /// Number of breakpoints, less 1.
 pub(crate) const DFR0_BRPS: u32 = 12;
 /// Number of watchpoints, less 1.
 pub(crate) const DFR0_WRPS: u32 = 20;
 
+/// A VM's ID_AA64DFR0_EL1, 0 until a vCPU is initialised.
+pub(crate) fn dfr0(kvm: *mut bindings::kvm) -> u64 {
+    // SAFETY: The VM is alive. It may change at this very moment, which is either before or after.
+    unsafe { (&raw const (*kvm).arch.id_regs[DFR0]).read_volatile() }
+}
+
 /// Number of vCPUs that a VM has.
-pub(crate) fn vcpus(kvm: *mut bindings::kvm) -> c_int {
+pub(crate) fn vcpu_count(kvm: *mut bindings::kvm) -> c_int {
     // SAFETY: The VM is alive.
     unsafe { bindings::atomic_read(&raw const (*kvm).online_vcpus) }
+}
+
+/// The vCPUs that a VM has, whatever their numbers are, each valid as long as the VM.
+fn vcpus(kvm: *mut bindings::kvm) -> impl Iterator<Item = *mut bindings::kvm_vcpu> {
+    // SAFETY: The VM is alive.
+    let vcpus = (0..).map(move |index| unsafe { ffi::kvm_rmi_helper_get_vcpu(kvm, index) });
+    vcpus.take_while(|vcpu| !vcpu.is_null())
 }
 
 /// The vCPU with number `id`, valid as long as the VM.
@@ -329,13 +342,17 @@ pub(crate) struct SlotsLock {
 
 impl SlotsLock {
     /// Takes the lock of a VM that is alive until it is dropped.
-    pub(crate) fn new(kvm: *mut bindings::kvm) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` for a signal: ioctls that take long hold it.
+    pub(crate) fn new(kvm: *mut bindings::kvm) -> Result<Self> {
         // SAFETY: The VM is alive.
-        unsafe { bindings::mutex_lock(&raw mut (*kvm).slots_lock) };
-        Self {
+        to_result(unsafe { ffi::kvm_rmi_helper_lock_slots_interruptible(kvm) })?;
+        Ok(Self {
             kvm,
             _task: NotThreadSafe,
-        }
+        })
     }
 }
 
@@ -382,64 +399,49 @@ pub(crate) fn for_each_gmem_slot<F: FnMut(Range<u64>) -> Result>(
     })
 }
 
-/// All vCPUs of a VM but one, locked: by this, or by tasks that do nothing but wait to activate the
-/// realm as well.
+/// All vCPUs of a VM but one, locked, except for those that others have locked.
+///
+/// Nobody is waited for. Who has a vCPU locked may be at work on it for as long as user space likes
+/// (its ioctl touches memory that user space has to bring first), and may want `slots_lock` or
+/// another lock before it is done. So whoever finds vCPUs busy that it needs has to drop this, and
+/// the lock that came before, before it waits.
 pub(crate) struct OtherVcpus {
     locked: KVec<*mut bindings::kvm_vcpu>,
+    busy: u32,
     _task: NotThreadSafe,
 }
 
 impl OtherVcpus {
-    /// Locks them, for who holds `slots_lock` and the mutex of `me`. `waiting` is the number of
-    /// vCPUs whose tasks wait for `slots_lock` in the same place, `me` included.
-    ///
-    /// # Errors
-    ///
-    /// `EINTR` if a signal comes while another ioctl is at work on a vCPU, `ENOMEM`.
-    pub(crate) fn lock(
-        kvm: *mut bindings::kvm,
-        me: *mut bindings::kvm_vcpu,
-        waiting: &AtomicU32,
-    ) -> Result<Self> {
-        loop {
-            let (others, busy) = Self::try_lock(kvm, me)?;
-            // Who waits holds the mutex of its vCPU, so it is one of those that are busy.
-            if busy + 1 == waiting.load(Ordering::Relaxed) {
-                return Ok(others);
-            }
-            drop(others);
-            if ffi::kvm_rmi_helper_signal_pending() {
-                return Err(EINTR);
-            }
-            wait_a_little();
-        }
-    }
-
-    /// Locks those that can be; the second value is how many cannot.
+    /// Locks those that can be, for who holds the mutex of `me`.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    fn try_lock(kvm: *mut bindings::kvm, me: *mut bindings::kvm_vcpu) -> Result<(Self, u32)> {
-        let all = vcpus(kvm);
+    pub(crate) fn try_lock(slots: &SlotsLock, me: *mut bindings::kvm_vcpu) -> Result<Self> {
+        let kvm = slots.kvm;
+        // CAST: Not negative.
         let mut others = Self {
-            locked: KVec::with_capacity(all as usize, GFP_KERNEL)?,
+            locked: KVec::with_capacity(vcpu_count(kvm) as usize, GFP_KERNEL)?,
+            busy: 0,
             _task: NotThreadSafe,
         };
-        let mut busy = 0;
         // SAFETY: The VM is alive.
         let nest = unsafe { &raw mut (*kvm).slots_lock };
-        for vcpu in (0..all).filter_map(|id| vcpu(kvm, id)) {
-            if vcpu == me {
-                continue;
-            }
+        for vcpu in vcpus(kvm).filter(|vcpu| *vcpu != me) {
+            // There is room, or the vCPU is left alone.
+            others.locked.reserve(1, GFP_KERNEL)?;
             // SAFETY: The vCPU is valid as long as the VM, and `slots_lock` is held.
             match unsafe { ffi::kvm_rmi_helper_trylock_vcpu(vcpu, nest) } {
                 true => others.locked.push(vcpu, GFP_KERNEL)?,
-                false => busy += 1,
+                false => others.busy += 1,
             }
         }
-        Ok((others, busy))
+        Ok(others)
+    }
+
+    /// How many others have locked.
+    pub(crate) fn busy(&self) -> u32 {
+        self.busy
     }
 }
 

@@ -6,10 +6,11 @@
 //!
 //! In the order in which they are taken:
 //!
-//! 1. `vcpu->mutex`, by whoever runs a vCPU or calls an ioctl on it.
-//! 2. `kvm->slots_lock`, which keeps the memory slots as they are.
+//! 1. `vcpu->mutex`, by whoever runs a vCPU or calls an ioctl on it. Nobody waits for a second one:
+//!    a first KVM_RUN tries all the others, see [`crate::create::activate`].
+//! 2. `kvm->slots_lock`, which keeps the memory slots as they are. A signal ends the wait for it.
 //! 3. [`Vm::life`]: the states of the realm. Held while one becomes the next, and for a part of a
-//!    populate at a time.
+//!    populate at a time; nothing of user space is waited for meanwhile.
 //! 4. One of [`Vm::chunks`]: faults in the same few pages are served one after the other.
 //! 5. [`Vm::making`]: one table at a time is made or folded.
 //! 6. `kvm->mmu_lock`: faults hold it for reading while they map, and look first whether what they
@@ -25,6 +26,7 @@
 
 use crate::{
     chunks::Chunks,
+    create::Shape,
     ffi,
     host::{errno, Host},
     memory::{self, HostPages, RmmBuffer},
@@ -63,6 +65,11 @@ const CHUNK_LOCKS: usize = 16;
 pub(crate) struct Life {
     pub(crate) realm: Realm,
     pub(crate) list: RmmBuffer,
+    /// What it was made with, from when it is New.
+    pub(crate) shape: Option<Shape>,
+    /// vCPUs whose tasks are in [`crate::create::activate`]: they hold `vcpu->mutex`, and do
+    /// nothing with the vCPU.
+    pub(crate) first_runs: u32,
 }
 
 /// Delegated granules that are kept for the next tables.
@@ -124,8 +131,6 @@ pub(crate) struct Vm {
     /// By whoever takes private memory out, with a page for lists.
     #[pin]
     pub(crate) parting: Mutex<RmmBuffer>,
-    /// vCPUs whose tasks want to activate the realm: they hold `vcpu->mutex` and wait.
-    pub(crate) waiting: AtomicU32,
     /// vCPUs that have a REC.
     pub(crate) recs: AtomicU32,
     /// Its files in debugfs, which have it as well until KVM destroys the VM. The lock is taken alone.
@@ -163,6 +168,8 @@ impl Vm {
         let life = Life {
             realm: Realm::None,
             list: RmmBuffer::new()?,
+            shape: None,
+            first_runs: 0,
         };
         let list = RmmBuffer::new()?;
         Arc::try_pin_init(
@@ -180,7 +187,6 @@ impl Vm {
                 making <- new_mutex!(Spares::default(), "kvm_arm_rmi::making"),
                 chunks,
                 parting <- new_mutex!(list, "kvm_arm_rmi::parting"),
-                waiting: AtomicU32::new(0),
                 recs: AtomicU32::new(0),
                 files <- new_mutex!(None, "kvm_arm_rmi::files"),
                 flushed: AtomicBool::new(false),
@@ -215,15 +221,6 @@ impl Vm {
     /// `EIO` if there is no realm.
     pub(crate) fn name(&self) -> Result<RdName> {
         self.name.copy().ok_or(EIO)
-    }
-
-    /// True if what a realm begins with is settled: its own parameters, from when there is one
-    /// (`early`), or the RECs', from when one may run.
-    pub(crate) fn has_begun(&self, early: bool) -> bool {
-        match early {
-            true => self.name.as_ref().is_some(),
-            false => !matches!(self.life.lock().realm.state(), State::None | State::New),
-        }
     }
 
     /// The lock for a chunk.
@@ -347,12 +344,17 @@ impl Vm {
     /// The realm is beyond help: none of its vCPUs runs any more, and `KVM_RUN` says `EIO`. The log
     /// has the first reason.
     pub(crate) fn kill(&self, why: fmt::Arguments<'_>) {
+        self.log_death(why);
+        // SAFETY: The VM is alive as long as `self`.
+        unsafe { ffi::kvm_rmi_helper_vm_dead(self.kvm) };
+    }
+
+    /// The log says why the realm is dead, once. Its state keeps it from being used.
+    pub(crate) fn log_death(&self, why: fmt::Arguments<'_>) {
         if !self.killed.swap(true, Ordering::Relaxed) {
             let rd = self.name.copy().map_or(0, RdName::raw);
             pr_err!("realm {:#x} is dead: {}\n", rd, why);
         }
-        // SAFETY: The VM is alive as long as `self`.
-        unsafe { ffi::kvm_rmi_helper_vm_dead(self.kvm) };
     }
 
     /// No vCPU will run any more: takes back what is mapped.
@@ -361,7 +363,7 @@ impl Vm {
             return;
         }
         let mut life = self.life.lock();
-        let Life { realm, list } = &mut *life;
+        let Life { realm, list, .. } = &mut *life;
         let rmi = self.rmi(Pause::Resched);
         if realm.terminate(&rmi, (&HostPages, list)).is_err() {
             // It has to be kept from the host's memory in another way.
@@ -384,7 +386,7 @@ impl Vm {
             self.free(spare);
         }
         let mut life = self.life.lock();
-        let Life { realm, list } = &mut *life;
+        let Life { realm, list, .. } = &mut *life;
         let rmi = self.rmi(Pause::Resched);
         let Some(name) = realm.name() else { return };
         let gone = crate::realm::destroy_tables(&rmi, name, &self.tables(), |table| {

@@ -76,7 +76,7 @@ fn show_state(vm: &Vm, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     writeln!(f, "rd: {:#x}", vm.name.copy().map_or(0, RdName::raw))?;
     writeln!(f, "ipa_bits: {}", vm.space.bits())?;
-    writeln!(f, "vcpus: {}", views::vcpus(vm.kvm))?;
+    writeln!(f, "vcpus: {}", views::vcpu_count(vm.kvm))?;
     writeln!(f, "recs: {}", vm.recs.load(Ordering::Relaxed))?;
     writeln!(f, "start_level: {}", vm.layout.start.raw())?;
     writeln!(f, "start_tables: {}", 1 << vm.layout.order)?;

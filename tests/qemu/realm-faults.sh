@@ -2,12 +2,13 @@
 # shellcheck shell=sh
 # An RMM that goes wrong at any of its commands: no harm, or an error that a VMM knows; whatever the
 # RMM keeps is known to be leaked, and the next realm is as good as the first.
-# time-limit: 400
+# time-limit: 460
 # rmm: fault-injection
 
 . "${0%/*}/lib.sh"
 
 load
+realm 60 half-way
 realm 350 faults
 expect_value granules delegated "$(value granules leaked)"
 unload

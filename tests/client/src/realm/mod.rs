@@ -11,6 +11,7 @@ mod brief;
 mod cpu;
 mod debugfs;
 mod faults;
+mod half_way;
 mod killed;
 mod memory;
 mod nomem;
@@ -38,7 +39,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   many N | at-once N | churn N
   abuse [GROUP] | side-by-side | hold [running] | refused | killed
-  faults [COMMAND] | nomem | bench [COMMAND...]";
+  faults [COMMAND] | half-way | nomem | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -53,6 +54,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["bench", command @ ..] => bench::main(command),
         ["faults"] => faults::main(None),
         ["faults", command] => faults::main(Some(command)),
+        ["half-way"] => half_way::main(),
         ["nomem"] => nomem::main(),
         ["nomem", part, number] => nomem::life(part, number),
         ["hold"] => brief::hold(),

@@ -11,7 +11,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Cap, VcpuFd};
 
-use super::Cases;
+use super::{regs::SVE_VLS, Cases};
 use crate::realm::brief::with_cpu;
 use crate::realm::cpu::{init, Cpu};
 use crate::realm::signal::Kick;
@@ -27,6 +27,7 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     no_psci(cases)?;
     sparse(cases)?;
     sve(cases)?;
+    sve_too_late(cases)?;
     late(cases)
 }
 
@@ -106,23 +107,26 @@ fn sparse(cases: &mut Cases) -> Result<()> {
     Ok(())
 }
 
+const FINALIZE_SVE: i32 = KVM_ARM_VCPU_SVE as i32;
+
+/// Makes a CPU with SVE, which is not finalised.
+fn cpu_with_sve(vm: &Vm, number: u64) -> Result<VcpuFd> {
+    let cpu = vm.fd.create_vcpu(number)?;
+    let mut init = init(vm, 0)?;
+    init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
+    cpu.vcpu_init(&init)?;
+    Ok(cpu)
+}
+
 /// KVM itself has all CPUs of a VM alike; what is left is to forget one.
 fn sve(cases: &mut Cases) -> Result<()> {
-    const FINALIZE_SVE: i32 = KVM_ARM_VCPU_SVE as i32;
     let vm = Vm::new(Shape::REALM)?;
     if !vm.fd.check_extension(Cap::ArmSve) {
         println!("no SVE in realms: not tried");
         return Ok(());
     }
-    let make = |number| -> Result<VcpuFd> {
-        let cpu = vm.fd.create_vcpu(number)?;
-        let mut init = init(&vm, 0)?;
-        init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
-        cpu.vcpu_init(&init)?;
-        Ok(cpu)
-    };
-    let mut first = make(0)?;
-    let other = make(1)?;
+    let mut first = cpu_with_sve(&vm, 0)?;
+    let other = cpu_with_sve(&vm, 1)?;
     let _gic = vm.add_gic()?;
     cases.errno("run: SVE not finalised", first.run(), libc::EPERM);
     first.vcpu_finalize(&FINALIZE_SVE)?;
@@ -132,6 +136,34 @@ fn sve(cases: &mut Cases) -> Result<()> {
         libc::EPERM,
     );
     drop(other);
+    Ok(())
+}
+
+/// SVE that a realm has not been made with, or not so much of it.
+fn sve_too_late(cases: &mut Cases) -> Result<()> {
+    let vm = Vm::new(Shape::REALM)?;
+    if !vm.fd.check_extension(Cap::ArmSve) {
+        println!("no SVE in realms: not tried");
+        return Ok(());
+    }
+    vm.load_guest()?;
+    let mut cpu = cpu_with_sve(&vm, 0)?;
+    cpu.vcpu_finalize(&FINALIZE_SVE)?;
+    let _gic = vm.add_gic()?;
+    cases.errno("run: SVE after populate", cpu.run(), libc::EINVAL);
+    drop(cpu);
+
+    let vm2 = Vm::new(Shape::REALM)?;
+    let mut cpu = cpu_with_sve(&vm2, 0)?;
+    vm2.load_guest()?;
+    // 128 bits only.
+    let mut lengths = [0; 64];
+    lengths[0] = 1;
+    let set = cpu.set_one_reg(SVE_VLS, &lengths);
+    cases.errno("vector lengths after populate", set, 0);
+    cpu.vcpu_finalize(&FINALIZE_SVE)?;
+    let _gic = vm2.add_gic()?;
+    cases.errno("run: less SVE than the realm", cpu.run(), libc::EINVAL);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod populate;
 mod race;
 mod regs;
 mod slots;
+mod waits;
 
 use std::fmt::Debug;
 use std::io;
@@ -74,7 +75,7 @@ impl Cases {
 /// A group of cases.
 type Group = fn(&mut Cases) -> Result<()>;
 
-const GROUPS: [(&str, Group); 9] = [
+const GROUPS: [(&str, Group); 10] = [
     ("create", create::cases),
     ("caps", caps::cases),
     ("populate", populate::cases),
@@ -83,6 +84,7 @@ const GROUPS: [(&str, Group); 9] = [
     ("slots", slots::cases),
     ("inside", inside::cases),
     ("race", race::cases),
+    ("waits", waits::cases),
     ("life", life::cases),
 ];
 

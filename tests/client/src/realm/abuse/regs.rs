@@ -14,7 +14,7 @@ use crate::realm::vm::{Shape, Vm};
 use crate::realm::{ensure, Result};
 
 /// The SVE vector lengths.
-const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
+pub(super) const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
 
 /// KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM64_SYSREG.
 const fn sysreg(op0: u64, op1: u64, crn: u64, crm: u64, op2: u64) -> u64 {
