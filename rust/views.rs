@@ -100,7 +100,7 @@ impl Slots<'_> {
     /// The first slot, from the bottom, that has any of the granules `gfns`.
     pub(crate) fn first(&self, gfns: &Range<u64>) -> Option<Memslot<'_>> {
         // SAFETY: This is a read section, and the VM is alive.
-        let slot = unsafe { ffi::kvm_rmi_helper_first_memslot(self.kvm, gfns.start, gfns.end) };
+        let slot = unsafe { ffi::kvm_rmi_helper_first_memslot(self.kvm.0, gfns.start, gfns.end) };
         (!slot.is_null()).then_some(Memslot {
             kvm: self.kvm,
             slot,
