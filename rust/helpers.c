@@ -5,6 +5,7 @@
  * anything.
  */
 
+#include <linux/acpi.h>
 #include <linux/cpufeature.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
@@ -12,7 +13,6 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 
-#include <asm/acpi.h>
 #include <asm/kvm_rmi_takeover.h>
 #include <asm/sysreg.h>
 
