@@ -13,6 +13,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 
+#include <asm/acpi.h>
 #include <asm/kvm_rmi_takeover.h>
 #include <asm/sysreg.h>
 
