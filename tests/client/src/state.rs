@@ -11,7 +11,6 @@ use kvm_arm_rmi::uapi::KVM_ARM_RMI_POPULATE;
 use kvm_bindings::{
     kvm_memory_attributes,
     kvm_vcpu_init,
-    RegList,
     KVM_ARM_VCPU_PMU_V3,
     KVM_ARM_VCPU_PSCI_0_2,
     KVM_ARM_VCPU_PTRAUTH_ADDRESS,
@@ -34,6 +33,9 @@ const FEATURES: [u32; 5] = [
 const CREATE_VM: u64 = 0xae01;
 const GET_MASKS: u64 = 0x8040_aeb6;
 const MASKS: usize = 3 * 8 * 8;
+/// KVM_GET_REG_LIST, and words for it: enough for all registers of a vCPU with SVE.
+const GET_REG_LIST: u64 = 0xc008_aeb0;
+const REGISTERS: usize = 4096;
 
 /// Registers that count.
 const TIMES: [u64; 2] = [0x6030_0000_0013_df02, 0x6030_0000_0013_df01];
@@ -105,9 +107,15 @@ fn registers(vm: &VmFd, features: u32) -> Result<(), Box<dyn Error>> {
     if features & 1 << KVM_ARM_VCPU_SVE != 0 {
         vcpu.vcpu_finalize(&KVM_ARM_VCPU_SVE.try_into()?)?;
     }
-    let mut list = RegList::new(2000)?;
-    vcpu.get_reg_list(&mut list)?;
-    for &id in list.as_slice() {
+    // The number of those that follow, and these: more than the crate's list has room for.
+    let mut list = vec![0u64; REGISTERS];
+    list[0] = REGISTERS as u64 - 1;
+    // SAFETY: The ioctl writes as many words as the first says that there is room for.
+    if unsafe { libc::ioctl(vcpu.as_raw_fd(), GET_REG_LIST, list.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error().into());
+    }
+    let count = usize::try_from(list[0])?;
+    for &id in &list[1..=count] {
         // Bits 52 and up: log2 of the bytes.
         let mut value = vec![0; 1 << (id >> 52 & 15)];
         let got = vcpu.get_one_reg(id, &mut value).map(|_| ());
