@@ -17,6 +17,8 @@ use super::{debugfs, ensure, Result};
 
 /// The longest word that a file takes, and one more.
 const LONGEST: usize = 191;
+/// Private memory of a VM.
+const SIZE: u64 = 0x10_0000;
 /// VMs that go away while their files are read.
 const LIVES: u32 = 20;
 
@@ -150,7 +152,7 @@ pub(super) fn main() -> Result<()> {
     println!("host: {} files", try_all()?);
     let idle = Vm::empty(Shape::REALM)?;
     with_cpu(Shape::REALM, |cpu| {
-        fill(cpu, chunk(0), 0x10_0000)?;
+        fill(cpu, chunk(0), SIZE)?;
         println!("with two VMs: {} files", try_all()?);
         Ok(())
     })?;
@@ -161,7 +163,7 @@ pub(super) fn main() -> Result<()> {
         let reader = scope.spawn(|| while_they_go(&stop));
         let lives = (0..LIVES).try_for_each(|_| {
             drop(Vm::empty(Shape::REALM)?);
-            with_cpu(Shape::REALM, |cpu| fill(cpu, chunk(0), 0x1000))
+            with_cpu(Shape::REALM, |cpu| fill(cpu, chunk(0), SIZE))
         });
         stop.store(true, Ordering::Release);
         let tries = reader.join().map_err(|_| "a thread panicked")?;
