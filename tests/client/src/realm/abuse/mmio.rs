@@ -58,8 +58,8 @@ fn timers(cases: &mut Cases) -> Result<()> {
     cases.holds("run: populated after that", vm.load_guest().is_ok());
     cpu.set_entry(0)?;
     interrupt(&cpu.fd, KVM_ARM_VCPU_TIMER_IRQ_PTIMER, 30)?;
-    let start = cpu.start();
-    cases.holds("run: mended timers", start.is_ok());
+    let start = cpu.start().map_err(|error| error.to_string());
+    cases.equal("run: mended timers", start, Ok(()));
     Ok(())
 }
 
