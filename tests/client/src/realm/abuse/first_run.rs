@@ -205,6 +205,8 @@ fn sve_too_late(cases: &mut Cases) -> Result<()> {
     let mut cpu = cpu_with_sve(&vm, 0)?;
     cpu.vcpu_finalize(&FINALIZE_SVE)?;
     let _gic = vm.add_gic()?;
+    // Should it start after all it comes back.
+    cpu.set_kvm_immediate_exit(1);
     cases.errno("run: SVE after populate", cpu.run(), libc::EINVAL);
     drop(cpu);
 
@@ -218,6 +220,7 @@ fn sve_too_late(cases: &mut Cases) -> Result<()> {
     cases.errno("vector lengths after populate", set, 0);
     cpu.vcpu_finalize(&FINALIZE_SVE)?;
     let _gic = vm2.add_gic()?;
+    cpu.set_kvm_immediate_exit(1);
     cases.errno("run: less SVE than the realm", cpu.run(), libc::EINVAL);
     Ok(())
 }
