@@ -190,7 +190,7 @@ fn end(seam: Seam<'_>, refused: u64) {
 fn empty_where_there_is_no_slot_makes_no_table() {
     let host = Host::new();
     let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(&[0..16 * MIB]);
+    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
     let before = seam.guest.set.len();
     for n in 0..100 {
         let base = GIB + n * 2 * MIB;
@@ -218,7 +218,7 @@ fn empty_where_there_is_no_slot_makes_no_table() {
 fn a_slot_without_private_memory_lets_tables_be_made() {
     let host = Host::new();
     let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(&[0..16 * MIB]);
+    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
     memory.slots.borrow_mut().push(Slot {
         ipas: GIB..GIB + MIB,
         private: false,
@@ -309,7 +309,7 @@ fn a_gap_is_asked_for_once() {
 fn what_was_destroyed_changes_only_if_the_realm_allows_for_it() {
     let host = Host::new();
     let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(&[0..16 * MIB]);
+    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
     seam.guest.map(0x8000, 0x2000, 0, RttLevel::L3);
     assert_eq!(seam.guest.unmap(0x8000, 0x2000), 2);
     // A Linux guest asks so when it boots.
@@ -333,7 +333,7 @@ fn what_was_destroyed_changes_only_if_the_realm_allows_for_it() {
 fn a_block_that_was_destroyed_is_not_taken_apart() {
     let host = Host::new();
     let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(&[0..16 * MIB]);
+    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
     let (base, level) = (4 * MIB, RttLevel::L2);
     seam.guest.map(base, 2 * MIB, 9, level);
     assert_eq!(seam.guest.unmap(base, 2 * MIB), 512);
@@ -346,7 +346,7 @@ fn a_block_that_was_destroyed_is_not_taken_apart() {
 fn an_entry_in_the_hands_of_another_command_changes_later() {
     let host = Host::new();
     let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(&[0..16 * MIB]);
+    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
     let mut times = 3;
     host.rmi.conduit().replace(move |args, rmm| {
         if args.x(0) == u64::from(Fid::RTT_SET_RIPAS.raw()) && times > 0 {
@@ -364,7 +364,7 @@ fn an_entry_in_the_hands_of_another_command_changes_later() {
 fn an_entry_that_nobody_lets_go_of_does_not_hold_up_the_host() {
     let host = Host::new();
     let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(&[0..16 * MIB]);
+    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
     host.rmi.conduit().replace(move |args, rmm| {
         match args.x(0) == u64::from(Fid::RTT_SET_RIPAS.raw()) && args.x(3) == 0x2000 {
             true => Regs::new(u64::from(Status::ErrorRtt.raw()) | 3 << 8, &[]),

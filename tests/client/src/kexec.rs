@@ -51,7 +51,7 @@ fn call(image: i32, initrd: i32, parameters: &str, flags: libc::c_ulong) -> io::
             image,
             initrd,
             size,
-            parameters.as_ptr(),
+            parameters.to_bytes_with_nul().as_ptr(),
             flags,
         )
     };

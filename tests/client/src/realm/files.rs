@@ -86,7 +86,7 @@ fn read(mut file: &File, readable: bool) -> Result<()> {
     }
     file.seek(SeekFrom::Start(0))?;
     ensure!(file.read(&mut byte)? == all.len().min(1), "it is empty now");
-    file.seek(SeekFrom::Current(0))?;
+    file.stream_position()?;
     refused(file.seek(SeekFrom::Start(u64::MAX)), libc::EINVAL)?;
     Ok(())
 }
