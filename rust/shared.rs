@@ -99,7 +99,7 @@ impl Mapping {
 /// # Errors
 ///
 /// `EFAULT` if the IPA or the memory cannot be, or what [`errno_or_off`] makes of the RMM's answer.
-pub(crate) fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock) -> Result<Mapped> {
+pub(crate) fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock<'_>) -> Result<Mapped> {
     let gfns = mapping.ipa / GRANULE_SIZE..(mapping.ipa + mapping.size) / GRANULE_SIZE;
     let range = vm
         .space

@@ -468,7 +468,7 @@ impl Running<'_> {
         pa: u64,
         size: u64,
         writable: bool,
-        lock: &MmuReadLock,
+        lock: &MmuReadLock<'_>,
     ) -> Result {
         let fault = self.fault();
         let (fault_ipa, replaces) = (
