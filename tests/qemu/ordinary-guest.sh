@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 # KVM's ordinary VMs run as before, and are told the same, with and without the component.
+# time-limit: 300
 
 . "${0%/*}/lib.sh"
 
