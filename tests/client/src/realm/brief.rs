@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
-use realm_guest::{Op, Order};
+use realm_guest::{fid, Op, Order, BASE};
 
 use super::cpu::{Cpu, End};
 use super::run::memory::{fill, share_and_take_back};
@@ -21,14 +21,48 @@ const SIZE: u64 = 0x10_0000;
 
 /// Makes a VM, starts its first CPU, and hands that to `f`.
 pub(super) fn with_cpu<R>(shape: Shape, f: impl FnOnce(&mut Cpu<'_>) -> Result<R>) -> Result<R> {
-    let vm = Vm::new(shape)?;
+    on_cpu(&Vm::new(shape)?, f)
+}
+
+/// The same in a VM that has nothing yet but memory.
+pub(super) fn on_cpu<R>(vm: &Vm, f: impl FnOnce(&mut Cpu<'_>) -> Result<R>) -> Result<R> {
     let kick = Kick::default();
-    let mut cpu = Cpu::new(&vm, &kick, 0)?;
+    let mut cpu = Cpu::new(vm, &kick, 0)?;
     let _gic = vm.add_gic()?;
     vm.load_guest()?;
     cpu.set_entry(0)?;
     cpu.start()?;
     f(&mut cpu)
+}
+
+/// Makes two CPUs in a VM that has nothing yet but memory, and hands them to `f` when the first has only
+/// to be started.
+pub(super) fn with_two_ready<R>(
+    vm: &Vm,
+    f: impl FnOnce(&mut Cpu<'_>, Cpu<'_>) -> Result<R>,
+) -> Result<R> {
+    let kicks = [Kick::default(), Kick::default()];
+    let mut first = Cpu::new(vm, &kicks[0], 0)?;
+    let other = Cpu::new(vm, &kicks[1], 1)?;
+    let _gic = vm.add_gic()?;
+    vm.load_guest()?;
+    first.set_entry(0)?;
+    f(&mut first, other)
+}
+
+/// The same when both are in the guest.
+pub(super) fn with_two<R>(
+    vm: &Vm,
+    f: impl FnOnce(&mut Cpu<'_>, Cpu<'_>) -> Result<R>,
+) -> Result<R> {
+    with_two_ready(vm, |first, mut other| {
+        first.start()?;
+        let call = [fid::CPU_ON, 1, BASE, 0];
+        let [result, ..] = first.order(Order::new(Op::Smc, 4), &call)?;
+        ensure!(result == 0, "CPU_ON: {result:#x}");
+        other.start()?;
+        f(first, other)
+    })
 }
 
 /// Something of everything, and the end.

@@ -10,8 +10,8 @@ use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
 use kvm_bindings::{kvm_mp_state, KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_STOPPED};
 use realm_guest::{BASE, PAGE_SIZE};
 
+use super::brief::with_two_ready;
 use super::cpu::{x, Cpu, PC};
-use super::signal::Kick;
 use super::vm::{Shape, Vm};
 use super::{debugfs, ensure, Result};
 
@@ -31,16 +31,12 @@ fn ready<R>(fid: Fid, test: impl FnOnce(&Vm, &mut Cpu<'_>, &Cpu<'_>) -> Result<R
         cpus: 2,
         ..Shape::REALM
     })?;
-    let kicks = [Kick::default(), Kick::default()];
-    let mut first = Cpu::new(&vm, &kicks[0], 0)?;
-    let other = Cpu::new(&vm, &kicks[1], 1)?;
-    let _gic = vm.add_gic()?;
-    vm.load_guest()?;
-    first.set_entry(0)?;
-    debugfs::fault(&[fid.raw().into(), 0, 0, 1, 1])?;
-    expect("the first KVM_RUN", run(&mut first), libc::EIO)?;
-    debugfs::fault(&[0])?;
-    test(&vm, &mut first, &other)
+    with_two_ready(&vm, |first, other| {
+        debugfs::fault(&[fid.raw().into(), 0, 0, 1, 1])?;
+        expect("the first KVM_RUN", run(first), libc::EIO)?;
+        debugfs::fault(&[0])?;
+        test(&vm, first, &other)
+    })
 }
 
 fn run(cpu: &mut Cpu<'_>) -> std::result::Result<(), kvm_ioctls::Error> {

@@ -7,9 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use kvm_bindings::kvm_userspace_memory_region2;
-use realm_guest::{fid, Op, Order, BASE, PAGE_SIZE};
+use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
 use super::Cases;
+use crate::realm::brief::with_two;
 use crate::realm::cpu::{Cpu, End};
 use crate::realm::memory::{punch_hole, Huge, Mapping};
 use crate::realm::run::chunk;
@@ -27,8 +28,8 @@ const SHAPE: Shape = Shape {
 pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     first_runs(cases)?;
     run_and_populate(cases)?;
-    two_cpus(ping_pong)?;
-    two_cpus(turned_off)?;
+    with_two(&Vm::new(SHAPE)?, ping_pong)?;
+    with_two(&Vm::new(SHAPE)?, turned_off)?;
     while_it_touches("its slot goes", |vm| {
         let slot = vm.slots.first().ok_or("no slot")?;
         vm.set_slot(&kvm_userspace_memory_region2 {
@@ -76,7 +77,7 @@ fn first_runs(cases: &mut Cases) -> Result<()> {
 }
 
 /// Gets a CPU out of KVM_RUN for good.
-fn stop(vm: &Vm, kick: &Kick, is_over: impl Fn() -> bool) {
+pub(super) fn stop(vm: &Vm, kick: &Kick, is_over: impl Fn() -> bool) {
     vm.stop.store(true, Ordering::Release);
     while !is_over() {
         kick.kick();
@@ -109,23 +110,6 @@ fn run_and_populate(cases: &mut Cases) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Runs a realm with two CPUs, both of them in the guest, through a test.
-fn two_cpus(test: fn(&mut Cpu<'_>, Cpu<'_>) -> Result<()>) -> Result<()> {
-    let vm = Vm::new(SHAPE)?;
-    let kicks = [Kick::default(), Kick::default()];
-    let mut first = Cpu::new(&vm, &kicks[0], 0)?;
-    let mut other = Cpu::new(&vm, &kicks[1], 1)?;
-    let _gic = vm.add_gic()?;
-    vm.load_guest()?;
-    first.set_entry(0)?;
-    first.start()?;
-    let call = [fid::CPU_ON, 1, BASE, 0];
-    let [result, ..] = first.order(Order::new(Op::Smc, 4), &call)?;
-    ensure!(result == 0, "CPU_ON: {result:#x}");
-    other.start()?;
-    test(&mut first, other)
 }
 
 /// One CPU gives memory up and takes it back while the other uses it, and gets an abort now and then.

@@ -9,14 +9,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::kvm_userspace_memory_region2;
-use realm_guest::{fid, Op, Order, BASE, PAGE_SIZE};
+use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
+use super::race::stop;
 use super::Cases;
+use crate::realm::brief::with_two;
 use crate::realm::cpu::{Cpu, End};
 use crate::realm::memory::punch_hole;
 use crate::realm::run::chunk;
 use crate::realm::run::memory::set_ripas;
-use crate::realm::signal::Kick;
 use crate::realm::vm::{Shape, Slot, Vm};
 use crate::realm::{debugfs, ensure, faults, Result};
 
@@ -123,19 +124,20 @@ fn two(pair: [Take; 2], keeps: bool, shared: bool) -> Result<()> {
     vm.add_memory(SLOT, SLOT_SIZE)?;
     vm.set_private(SLOT, SLOT_SIZE, true)?;
     let vm = vm;
-    let kicks = [Kick::default(), Kick::default()];
-    let mut first = Cpu::new(&vm, &kicks[0], 0)?;
-    let mut other = Cpu::new(&vm, &kicks[1], 1)?;
-    let _gic = vm.add_gic()?;
-    vm.load_guest()?;
-    first.set_entry(0)?;
-    first.start()?;
-    let call = [fid::CPU_ON, 1, BASE, 0];
-    let [result, ..] = first.order(Order::new(Op::Smc, 4), &call)?;
-    ensure!(result == 0, "CPU_ON: {result:#x}");
-    other.start()?;
+    with_two(&vm, |first, other| fight(first, other, pair, keeps, shared))
+}
+
+/// Has both take their share again and again.
+fn fight(
+    first: &mut Cpu<'_>,
+    other: Cpu<'_>,
+    pair: [Take; 2],
+    keeps: bool,
+    shared: bool,
+) -> Result<()> {
+    let (vm, kick) = (first.vm, other.kick);
     // The realm has said that this is its memory: what it loses there it has to ask for again.
-    set_ripas(&mut first, Op::SetRam, SLOT, SLOT_SIZE)?;
+    set_ripas(first, Op::SetRam, SLOT, SLOT_SIZE)?;
     first.expect(Order::pages(Op::Touch, chunk(0), MIB), &[], 0)?;
     for beside in BESIDES {
         first.expect(Order::pages(Op::Touch, beside, BESIDE), &[], 0)?;
@@ -146,20 +148,16 @@ fn two(pair: [Take; 2], keeps: bool, shared: bool) -> Result<()> {
         order.shared = shared;
         let storing = scope.spawn(move || scribble(other, order));
         let result = (0..ROUNDS).try_for_each(|_| {
-            at_once(&vm, pair)?;
-            again(&mut first, keeps, shared)
+            at_once(vm, pair)?;
+            again(first, keeps, shared)
         });
-        vm.stop.store(true, std::sync::atomic::Ordering::Release);
-        while !storing.is_finished() {
-            kicks[1].kick();
-            thread::sleep(Duration::from_millis(2));
-        }
+        stop(vm, kick, || storing.is_finished());
         // What stopped a CPU says more than that the other waited for it in vain.
         storing.join().map_err(|_| "a thread panicked")??;
         result
     })?;
     first.expect(Order::pages(Op::Check, chunk(0), MIB), &[], 0)?;
-    nothing_is_noted(&vm)
+    nothing_is_noted(vm)
 }
 
 /// Both take what they take at the same time.

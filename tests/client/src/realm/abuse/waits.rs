@@ -15,6 +15,7 @@ use kvm_ioctls::VcpuFd;
 use realm_guest::BASE;
 
 use super::Cases;
+use crate::realm::brief::with_two_ready;
 use crate::realm::cpu::{Cpu, PC};
 use crate::realm::memory::check;
 use crate::realm::signal::Kick;
@@ -67,28 +68,24 @@ fn against_registers(cases: &mut Cases) -> Result<()> {
     const ROUNDS: u32 = 10;
     for _ in 0..ROUNDS {
         let vm = Vm::new(SHAPE)?;
-        let kicks = [Kick::default(), Kick::default()];
-        let mut first = Cpu::new(&vm, &kicks[0], 0)?;
-        let other = Cpu::new(&vm, &kicks[1], 1)?;
-        let _gic = vm.add_gic()?;
-        vm.load_guest()?;
-        first.set_entry(0)?;
-        let over = AtomicBool::new(false);
-        let started = thread::scope(|scope| {
-            scope.spawn(|| {
-                while !over.load(Ordering::Acquire) {
-                    // It fails when the realm has started.
-                    let _ = other.fd.set_one_reg(PC, &BASE.to_le_bytes());
-                }
-            });
-            let starting = scope.spawn(|| {
-                let started = first.start();
-                first.kick.nobody();
-                started
-            });
-            end_of(&vm, &kicks[..1], || starting.is_finished());
-            over.store(true, Ordering::Release);
-            starting.join().map_err(|_| "a thread panicked")
+        let started = with_two_ready(&vm, |first, other| {
+            let (kick, over) = (first.kick, AtomicBool::new(false));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Acquire) {
+                        // It fails when the realm has started.
+                        let _ = other.fd.set_one_reg(PC, &BASE.to_le_bytes());
+                    }
+                });
+                let starting = scope.spawn(|| {
+                    let started = first.start();
+                    first.kick.nobody();
+                    started
+                });
+                end_of(&vm, std::slice::from_ref(kick), || starting.is_finished());
+                over.store(true, Ordering::Release);
+                Ok(starting.join().map_err(|_| "a thread panicked")?)
+            })
         })?;
         cases.holds("starting while a register is set", started.is_ok());
     }
@@ -131,22 +128,20 @@ fn sparse_at_once(cases: &mut Cases) -> Result<()> {
 /// What keeps the thread from its work is a thread of a higher priority, on the same one of the
 /// host's CPUs. Whether it is inside the ioctl then is tried out, until it is.
 fn against_a_long_ioctl(cases: &mut Cases) -> Result<()> {
-    const ATTEMPTS: u32 = 100;
-    let vm = Vm::new(SHAPE)?;
-    let kicks = [Kick::default(), Kick::default()];
-    let mut first = Cpu::new(&vm, &kicks[0], 0)?;
-    let other = Cpu::new(&vm, &kicks[1], 1)?;
-    let _gic = vm.add_gic()?;
-    vm.load_guest()?;
-    first.set_entry(0)?;
+    with_two_ready(&Vm::new(SHAPE)?, |first, other| {
+        held_up(cases, first, &other.fd)
+    })
+}
 
+fn held_up(cases: &mut Cases, first: &mut Cpu<'_>, other: &VcpuFd) -> Result<()> {
+    const ATTEMPTS: u32 = 100;
     let over = AtomicBool::new(false);
     let seen = thread::scope(|scope| -> Result<Option<Seen>> {
         let at_work = scope.spawn(|| -> Result<()> {
             run_on(BUSY_CPU, 1)?;
             let mut list = RegList::new(500)?;
             while !over.load(Ordering::Acquire) {
-                other.fd.get_reg_list(&mut list)?;
+                other.get_reg_list(&mut list)?;
             }
             Ok(())
         });
@@ -154,7 +149,7 @@ fn against_a_long_ioctl(cases: &mut Cases) -> Result<()> {
         run_on(1 - BUSY_CPU, 0)?;
         let mut seen = Ok(None);
         for _ in 0..ATTEMPTS {
-            seen = while_held(&vm, &mut first, &other.fd);
+            seen = while_held(first.vm, first, other);
             if !matches!(seen, Ok(None)) {
                 break;
             }

@@ -7,10 +7,10 @@
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
 use super::{phase::Phases, MIB, SHAPE};
+use crate::realm::brief::on_cpu;
 use crate::realm::cpu::Cpu;
 use crate::realm::memory::punch_hole;
 use crate::realm::run::memory::set_ripas;
-use crate::realm::signal::Kick;
 use crate::realm::vm::{Shape, Vm};
 use crate::realm::Result;
 
@@ -31,13 +31,11 @@ pub(super) fn holds(phases: &mut Phases) -> Result<()> {
         ..SHAPE
     })?;
     vm.keeps_both = true;
-    let vm = vm;
-    let kick = Kick::default();
-    let mut cpu = Cpu::new(&vm, &kick, 0)?;
-    let _gic = vm.add_gic()?;
-    vm.load_guest()?;
-    cpu.set_entry(0)?;
-    cpu.start()?;
+    on_cpu(&vm, |cpu| each(phases, cpu))
+}
+
+fn each(phases: &mut Phases, cpu: &mut Cpu<'_>) -> Result<()> {
+    let vm = cpu.vm;
     let slot = vm.slots.first().ok_or("no slot")?;
     let memfd = slot.memfd.as_ref().ok_or("no guest_memfd")?;
     for (size, [punch, share, unshare]) in SIZES {
@@ -47,7 +45,7 @@ pub(super) fn holds(phases: &mut Phases) -> Result<()> {
         phases.run(punch, pages, || {
             Ok(punch_hole(memfd, BASE_OF_ALL - BASE, size)?)
         })?;
-        set_ripas(&mut cpu, Op::SetRam, BASE_OF_ALL, size)?;
+        set_ripas(cpu, Op::SetRam, BASE_OF_ALL, size)?;
         cpu.expect(touch, &[], 0)?;
         phases.run(share, pages, || {
             Ok(vm.set_private(BASE_OF_ALL, size, false)?)
@@ -56,7 +54,7 @@ pub(super) fn holds(phases: &mut Phases) -> Result<()> {
         phases.run(unshare, pages, || {
             Ok(vm.set_private(BASE_OF_ALL, size, true)?)
         })?;
-        set_ripas(&mut cpu, Op::SetRam, BASE_OF_ALL, size)?;
+        set_ripas(cpu, Op::SetRam, BASE_OF_ALL, size)?;
         slot.shared.discard(BASE_OF_ALL - BASE, size)?;
     }
     Ok(())

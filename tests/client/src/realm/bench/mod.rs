@@ -22,6 +22,7 @@ use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
 use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
+use super::brief::with_two_ready;
 use super::cpu::{Cpu, End};
 use super::debugfs;
 use super::memory::{Huge, Mapping};
@@ -216,16 +217,12 @@ fn shared(phases: &mut Phases, cpu: &mut Cpu<'_>) -> Result<()> {
 /// A second CPU comes on.
 fn second_cpu(phases: &mut Phases) -> Result<()> {
     let vm = Vm::new(Shape { cpus: 2, ..SHAPE })?;
-    let kicks = [Kick::default(), Kick::default()];
-    let mut first = Cpu::new(&vm, &kicks[0], 0)?;
-    let mut other = Cpu::new(&vm, &kicks[1], 1)?;
-    let _gic = vm.add_gic()?;
-    vm.load_guest()?;
-    first.set_entry(0)?;
-    first.start()?;
-    phases.run("cpu_on", 1, || {
-        first.expect(Order::new(Op::CpuOn, 1), &[], 0)?;
-        other.start()
+    with_two_ready(&vm, |first, mut other| {
+        first.start()?;
+        phases.run("cpu_on", 1, || {
+            first.expect(Order::new(Op::CpuOn, 1), &[], 0)?;
+            other.start()
+        })
     })
 }
 
