@@ -4,7 +4,8 @@
 //! complete, and after it has been taken down.
 //!
 //! The list is kept in the granule of the object itself, which is in state
-//! [`Partial`](crate::granule::Partial) meanwhile and needs to hold nothing else.
+//! [`Partial`](crate::granule::Partial) meanwhile: at its end, before which an RD has everything else
+//! from the beginning. An RD keeps the list for all its life.
 
 use core::mem::size_of;
 
@@ -29,11 +30,18 @@ pub struct Donated {
     /// Ranges of returned granules that the host does not know of yet.
     untold: [u64; MAX],
     untold_count: u64,
-    unused: [u64; UNUSED],
 }
 
-const UNUSED: usize = GRANULE_WORDS - (2 * MAX + 3);
-const _: () = assert!(size_of::<Donated>() == size_of::<GranuleData>());
+/// Words of a granule before its list.
+pub const BEFORE: usize = GRANULE_WORDS - size_of::<Donated>() / 8;
+
+/// A granule that ends with a list.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct InGranule {
+    before: [u64; BEFORE],
+    donated: Donated,
+}
 
 /// A number of entries as an index. It never exceeds [`MAX`].
 fn index(count: u64) -> usize {
@@ -43,7 +51,8 @@ fn index(count: u64) -> usize {
 impl Donated {
     /// The list in a granule.
     pub fn view(data: &mut GranuleData) -> &mut Self {
-        transmute_mut!(data)
+        let granule: &mut InGranule = transmute_mut!(data);
+        &mut granule.donated
     }
 
     /// Makes the list one of `granules`.
@@ -70,8 +79,13 @@ impl Donated {
     }
 
     /// The granules that have been donated, and zeroes after them.
-    pub fn granules(&self) -> [PhysAddr; MAX] {
+    pub fn all(&self) -> [PhysAddr; MAX] {
         self.granules.map(PhysAddr::new)
+    }
+
+    /// The granules that have been donated.
+    pub fn granules(&self) -> impl Iterator<Item = PhysAddr> {
+        self.all().into_iter().take(index(self.count))
     }
 
     /// The next granule to give back.

@@ -25,6 +25,8 @@
 //!   has it; TF-RMM leaves x5 to x7 as they were.
 //! - Commands for planes refuse every input; TF-RMM has reasons in some order.
 //!
+//! TF-RMM's branch for RMI 2.0 bet2 does some things in another way: [`rmi::Dialect`].
+//!
 //! # The pieces
 //!
 //! From the ground up:

@@ -3,15 +3,17 @@
 //! PSCI 1.1 for realms: the calls of a realm, and the host's part in them.
 //!
 //! The RMM knows which RECs are on. It asks the host where another REC takes part, because only the
-//! host can say that it does not run: CPU_ON and AFFINITY_INFO wait for [`complete`]. The host is
-//! told of what it should act upon.
+//! host can say that it does not run: CPU_ON waits for [`complete`], and so does AFFINITY_INFO in one
+//! [`Dialect`]. The host is told of what it should act upon.
 
-use kvm_arm_rmi::rmi::Status;
+use kvm_arm_rmi::rmi::{PhysAddr, Status};
 
+use crate::granule;
 use crate::platform::Platform;
 use crate::rd::State;
 use crate::rec::exit::Reason;
 use crate::rec::{Rec, Running};
+use crate::rmi::Dialect;
 use crate::rsi::Answer;
 
 const VERSION: u64 = 0x8400_0000;
@@ -90,7 +92,11 @@ impl<P: Platform> Running<'_, '_, P> {
         if !self.realm.stage2.is_protected(self.gpr(2)) {
             return Answer::code(INVALID_ADDRESS);
         }
-        self.ask_host(ALREADY_ON)
+        let target = rec_index(self.gpr(1));
+        if target == self.rec.index() {
+            return Answer::code(ALREADY_ON);
+        }
+        self.ask_host(target)
     }
 
     /// AFFINITY_INFO. x1: MPIDR of the CPU. x2: the affinity level, 0.
@@ -98,18 +104,51 @@ impl<P: Platform> Running<'_, '_, P> {
         if self.gpr(2) != 0 {
             return Answer::code(INVALID_PARAMETERS);
         }
-        self.ask_host(ON)
+        let target = rec_index(self.gpr(1));
+        if target == self.rec.index() {
+            return Answer::code(ON);
+        }
+        match self.rmm.dialect() {
+            Dialect::Main => self.ask_host(target),
+            Dialect::Bet2 => Answer::code(if self.is_on(target) { ON } else { OFF }),
+        }
     }
 
-    /// Leaves a call about the CPU with the MPIDR in x1 to the host. `own` is the answer if that is
-    /// the CPU that calls.
-    fn ask_host(&mut self, own: u64) -> Answer {
-        let target = rec_index(self.gpr(1));
-        if target >= self.with_rd(|rd| rd.recs) {
+    /// True if the realm has REC number `target` and that is on.
+    fn is_on(&self, target: u64) -> bool {
+        let Some(pa) = self.find_rec(target) else {
+            return false;
+        };
+        // The host may have taken it down by now, and have made another realm's of it.
+        let Some(mut granule) = self.rmm.granules().lock::<granule::Rec>(pa) else {
+            return false;
+        };
+        let runs = granule.count() != 0;
+        let rd = self.rec.rd();
+        self.rmm.platform().with(&mut granule, |data| {
+            let rec = Rec::view(data);
+            rec.rd() == rd && (runs || rec.is_runnable())
+        })
+    }
+
+    /// Where REC number `index` of the realm is, if there is one.
+    fn find_rec(&self, index: u64) -> Option<PhysAddr> {
+        let mut rd = self.rmm.granules().own::<granule::Rd>(self.rec.rd());
+        self.rmm.find_rec(&mut rd, index)
+    }
+
+    /// Leaves a call about REC number `target`, another one, to the host.
+    fn ask_host(&mut self, target: u64) -> Answer {
+        let known = match self.rmm.dialect() {
+            Dialect::Main => target < self.with_rd(|rd| rd.recs),
+            Dialect::Bet2 => {
+                let found = self.find_rec(target);
+                self.rec.set_psci_target(found.unwrap_or(PhysAddr::new(0)));
+                found.is_some()
+            }
+        };
+        if !known {
             return Answer::code(INVALID_PARAMETERS);
-        }
-        if target == self.rec.index() {
-            return Answer::code(own);
         }
         self.rec.set_psci_pending(true);
         self.tell_host(2);

@@ -5,9 +5,12 @@
 //! It lives in a granule of its own ([`crate::granule::Rd`]) and is reached through [`Rd::view`] by
 //! whoever holds that granule's lock. The references of the granule count the RECs of the realm.
 
+use core::mem::offset_of;
+
 use kvm_arm_rmi::rmi::PhysAddr;
 use zerocopy::{transmute_mut, FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::donated::{self, Donated};
 use crate::measurement::{Algorithm, Measurement, Rim, RIM, SLOTS};
 use crate::platform::GranuleData;
 use crate::rtt::Stage2;
@@ -53,8 +56,13 @@ pub struct Rd {
     pmu_counters: u8,
     unused: [u8; 2],
     stage2: [u64; 5],
-    rest: [u64; 451],
+    rest: [u64; REST],
+    /// What the host has donated for the realm.
+    pub donated: Donated,
 }
+
+const REST: usize = donated::BEFORE - 61;
+const _: () = assert!(offset_of!(Rd, donated) == donated::BEFORE * 8);
 
 impl Rd {
     /// The RD in a granule.

@@ -71,6 +71,9 @@ pub enum Work {
     DataMap(DataMap),
     /// Unmaps a block of a realm's memory.
     DataUnmap(DataUnmap),
+    /// Makes a realm, whose RD is at this PA. All of it is there but what is donated, in the granule of
+    /// the RD, which is [`crate::granule::Partial`] meanwhile.
+    RealmCreate(PhysAddr),
     /// Makes a REC.
     RecCreate(RecCreate),
     /// Gives the granules of an object back.
@@ -101,6 +104,19 @@ pub struct GiveBack {
     pub object: PhysAddr,
     /// How the command ends.
     pub status: Status,
+    /// The object is a realm that has not come into being: its root tables and its VMID go with it.
+    pub unborn: bool,
+}
+
+impl Work {
+    /// The object that takes donated granules.
+    pub fn recipient(&self) -> Option<PhysAddr> {
+        match self {
+            Self::RealmCreate(rd) => Some(*rd),
+            Self::RecCreate(create) => Some(create.rec),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -42,7 +42,7 @@ mod tlb;
 use kvm_arm_rmi::rmi::{PhysAddr, Regs};
 use rmm::el3::{check_warm_boot, BootError, ColdBoot, Manifest};
 use rmm::granule::Entry;
-use rmm::rmi::RMI_VERSION;
+use rmm::rmi::{Dialect, RMI_VERSION};
 use rmm::rsi::RSI_VERSION;
 use rmm::{GranuleTable, Rmm};
 use spin::Once;
@@ -117,8 +117,13 @@ fn start(args: [u64; 4]) -> Result<Machine, BootError> {
     for bank in manifest.ram.banks() {
         log!("memory {bank}, own {own}, up to {} CPUs", boot.cpus);
     }
+    let rmm = Rmm::new(RealmEl2::new(windows), table);
+    if cfg!(feature = "bet2") {
+        log!("RMI of the bet2 draft");
+        rmm.speak(Dialect::Bet2);
+    }
     Ok(Machine {
-        rmm: Rmm::new(RealmEl2::new(windows), table),
+        rmm,
         cpus: boot.cpus,
     })
 }

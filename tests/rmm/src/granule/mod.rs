@@ -14,7 +14,7 @@
 //!
 //! # Lock order
 //!
-//! RD, REC, PARTIAL, RTT, DATA, REC_AUX, then DELEGATED, and UNDELEGATED last: nothing else is locked
+//! RD, REC, PARTIAL, RTT, DATA, AUX, then DELEGATED, and UNDELEGATED last: nothing else is locked
 //! while a granule of the host's is held. Of two in the same state, the lower address comes first;
 //! only RTTs are locked from the root down. A granule that the host names is never waited for while
 //! it is in another state than the one that is asked for, so that the host cannot tie a knot by
@@ -93,8 +93,8 @@ states! {
     Rtt = 4;
     /// A realm execution context.
     Rec = 5;
-    /// More room for a REC.
-    RecAux = 6;
+    /// More room for a REC or a realm.
+    Aux = 6;
     /// A realm's memory.
     Data = 7;
     /// Part of an object that a stateful operation has not finished or not taken down yet.
@@ -114,7 +114,7 @@ impl Private for Delegated {}
 impl Private for Rd {}
 impl Private for Rtt {}
 impl Private for Rec {}
-impl Private for RecAux {}
+impl Private for Aux {}
 impl Private for Data {}
 impl Private for Partial {}
 

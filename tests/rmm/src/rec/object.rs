@@ -31,6 +31,7 @@ pub struct Rec {
     aux: [u64; AUX_GRANULES],
     runnable: u64,
     psci_pending: u64,
+    psci_target: u64,
     host_call: u64,
     serror: u64,
     /// The RIPAS change that the realm has asked for.
@@ -107,6 +108,7 @@ impl Rec {
             aux: aux.map(PhysAddr::raw),
             runnable: 0,
             psci_pending: 0,
+            psci_target: 0,
             host_call: 0,
             serror: 0,
             ripas: RipasChange::default(),
@@ -128,7 +130,7 @@ impl Rec {
         PhysAddr::new(self.rd)
     }
 
-    /// Its number in the realm, counted from 0 in the order of creation.
+    /// Its number in the realm: what its MPIDR counts. In one dialect that is the order of creation.
     pub fn index(&self) -> u64 {
         self.index
     }
@@ -163,6 +165,17 @@ impl Rec {
     /// Says whether the realm waits for the host to complete a PSCI call.
     pub fn set_psci_pending(&mut self, pending: bool) {
         self.psci_pending = u64::from(pending);
+    }
+
+    /// The REC that the last PSCI call was about which exited, if the RMM has to know:
+    /// [`Dialect::Bet2`](crate::rmi::Dialect::Bet2).
+    pub fn psci_target(&self) -> PhysAddr {
+        PhysAddr::new(self.psci_target)
+    }
+
+    /// Says which REC a PSCI call is about.
+    pub fn set_psci_target(&mut self, target: PhysAddr) {
+        self.psci_target = target.raw();
     }
 
     /// True if the results of a host call are to be taken over at the next entry.

@@ -11,7 +11,7 @@ use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status, GRANULE_SIZE};
 
 use super::blocks::Source;
 use super::rtt::PA_LIMIT;
-use super::{Failure, Reply, Rmm};
+use super::{Dialect, Failure, Reply, Rmm};
 use crate::platform::Platform;
 use crate::rd::{Rd, State};
 use crate::rtt::{block_size, Entry, NsAttributes, Stage2, ENTRIES, LAST_LEVEL, MIN_BLOCK_LEVEL};
@@ -35,6 +35,8 @@ pub(super) struct Map {
     source: Source,
     /// The memory has to be delegated.
     delegated: bool,
+    /// A pending interrupt stops the command before it has done anything.
+    yields_at_once: bool,
 }
 
 impl Map {
@@ -49,7 +51,7 @@ impl Map {
         ipa: u64,
         platform: &impl Platform,
     ) -> Result<Option<PhysAddr>, Failure> {
-        if ipa != self.base && platform.interrupt_pending() {
+        if (self.yields_at_once || ipa != self.base) && platform.interrupt_pending() {
             return Ok(None);
         }
         let block = self.source.next().ok_or(Status::ErrorInput)?;
@@ -123,6 +125,7 @@ impl<P: Platform> Rmm<'_, P> {
             level,
             source,
             delegated: protected,
+            yields_at_once: self.dialect() == Dialect::Bet2,
         })
     }
 

@@ -8,6 +8,7 @@
 mod absent;
 mod blocks;
 mod data_map;
+mod dialect;
 mod global;
 mod granule;
 mod map;
@@ -15,6 +16,7 @@ mod op;
 mod realm;
 mod realm_params;
 mod rec;
+mod recs;
 mod ripas;
 mod rtt;
 mod run;
@@ -25,7 +27,6 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use kvm_arm_rmi::rmi::{Fid, Regs, ReturnCode, Status};
 
-use crate::desc::RangeDesc;
 #[cfg(feature = "fault-injection")]
 use crate::fault::Faults;
 use crate::granule::GranuleTable;
@@ -34,6 +35,7 @@ use crate::sro::{Next, Operations};
 use crate::vmid::Vmids;
 
 pub use data_map::DataMap;
+pub use dialect::{Dialect, Undelegated, REALM_AUX};
 pub use granule::MAX_GRANULES_PER_CALL;
 pub use unmap::DataUnmap;
 
@@ -54,18 +56,6 @@ pub enum State {
     Init = 0,
     /// Activated: realms are possible.
     Active = 1,
-}
-
-/// How RTT_UNPROT_MAP wants to be told that memory is not delegated. RMMs differ.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Undelegated {
-    /// It does not look, as TF-RMM of July 2026.
-    Any = 0,
-    /// Bit 63 is set, as in TF-RMM's branch for RMI 2.0.
-    Bit = 1,
-    /// Bits 63:62 are 1, as in newer drafts of the specification.
-    Field = 2,
 }
 
 /// The states of the RMM in which a command is allowed.
@@ -210,7 +200,7 @@ pub struct Rmm<'a, P> {
     platform: P,
     granules: GranuleTable<'a>,
     state: AtomicU8,
-    undelegated: AtomicU8,
+    choice: dialect::Choice,
     vmids: Vmids,
     pub(crate) operations: Operations,
     #[cfg(feature = "fault-injection")]
@@ -222,8 +212,8 @@ impl<'a, P: Platform> Rmm<'a, P> {
     const COMMANDS: [Command<Self>; 32] = commands! {
         VERSION                     Always  2   version;
         REALM_ACTIVATE              Active  0   realm_activate;
-        REALM_CREATE                Active  0   realm_create;
-        REALM_DESTROY               Active  0   realm_destroy;
+        REALM_CREATE                Active  2   realm_create;
+        REALM_DESTROY               Active  1   realm_destroy;
         REALM_TERMINATE             Active  0   realm_terminate;
         REC_CREATE                  Active  2   rec_create;
         REC_DESTROY                 Active  1   rec_destroy;
@@ -260,7 +250,7 @@ impl<'a, P: Platform> Rmm<'a, P> {
             platform,
             granules,
             state: AtomicU8::new(State::Init as u8),
-            undelegated: AtomicU8::new(Undelegated::Any as u8),
+            choice: dialect::Choice::new(),
             vmids: Vmids::new(),
             operations: Operations::new(),
             #[cfg(feature = "fault-injection")]
@@ -277,21 +267,6 @@ impl<'a, P: Platform> Rmm<'a, P> {
     #[cfg(feature = "fault-injection")]
     pub fn faults(&self) -> &Faults {
         &self.faults
-    }
-
-    /// From now on a descriptor of the host's memory has to say so in this way.
-    pub fn want_undelegated(&self, form: Undelegated) {
-        self.undelegated.store(form as u8, Ordering::Relaxed);
-    }
-
-    /// True if a descriptor says that its memory is the host's.
-    fn is_undelegated(&self, descriptor: RangeDesc) -> bool {
-        let state = descriptor.raw() >> 62;
-        match self.undelegated.load(Ordering::Relaxed) {
-            form if form == Undelegated::Bit as u8 => state & 2 != 0,
-            form if form == Undelegated::Field as u8 => state == 1,
-            _ => true,
-        }
     }
 
     /// The states of the granules.

@@ -12,9 +12,10 @@ use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status, GRANULE_SIZE};
 use super::{Answer, Reply, Rmm};
 use crate::desc::{RangeDesc, PER_GRANULE};
 use crate::donated::Donated;
-use crate::granule::{Delegated, Locked, Partial, RecAux, Undelegated};
+use crate::granule::{Aux, Delegated, Locked, Partial, Undelegated};
 use crate::platform::{Platform, GRANULE_WORDS};
-use crate::sro::{GiveBack, Next, Operation, RecCreate, Work};
+use crate::rd::Rd;
+use crate::sro::{GiveBack, Next, Operation, Work};
 
 /// A step of an operation: the answer, and how the operation waits for the next step, unless this was
 /// the last.
@@ -52,6 +53,7 @@ impl<P: Platform> Rmm<'_, P> {
     /// Returns what the command that began the operation returns, or what the next step is.
     pub(super) fn op_continue(&self, regs: &Regs) -> Reply {
         self.step(regs, Next::Continue, |operation| match operation.work {
+            Work::RealmCreate(rd) => (self.realm_create_finish(rd), None),
             Work::RecCreate(create) => self.rec_create_finish(create),
             Work::GiveBack(end) => (self.give_back_finish(end), None),
             Work::DataMap(mut map) => match self.data_map_continue(&mut map) {
@@ -84,13 +86,14 @@ impl<P: Platform> Rmm<'_, P> {
     pub(super) fn op_mem_donate(&self, regs: &Regs) -> Reply {
         let list = List::new(regs.x(2), regs.x(3));
         self.step(regs, Next::Donate(0), |operation| {
-            let (Work::RecCreate(create), Next::Donate(wanted)) = (operation.work, operation.next)
-            else {
+            let Next::Donate(wanted) = operation.next else {
                 return (Reply::new(Status::ErrorInput), Some(operation));
             };
             let mut buffer = [0; GRANULE_WORDS];
             match list.and_then(|list| self.read_list(list, &mut buffer)) {
-                Some(ranges) if is_donation(ranges, wanted) => self.donate(create, wanted, ranges),
+                Some(ranges) if is_donation(ranges, wanted) => {
+                    self.donate(operation.work, wanted, ranges)
+                }
                 _ => (Reply::new(Status::ErrorInput), Some(operation)),
             }
         })
@@ -145,19 +148,25 @@ impl<P: Platform> Rmm<'_, P> {
         Some(ranges)
     }
 
-    /// Takes the granules in `ranges` for a REC, until one is not delegated.
-    fn donate(&self, create: RecCreate, wanted: u64, ranges: &[u64]) -> Step {
-        let mut object = self.granules.own::<Partial>(create.rec);
+    /// Takes the granules in `ranges` for an object, until one is not delegated.
+    fn donate(&self, work: Work, wanted: u64, ranges: &[u64]) -> Step {
+        let Some(recipient) = work.recipient() else {
+            return (Reply::new(Status::ErrorInput), None);
+        };
+        let mut object = self.granules.own::<Partial>(recipient);
         let mut taken = 0u64;
         for pa in ranges.iter().flat_map(|raw| granules(RangeDesc::new(*raw))) {
             let Some(granule) = self.granules.lock::<Delegated>(pa) else {
                 if taken == 0 {
-                    drop(object);
-                    return self.give_back_start(create.rec, Status::ErrorInput);
+                    return give_back_start(GiveBack {
+                        object: recipient,
+                        status: Status::ErrorInput,
+                        unborn: matches!(work, Work::RealmCreate(_)),
+                    });
                 }
                 break;
             };
-            drop(granule.change::<RecAux>());
+            drop(granule.change::<Aux>());
             self.platform
                 .with(&mut object, |data| Donated::view(data).push(pa));
             taken = taken.saturating_add(1);
@@ -167,19 +176,8 @@ impl<P: Platform> Rmm<'_, P> {
             0 => Next::Continue,
             more => Next::Donate(more),
         };
-        let operation = Operation {
-            next,
-            work: Work::RecCreate(create),
-        };
+        let operation = Operation { next, work };
         (Reply::incomplete(next, taken), Some(operation))
-    }
-
-    /// Begins to give back the granules that are listed in `object`, after which the command ends with
-    /// `status`.
-    pub(super) fn give_back_start(&self, object: PhysAddr, status: Status) -> Step {
-        let next = Next::Reclaim;
-        let work = Work::GiveBack(GiveBack { object, status });
-        (Reply::incomplete(next, 0), Some(Operation { next, work }))
     }
 
     /// Gives granules back as far as the list has room, and writes down which.
@@ -224,7 +222,7 @@ impl<P: Platform> Rmm<'_, P> {
                 else {
                     break;
                 };
-                let granule = self.granules.own::<RecAux>(pa).change::<Delegated>();
+                let granule = self.granules.own::<Aux>(pa).change::<Delegated>();
                 self.platform.scrub(&granule);
                 drop(granule);
                 self.platform
@@ -246,13 +244,24 @@ impl<P: Platform> Rmm<'_, P> {
 
     /// The object is gone.
     fn give_back_finish(&self, end: GiveBack) -> Reply {
-        let granule = self
-            .granules
-            .own::<Partial>(end.object)
-            .change::<Delegated>();
+        let mut object = self.granules.own::<Partial>(end.object);
+        if end.unborn {
+            let stage2 = self
+                .platform
+                .with(&mut object, |data| Rd::view(data).stage2());
+            self.free_stage2(&stage2);
+        }
+        let granule = object.change::<Delegated>();
         self.platform.scrub(&granule);
         Reply::new(end.status)
     }
+}
+
+/// Begins to give back the granules that are listed in an object.
+pub(super) fn give_back_start(end: GiveBack) -> Step {
+    let next = Next::Reclaim;
+    let work = Work::GiveBack(end);
+    (Reply::incomplete(next, 0), Some(Operation { next, work }))
 }
 
 /// An interrupt came first: the same step once more.

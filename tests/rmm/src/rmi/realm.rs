@@ -4,12 +4,15 @@
 
 use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status};
 
+use super::dialect::REALM_AUX;
+use super::op::give_back_start;
 use super::realm_params::{RawParams, RealmParams};
-use super::{Failure, Reply, Rmm};
-use crate::granule::{Delegated, Locked, Rd as RdGranule, Rtt, Undelegated};
+use super::{Dialect, Failure, Reply, Rmm};
+use crate::granule::{Aux, Delegated, Locked, Partial, Rd as RdGranule, Rtt, Undelegated};
 use crate::platform::{GranuleData, Platform, GRANULE_WORDS};
 use crate::rd::{Rd, State, INSTANCE_ID_BYTES};
 use crate::rtt::{block_size, tables, Entry, Ripas, Stage2, Table, ENTRIES};
+use crate::sro::{GiveBack, Next, Operation, Work};
 
 /// First byte of an instance id: the rest is random.
 const UEID_RAND: u8 = 1;
@@ -22,7 +25,11 @@ impl<P: Platform> Rmm<'_, P> {
     ///
     /// In this order. ERROR_INPUT: the parameters are not in such a granule; the machine cannot do
     /// what they ask for. ERROR_GLOBAL: as many realms as VMIDs. ERROR_INPUT: a root table is not
-    /// delegated; the RD is not delegated, or one of the root tables.
+    /// delegated. BLOCKED or BUSY: there are too many operations. ERROR_INPUT: the RD is not delegated,
+    /// or one of the root tables.
+    ///
+    /// In [`Dialect::Bet2`] begins an operation that asks for donations; in the other none, and there
+    /// cannot be too many.
     pub(super) fn realm_create(&self, regs: &Regs) -> Result<Reply, Failure> {
         let mut data: GranuleData = [0; GRANULE_WORDS];
         let page = self
@@ -43,15 +50,15 @@ impl<P: Platform> Rmm<'_, P> {
         if created.is_err() {
             self.vmids.give(params.stage2.vmid);
         }
-        created.map(|()| Reply::new(Status::Success))
+        created
     }
 
     /// Takes the root tables and the RD, and fills them.
     ///
     /// # Errors
     ///
-    /// ERROR_INPUT if one of them is not delegated; then all are as they were.
-    fn create(&self, rd: PhysAddr, params: &RealmParams) -> Result<(), Failure> {
+    /// ERROR_INPUT if one of them is not delegated, BLOCKED or BUSY; then all are as they were.
+    fn create(&self, rd: PhysAddr, params: &RealmParams) -> Result<Reply, Failure> {
         // One by one, each let go again: the host may have named one granule twice, and the second
         // time it is found in use.
         let stage2 = params.stage2;
@@ -62,10 +69,16 @@ impl<P: Platform> Rmm<'_, P> {
             };
             drop(table.change::<Rtt>());
         }
-        let Some(rd) = self.granules.lock::<Delegated>(rd) else {
+        let free = |status: Status| {
             self.free_roots(stage2.root, u64::from(stage2.roots));
-            return Err(Status::ErrorInput.into());
+            Failure::from(status)
         };
+        let place = match self.dialect() {
+            Dialect::Main => None,
+            Dialect::Bet2 => Some(self.operations.reserve().map_err(&free)?),
+        };
+        let rd = self.granules.lock::<Delegated>(rd);
+        let mut rd = rd.ok_or_else(|| free(Status::ErrorInput))?;
 
         self.platform.scrub(&rd);
         let mut ipa = 0;
@@ -75,8 +88,6 @@ impl<P: Platform> Rmm<'_, P> {
                 fill_root(&Table::view(data, stage2.start_level), &stage2, ipa)
             });
         }
-        // Nobody has heard of the realm yet, so that the order of the locks does not matter.
-        let mut rd = rd.change::<RdGranule>();
         let instance_id = self.instance_id();
         self.platform.with(&mut rd, |data| {
             let rd = Rd::view(data);
@@ -89,7 +100,33 @@ impl<P: Platform> Rmm<'_, P> {
             rd.instance_id = instance_id;
             rd.rim().start(&params.measured);
         });
-        Ok(())
+        Ok(match place {
+            // Nobody has heard of the realm yet, so that the order of the locks does not matter.
+            None => {
+                drop(rd.change::<RdGranule>());
+                Reply::new(Status::Success)
+            }
+            Some(place) => {
+                let work = Work::RealmCreate(rd.pa());
+                drop(rd.change::<Partial>());
+                let next = Next::Donate(REALM_AUX);
+                Reply::incomplete(next, place.suspend(Operation { next, work }))
+            }
+        })
+    }
+
+    /// The last step of REALM_CREATE: everything that was asked for has been donated.
+    pub(super) fn realm_create_finish(&self, rd: PhysAddr) -> Reply {
+        let mut rd = self.granules.own::<Partial>(rd);
+        let donated = self
+            .platform
+            .with(&mut rd, |data| Rd::view(data).donated.granules());
+        for pa in donated {
+            let mut granule = self.granules.own::<Aux>(pa);
+            self.platform.with(&mut granule, |data| data.fill(0));
+        }
+        drop(rd.change::<RdGranule>());
+        Reply::new(Status::Success)
     }
 
     /// RMI_REALM_ACTIVATE. x1: PA of the RD.
@@ -126,11 +163,18 @@ impl<P: Platform> Rmm<'_, P> {
 
     /// RMI_REALM_DESTROY. x1: PA of the RD. The RD and the root tables are delegated afterwards.
     ///
+    /// In [`Dialect::Bet2`] begins an operation that gives back what was donated.
+    ///
     /// # Errors
     ///
-    /// ERROR_INPUT: not an RD. ERROR_REALM: the realm still has RECs, is not terminated, or its root
-    /// tables are in use.
+    /// In this order. In [`Dialect::Bet2`], BLOCKED or BUSY: there are too many operations. ERROR_INPUT:
+    /// not an RD. ERROR_REALM: the realm still has RECs, is not terminated, or its root tables are in
+    /// use.
     pub(super) fn realm_destroy(&self, regs: &Regs) -> Result<Reply, Failure> {
+        let place = match self.dialect() {
+            Dialect::Main => None,
+            Dialect::Bet2 => Some(self.operations.reserve()?),
+        };
         let mut rd = self.lock_rd(regs.x(1))?;
         if rd.count() != 0 {
             return Err(Status::ErrorRealm.into());
@@ -144,10 +188,19 @@ impl<P: Platform> Rmm<'_, P> {
         // the host's memory may still be in a TLB.
         self.platform
             .invalidate_stage2(stage2.vmid, 0..stage2.ipa_size());
-        self.free_roots(stage2.root, u64::from(stage2.roots));
-        self.vmids.give(stage2.vmid);
-        drop(rd.change::<Delegated>());
-        Ok(Reply::new(Status::Success))
+        self.free_stage2(&stage2);
+        let Some(place) = place else {
+            drop(rd.change::<Delegated>());
+            return Ok(Reply::new(Status::Success));
+        };
+        let (reply, operation) = give_back_start(GiveBack {
+            object: rd.pa(),
+            status: Status::Success,
+            unborn: false,
+        });
+        drop(rd.change::<Partial>());
+        let handle = operation.map(|operation| place.suspend(operation));
+        Ok(reply.results([handle.unwrap_or(0)]))
     }
 
     /// Takes the RD that the host names.
@@ -167,6 +220,12 @@ impl<P: Platform> Rmm<'_, P> {
         f: impl FnOnce(&mut Rd) -> R,
     ) -> R {
         self.platform.with(granule, |data| f(Rd::view(data)))
+    }
+
+    /// Lets go of what stage 2 of a realm is made of, apart from what is below the root tables.
+    pub(super) fn free_stage2(&self, stage2: &Stage2) {
+        self.free_roots(stage2.root, u64::from(stage2.roots));
+        self.vmids.give(stage2.vmid);
     }
 
     /// Makes the first `count` root tables delegated again.

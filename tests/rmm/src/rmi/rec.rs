@@ -4,15 +4,15 @@
 
 use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status};
 
-use super::op::Step;
-use super::{Reply, Rmm};
+use super::op::{give_back_start, Step};
+use super::{Dialect, Reply, Rmm};
 use crate::donated::{self, Donated};
-use crate::granule::{self, Delegated, Locked, Partial, RecAux, Undelegated, MAX_COUNT};
+use crate::granule::{self, Aux, Delegated, Locked, Partial, Undelegated, MAX_COUNT};
 use crate::platform::{GranuleData, Platform, GRANULE_WORDS};
 use crate::psci;
-use crate::rd::{Rd, State};
+use crate::rd::State;
 use crate::rec::{Context, Rec, AUX_GRANULES};
-use crate::sro::{Next, Operation, RecCreate, Work};
+use crate::sro::{GiveBack, Next, Operation, RecCreate, Work};
 
 /// `RmiRecParams`: words of the flags, the MPIDR, the PC and x0 to x7.
 const FLAGS_WORD: usize = 0;
@@ -67,7 +67,8 @@ impl<P: Platform> Rmm<'_, P> {
     /// Begins an operation that asks for donations. At once: ERROR_INPUT if the granule is not
     /// delegated; BLOCKED or BUSY if there are too many operations. In the end: ERROR_INPUT if the
     /// parameters are not in the host's memory, or there is no RD; ERROR_REALM if the realm has too
-    /// many RECs or is not new; ERROR_INPUT if the MPIDR is not that of the next REC.
+    /// many RECs or is not new; ERROR_INPUT if the MPIDR is not that of the next REC, or, in
+    /// [`Dialect::Bet2`], none or that of another REC.
     pub(super) fn rec_create(&self, regs: &Regs) -> Reply {
         let [rd, rec, params] = [1, 2, 3].map(|n| PhysAddr::new(regs.x(n)));
         let Some(granule) = self.granules.lock::<Delegated>(rec) else {
@@ -96,7 +97,11 @@ impl<P: Platform> Rmm<'_, P> {
             .and_then(|params| self.rec_make(create, &params));
         match done {
             Ok(()) => (Reply::new(Status::Success), None),
-            Err(status) => self.give_back_start(create.rec, status),
+            Err(status) => give_back_start(GiveBack {
+                object: create.rec,
+                status,
+                unborn: false,
+            }),
         }
     }
 
@@ -133,28 +138,35 @@ impl<P: Platform> Rmm<'_, P> {
         if rd.count() >= MAX_COUNT {
             return Err(Status::ErrorRealm);
         }
-        let stage2 = self.platform.with(&mut rd, |data| {
-            let rd = Rd::view(data);
-            if rd.state() != State::New {
-                return Err(Status::ErrorRealm);
-            }
-            if params.index() != Some(rd.recs) {
-                return Err(Status::ErrorInput);
-            }
-            rd.recs = rd.recs.saturating_add(1);
+        let (state, next) = self.with_rd(&mut rd, |rd| (rd.state(), rd.recs));
+        if state != State::New {
+            return Err(Status::ErrorRealm);
+        }
+        let index = params.index().ok_or(Status::ErrorInput)?;
+        let fits = match self.dialect() {
+            Dialect::Main => index == next,
+            Dialect::Bet2 => self.find_rec(&mut rd, index).is_none(),
+        };
+        if !fits {
+            return Err(Status::ErrorInput);
+        }
+        let (stage2, sve_vl) = self.with_rd(&mut rd, |rd| {
+            rd.recs = next.saturating_add(1);
             if params.flags & RUNNABLE != 0 {
                 rd.rim().add_rec(&params.measured());
             }
-            Ok((rd.stage2(), rd.sve_vl()))
+            (rd.stage2(), rd.sve_vl())
         });
-        let (stage2, sve_vl) = stage2?;
         rd.get(1);
+        if self.dialect() == Dialect::Bet2 {
+            self.add_rec(&mut rd, index, create.rec);
+        }
 
         let aux = self
             .platform
-            .with(&mut object, |data| Donated::view(data).granules());
+            .with(&mut object, |data| Donated::view(data).all());
         for pa in aux {
-            let mut granule = self.granules.own::<RecAux>(pa);
+            let mut granule = self.granules.own::<Aux>(pa);
             self.platform.with(&mut granule, |data| data.fill(0));
         }
         let mut context = Context::at_reset(params.mpidr, params.pc, params.gprs, &stage2);
@@ -163,7 +175,7 @@ impl<P: Platform> Rmm<'_, P> {
         }
         context.simd.sve = u64::from(sve_vl.is_some());
         context.simd.sve_len = u64::from(sve_vl.unwrap_or(0));
-        let mut rec = Rec::new(create.rd, params.index().unwrap_or(0), aux, context);
+        let mut rec = Rec::new(create.rd, index, aux, context);
         rec.set_runnable(params.flags & RUNNABLE != 0);
         self.platform.with(&mut object, |data| {
             data.fill(0);
@@ -189,16 +201,25 @@ impl<P: Platform> Rmm<'_, P> {
         if granule.count() != 0 {
             return Reply::new(Status::ErrorRec);
         }
-        let rd = self.platform.with(&mut granule, |data| {
+        let (rd, index) = self.platform.with(&mut granule, |data| {
             let rec = Rec::view(data);
-            let (rd, aux) = (rec.rd(), rec.aux());
+            let (rd, index, aux) = (rec.rd(), rec.index(), rec.aux());
             Donated::view(data).set(&aux);
-            rd
+            (rd, index)
         });
         drop(granule.change::<Partial>());
+        if self.dialect() == Dialect::Bet2 {
+            // The reference of the REC that was keeps the RD, and its number taken.
+            let mut rd = self.granules.own::<granule::Rd>(rd);
+            self.remove_rec(&mut rd, index);
+        }
         self.granules.put(rd);
 
-        let (reply, operation) = self.give_back_start(pa, Status::Success);
+        let (reply, operation) = give_back_start(GiveBack {
+            object: pa,
+            status: Status::Success,
+            unborn: false,
+        });
         match operation {
             Some(operation) => reply.results([place.suspend(operation)]),
             None => reply,
@@ -206,15 +227,21 @@ impl<P: Platform> Rmm<'_, P> {
     }
 
     /// RMI_PSCI_COMPLETE. x1: PA of the REC that has made a PSCI call. x2: PA of the REC that the call is
-    /// about. x3: how the host lets it end, a PSCI code: SUCCESS or, for CPU_ON, DENIED.
+    /// about. x3: how the host lets it end, a PSCI code: SUCCESS or, for CPU_ON, DENIED. In
+    /// [`Dialect::Bet2`] that is x2, and the REC that the call is about is known.
     ///
     /// ERROR_INPUT, in this order: one of them is not a REC, or they are the same; the first runs, or
     /// does not wait for this; they are not of one realm; the call is about another REC; it cannot end
     /// so; it is a CPU_ON that the host denies although the other REC is on already, in which case the call
     /// ends nevertheless.
     pub(super) fn psci_complete(&self, regs: &Regs) -> Reply {
-        let [calling, target] = [1, 2].map(|n| PhysAddr::new(regs.x(n)));
-        let Some((mut calling, mut target)) = self.lock_two_recs(calling, target) else {
+        let calling = PhysAddr::new(regs.x(1));
+        let (target, verdict) = match self.dialect() {
+            Dialect::Main => (Some(PhysAddr::new(regs.x(2))), regs.x(3)),
+            Dialect::Bet2 => (self.psci_target(calling), regs.x(2)),
+        };
+        let locked = target.and_then(|target| self.lock_two_recs(calling, target));
+        let Some((mut calling, mut target)) = locked else {
             return Reply::new(Status::ErrorInput);
         };
         if calling.count() != 0 {
@@ -224,10 +251,18 @@ impl<P: Platform> Rmm<'_, P> {
         let status = self.platform.with(&mut calling, |data| {
             let caller = Rec::view(data);
             self.platform.with(&mut target, |data| {
-                psci_end(caller, Rec::view(data), runs, regs.x(3))
+                psci_end(caller, Rec::view(data), runs, verdict)
             })
         });
         Reply::new(status)
+    }
+
+    /// The REC that the last PSCI call of the REC at `pa` was about. What it may be by the time that both
+    /// are held is checked then.
+    fn psci_target(&self, pa: PhysAddr) -> Option<PhysAddr> {
+        let mut rec = self.granules.lock::<granule::Rec>(pa)?;
+        let target = |data: &mut GranuleData| Rec::view(data).psci_target();
+        Some(self.platform.with(&mut rec, target))
     }
 
     /// Takes two different RECs, in the order of their addresses.

@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 
 use super::{Answer, ERROR_INPUT, ERROR_STATE, ERROR_UNKNOWN, INCOMPLETE, SUCCESS};
 use crate::attest::{self, Claims, TooLong, MAX_CLAIMS};
-use crate::granule::RecAux;
+use crate::granule::Aux;
 use crate::platform::{GranuleData, Platform};
 use crate::rec::exit::Reason;
 use crate::rec::{Running, Token};
@@ -135,7 +135,7 @@ impl<P: Platform> Running<'_, '_, P> {
     /// Runs `f` on the granule that the token is in.
     fn with_token<R>(&self, f: impl FnOnce(&mut GranuleData) -> R) -> R {
         let pa = self.rec.token_granule();
-        let mut granule = self.rmm.granules().own::<RecAux>(pa);
+        let mut granule = self.rmm.granules().own::<Aux>(pa);
         self.rmm.platform().with(&mut granule, f)
     }
 }

@@ -5,9 +5,10 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kvm_arm_rmi::rmi::{Fid, Status, GRANULE_SIZE};
+use kvm_arm_rmi::rmi::{Fid, Regs, Status, GRANULE_SIZE};
 use rmm::platform::{GranuleData, GRANULE_WORDS};
 use rmm::rec::{Context, Trap};
+use rmm::rmi::Dialect;
 
 use super::{pa, Machine};
 
@@ -79,16 +80,22 @@ pub(crate) fn trap(esr: u64) -> Trap {
 impl Host {
     /// A host with a new realm that has [`PAGES`] granules of memory.
     pub(crate) fn new() -> Self {
-        Self::with_hash(0)
+        Self::of(Dialect::Main, 0)
     }
 
     /// The same with another hash algorithm.
     pub(crate) fn with_hash(hash: u64) -> Self {
+        Self::of(Dialect::Main, hash)
+    }
+
+    /// The same on an RMM that speaks `dialect`.
+    pub(crate) fn of(dialect: Dialect, hash: u64) -> Self {
         let mut host = Self {
             memory: Vec::new(),
             machine: Machine::active(),
             unused: AtomicU64::new(RD + 1),
         };
+        host.rmm.speak(dialect);
         host.delegate(pa(RD), 1);
         host.realm(pa(RD), hash);
         for level in [2, 3] {
@@ -108,6 +115,19 @@ impl Host {
     /// Makes a realm without memory.
     fn realm(&self, rd: u64, hash: u64) {
         let root = self.delegated(1);
+        let regs = self.realm_begin(rd, root, hash);
+        if regs.x(0) == 0x10d {
+            assert_eq!(regs.x(2), 9 << 2);
+            let donated = self.donate(regs.x(1), &[self.delegated(9) | 9 << 2]);
+            assert_eq!(donated, [0xd, 9, 0]);
+            self.ok(Fid::OP_CONTINUE, &[regs.x(1), 0]);
+        } else {
+            assert_eq!(regs.x(0), 0);
+        }
+    }
+
+    /// REALM_CREATE for a realm with this root table.
+    pub(crate) fn realm_begin(&self, rd: u64, root: u64, hash: u64) -> Regs {
         let params = page(&[
             (0x08, 33),
             (0x18, 1),
@@ -119,7 +139,7 @@ impl Host {
             (0x818, 1),
         ]);
         self.fake().host_write(pa(SCRATCH), &params);
-        self.ok(Fid::REALM_CREATE, &[rd, pa(SCRATCH)]);
+        self.call(Fid::REALM_CREATE, &[rd, pa(SCRATCH)])
     }
 
     /// Makes another realm with a REC. Returns PAs of both.
@@ -246,6 +266,19 @@ impl Host {
         ranges
     }
 
+    /// Takes a realm down and returns the donated ranges.
+    #[track_caller]
+    pub(crate) fn realm_destroy(&self, rd: u64) -> Vec<u64> {
+        let regs = self.call(Fid::REALM_DESTROY, &[rd]);
+        if regs.x(0) == 0 {
+            return Vec::new();
+        }
+        assert_eq!((regs.x(0), regs.x(2)), (0x20d, 0));
+        let ranges = self.reclaim(regs.x(1));
+        self.ok(Fid::OP_CONTINUE, &[regs.x(1), 0]);
+        ranges
+    }
+
     /// Takes everything back that an operation gives.
     #[track_caller]
     pub(crate) fn reclaim(&self, handle: u64) -> Vec<u64> {
@@ -356,7 +389,7 @@ impl Host {
         for level in [3, 2] {
             self.ok(Fid::RTT_DESTROY, &[self.rd(), IPA, level]);
         }
-        self.ok(Fid::REALM_DESTROY, &[self.rd()]);
+        self.realm_destroy(self.rd());
         for n in 0..self.unused.load(Ordering::Relaxed) {
             if self.fake().pas(pa(n)) == super::Pas::Realm && !super::OWN.contains(&pa(n)) {
                 self.ok(Fid::GRANULE_RANGE_UNDELEGATE, &[pa(n), pa(n + 1)]);
