@@ -113,6 +113,21 @@ impl Donated {
         }
     }
 
+    /// Notes that the next granule stays the RMM's, of which the host will not be told.
+    #[cfg(feature = "fault-injection")]
+    pub fn keep(&mut self) {
+        self.returned = self.returned.saturating_add(1).min(self.count);
+    }
+
+    /// Has the host told that it has the granule at `pa` back, whatever that is.
+    #[cfg(feature = "fault-injection")]
+    pub fn name(&mut self, pa: PhysAddr) {
+        if let Some(range) = self.untold.get_mut(index(self.untold_count)) {
+            *range = RangeDesc::delegated(pa, LAST_LEVEL).raw();
+            self.untold_count = self.untold_count.saturating_add(1);
+        }
+    }
+
     /// Descriptors of the granules that the host has not been told of.
     pub fn untold(&self) -> &[u64] {
         self.untold

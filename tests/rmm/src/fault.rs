@@ -6,10 +6,13 @@
 //! Host tests put faults in with [`Faults::add`]; the host of an image that is built for it does so with
 //! a call of its own, [`FID`]. Everything here is compiled only with the feature `fault-injection`.
 
-use kvm_arm_rmi::rmi::{Fid, PhysAddr, Regs, Status, GRANULE_SIZE};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use kvm_arm_rmi::rmi::{AddrRange, Fid, PhysAddr, Regs, Status, GRANULE_SIZE};
 use spin::Mutex;
 
-use crate::granule::Undelegated;
+use crate::donated::Donated;
+use crate::granule::{Aux, Partial, Reserved, State, Undelegated};
 use crate::platform::Platform;
 use crate::rmi::{Rmm, Undelegated as Form};
 use crate::sro::{Next, Operation, Work};
@@ -67,6 +70,17 @@ pub enum Effect {
         /// Number of the register with the base of the range.
         base: u64,
     },
+    /// For RANGE_DELEGATE: takes it that granules from the base on that are delegated already, in use or
+    /// not, are what the host wants, and passes over them.
+    Skip,
+    /// For OP_MEM_RECLAIM: keeps so many of the granules that are to be given back, for ever.
+    Keep {
+        /// How many.
+        granules: u64,
+        /// PA of the first of as many granules that the host is told of in their place, whatever they
+        /// are; 0 for none.
+        instead: u64,
+    },
 }
 
 impl Effect {
@@ -88,6 +102,11 @@ impl Effect {
                 value: c,
             },
             6 => Self::Idle { base: a },
+            7 => Self::Skip,
+            8 => Self::Keep {
+                granules: a,
+                instead: b,
+            },
             _ => return None,
         })
     }
@@ -109,6 +128,7 @@ pub struct Fault {
 /// The faults that are to come, in the order in which they were added.
 pub struct Faults {
     faults: Mutex<[Option<Fault>; MAX]>,
+    skipped: AtomicU64,
 }
 
 impl Faults {
@@ -116,6 +136,7 @@ impl Faults {
     pub const fn new() -> Self {
         Self {
             faults: Mutex::new([None; MAX]),
+            skipped: AtomicU64::new(0),
         }
     }
 
@@ -128,6 +149,11 @@ impl Faults {
             *place = Some(fault);
             true
         })
+    }
+
+    /// How many granules [`Effect::Skip`] has passed over.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
     }
 
     /// Removes all faults.
@@ -209,6 +235,11 @@ impl<P: Platform> Rmm<'_, P> {
                 let success = u64::from(Status::Success.raw());
                 replace(regs, 0, &[success, register(&call, base), 0, 0]);
             }
+            Effect::Skip => self.delegate_rest(regs),
+            Effect::Keep { granules, instead } => {
+                self.keep(register(&call, 1), granules, instead);
+                self.execute(regs);
+            }
             Effect::Write {
                 register: n,
                 offset,
@@ -248,6 +279,56 @@ impl<P: Platform> Rmm<'_, P> {
             Status::ErrorInput
         };
         replace(regs, 0, &[u64::from(status.raw()), 0, 0, 0]);
+    }
+
+    /// RANGE_DELEGATE without the granules at the base that are not the host's.
+    fn delegate_rest(&self, regs: &mut Regs) {
+        let call = *regs;
+        let [base, top] = [1, 2].map(|n| PhysAddr::new(call.x(n)));
+        let is_delegated = |pa| {
+            let state = self.granules().state(pa);
+            state.is_some_and(|state| !matches!(state, State::Undelegated | State::Reserved))
+        };
+        let mut at = base;
+        while AddrRange::new(at, top).is_some() && is_delegated(at) {
+            at = PhysAddr::new(at.raw().saturating_add(GRANULE_SIZE));
+            self.faults.skipped.fetch_add(1, Ordering::Relaxed);
+        }
+        if at != top || at == base {
+            replace(regs, 1, &[at.raw()]);
+            self.execute(regs);
+        }
+        let done = register(regs, 0) == u64::from(Status::Success.raw());
+        if at != base && (at == top || !done) {
+            let success = u64::from(Status::Success.raw());
+            replace(regs, 0, &[success, at.raw(), 0, 0]);
+        }
+    }
+
+    /// Keeps the next granules that the operation with this handle would give back.
+    fn keep(&self, handle: u64, granules: u64, instead: u64) {
+        let Some((place, operation)) = self.operations.resume(handle) else {
+            return;
+        };
+        if let Work::GiveBack(end) = operation.work {
+            let mut object = self.granules().own::<Partial>(end.object);
+            for n in 0..granules {
+                let next = |data: &mut _| Donated::view(data).next();
+                let Some(pa) = self.platform().with(&mut object, next) else {
+                    break;
+                };
+                drop(self.granules().own::<Aux>(pa).change::<Reserved>());
+                let named = instead.saturating_add(n.saturating_mul(GRANULE_SIZE));
+                self.platform().with(&mut object, |data| {
+                    let donated = Donated::view(data);
+                    donated.keep();
+                    if instead != 0 {
+                        donated.name(PhysAddr::new(named));
+                    }
+                });
+            }
+        }
+        place.suspend(operation);
     }
 
     /// Makes an operation of a call.

@@ -117,6 +117,58 @@ fn any_command_can_be_put_off() {
 }
 
 #[test]
+fn delegating_what_is_delegated() {
+    let machine = Machine::active();
+    let skip = || once(&machine, DELEGATE, Effect::Skip);
+    machine.expect(DELEGATE, [pa(1), pa(3)], Status::Success, [pa(3)]);
+    // From the base on; what comes later ends the call as ever.
+    skip();
+    machine.expect(DELEGATE, [pa(0), pa(4)], Status::Success, [pa(1)]);
+    assert_eq!(machine.rmm.faults().skipped(), 0);
+    skip();
+    machine.expect(DELEGATE, [pa(1), pa(4)], Status::Success, [pa(4)]);
+    assert_eq!(machine.rmm.faults().skipped(), 2);
+    skip();
+    machine.expect(DELEGATE, [pa(1), pa(4)], Status::Success, [pa(4)]);
+    assert_eq!(machine.rmm.faults().skipped(), 5);
+    // The RMM's own is nobody's to have.
+    machine.expect(DELEGATE, [pa(7), pa(8)], Status::Success, [pa(8)]);
+    skip();
+    machine.expect(DELEGATE, [pa(7), pa(9)], Status::Success, [pa(8)]);
+    skip();
+    machine.expect(DELEGATE, [pa(8), pa(9)], Status::ErrorInput, [pa(8)]);
+    skip();
+    machine.expect(DELEGATE, [pa(4), pa(4)], Status::ErrorInput, [pa(4)]);
+    assert_eq!(machine.rmm.faults().skipped(), 6);
+}
+
+#[test]
+fn granules_that_are_kept() {
+    for instead in [0, pa(0)] {
+        let host = Host::new();
+        host.rec_params(0, true);
+        let (rec, handle) = host.rec_begin();
+        let base = host.delegated(16);
+        assert_eq!(host.donate(handle, &[base | 16 << 2]), [0xd, 16, 0]);
+        host.ok(Fid::OP_CONTINUE, &[handle, 0]);
+        let effect = Effect::Keep {
+            granules: 3,
+            instead,
+        };
+        once(&host, Fid::OP_MEM_RECLAIM, effect);
+        let page = |n: u64| base + n * 0x1000;
+        let mut ranges = host.rec_destroy(rec);
+        if instead != 0 {
+            let named: Vec<u64> = ranges.drain(..3).collect();
+            assert_eq!(named, [0, 1, 2].map(|n| pa(n) | 1 << 2));
+        }
+        assert_eq!(ranges, [page(3) | 13 << 2]);
+        let back = |n| host.status(Fid::GRANULE_RANGE_UNDELEGATE, &[page(n), page(n + 1)]);
+        assert_eq!([back(0), back(2), back(3)], [1, 1, 0]);
+    }
+}
+
+#[test]
 fn an_exit_can_say_anything() {
     let (host, rec) = Host::running();
     let effect = Effect::Write {
