@@ -38,14 +38,20 @@ pub(crate) struct Seam<'h> {
 impl<'h> Seam<'h> {
     /// A realm with 16 MiB of RAM, a page of which is there, and `cpus` vCPUs, the first on.
     pub(crate) fn new(host: &'h Host, cpus: usize) -> Self {
+        let mpidrs: Vec<u64> = (0..cpus as u64).collect();
+        Self::of(host, &mpidrs)
+    }
+
+    /// The same, with vCPUs that have these MPIDRs.
+    pub(crate) fn of(host: &'h Host, mpidrs: &[u64]) -> Self {
         let mut guest = Guest::new(host);
         guest.populate(0x1000);
         guest.init_ripas(0, 0x100_0000);
-        for _ in 0..cpus {
-            guest.add_rec();
+        for mpidr in mpidrs {
+            guest.try_rec(*mpidr).unwrap();
         }
         guest.realm.activate(&host.rmi).unwrap();
-        let cpus = (0..cpus).map(|_| Cpu {
+        let cpus = mpidrs.iter().map(|_| Cpu {
             vcpu: Vcpu::new(),
             page: host.page(),
             // Whatever is not put there on purpose must not reach the realm.

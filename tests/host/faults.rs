@@ -73,6 +73,11 @@ pub(crate) fn calls() -> BTreeMap<u32, u64> {
     assert_eq!(life(&host), Ok(()));
     host.assert_idle();
     assert_eq!(host.failed(), []);
+    calls_of(&host)
+}
+
+/// How often each command was called on a host.
+pub(crate) fn calls_of(host: &Host) -> BTreeMap<u32, u64> {
     let commands = host.rmi.conduit().counts().commands();
     commands.map(|(fid, calls, _)| (fid.raw(), calls)).collect()
 }
@@ -92,9 +97,21 @@ pub(crate) fn with_fault(
     fid: u32,
     from: u64,
     times: u64,
-    mut wrong: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + 'static,
+    wrong: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + 'static,
 ) -> (Host, Result<(), Why>) {
     let host = Host::new();
+    let result = life_with_fault(&host, fid, from, times, wrong);
+    (host, result)
+}
+
+/// The same on a host that is there.
+pub(crate) fn life_with_fault(
+    host: &Host,
+    fid: u32,
+    from: u64,
+    times: u64,
+    mut wrong: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + 'static,
+) -> Result<(), Why> {
     let mut number = 0;
     host.rmi.conduit().replace(move |args, rmm| {
         if args.x(0) != u64::from(fid) {
@@ -106,8 +123,7 @@ pub(crate) fn with_fault(
             false => rmm(args),
         }
     });
-    let result = life(&host);
-    (host, result)
+    life(host)
 }
 
 pub(crate) fn name(fid: u32) -> &'static str {
@@ -125,7 +141,7 @@ fn codes() -> Vec<u64> {
 }
 
 /// One of each kind, for calls that are not the first of their command.
-fn kinds() -> Vec<u64> {
+pub(crate) fn kinds() -> Vec<u64> {
     const UNKNOWN: u64 = 0x77;
     let (statuses, rtt) = ([1, 2, 3, 10, 14], [4, 0x104, 0x204]);
     let incomplete = [0xd, 0x10d, 0x20d, 0x50d];

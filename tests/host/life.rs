@@ -12,6 +12,7 @@ use kvm_arm_rmi::rmi::cmd::rec::{self, Rec};
 use kvm_arm_rmi::rmi::{
     AddrRange,
     Delegated,
+    Error,
     Fid,
     GranuleRange,
     IpaRange,
@@ -75,7 +76,7 @@ impl<'h> Guest<'h> {
         guest
     }
 
-    fn delegated(&self, order: u32) -> GranuleRange<Delegated> {
+    pub(crate) fn delegated(&self, order: u32) -> GranuleRange<Delegated> {
         let moved = self.host.alloc(order).unwrap().delegate(&self.host.rmi);
         assert_eq!(moved.error, None);
         moved.done.unwrap()
@@ -193,9 +194,14 @@ impl<'h> Guest<'h> {
     }
 
     pub(crate) fn add_rec(&mut self) {
+        self.try_rec(self.recs.len() as u64).unwrap();
+    }
+
+    /// Makes a REC with this MPIDR, if the RMM lets it.
+    pub(crate) fn try_rec(&mut self, mpidr: u64) -> Result<(), Error> {
         let params = rec::Params {
             runnable: self.recs.is_empty(),
-            mpidr: self.recs.len() as u64,
+            mpidr,
             pc: 0x1000,
             gprs: [0; 8],
         };
@@ -212,9 +218,16 @@ impl<'h> Guest<'h> {
             self.host,
             &mut list,
         );
-        self.recs.push(made.map_err(|failed| failed.error).unwrap());
         self.list = Some(list);
         self.host.put(page);
+        match made {
+            Ok(rec) => self.recs.push(rec),
+            Err(failed) => {
+                give_back(self.host, failed.granules.unwrap());
+                return Err(failed.error);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn tear_down(mut self) {
@@ -269,7 +282,7 @@ fn unshare(
 }
 
 /// Undelegates and frees; returns how many granules that were.
-fn give_back(host: &Host, granules: GranuleRange<Delegated>) -> u64 {
+pub(crate) fn give_back(host: &Host, granules: GranuleRange<Delegated>) -> u64 {
     let back = granules.undelegate(&host.rmi);
     assert!(back.error.is_none() && back.rest.is_none());
     let done: GranuleRange<Undelegated> = back.done.unwrap();
@@ -278,7 +291,7 @@ fn give_back(host: &Host, granules: GranuleRange<Delegated>) -> u64 {
     count
 }
 
-fn calls(host: &Host, fid: Fid) -> u64 {
+pub(crate) fn calls(host: &Host, fid: Fid) -> u64 {
     let mut commands = host.rmi.conduit().counts().commands();
     commands
         .find(|(f, ..)| *f == fid)

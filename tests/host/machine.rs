@@ -10,6 +10,7 @@ use kvm_arm_rmi::rmi::{
     Conduit,
     Counts,
     Dialect,
+    Fid,
     GranuleRange,
     Pages,
     PhysAddr,
@@ -27,12 +28,17 @@ use std::rc::Rc;
 /// What is done instead of a call, with its registers and with what the RMM would do about it.
 type Instead = Box<dyn FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs>;
 
+/// Addresses of granules.
+type Granules = Rc<RefCell<BTreeSet<u64>>>;
+
 /// The SMC instruction of the machine.
 pub(crate) struct Smc {
     machine: Rc<Machine>,
     counts: Counts,
     dialect: Dialect,
     instead: RefCell<Option<Instead>>,
+    others: RefCell<Option<Box<dyn FnMut()>>>,
+    free: Granules,
 }
 
 impl Smc {
@@ -47,10 +53,30 @@ impl Smc {
     ) {
         *self.instead.borrow_mut() = Some(Box::new(instead));
     }
+
+    /// From now on `others` happens while somebody else's operation is waited for.
+    pub(crate) fn meanwhile(&self, others: impl FnMut() + 'static) {
+        *self.others.borrow_mut() = Some(Box::new(others));
+    }
+
+    /// A host delegates only what it has allocated and not delegated before. It must not rely on the RMM
+    /// to say so if it does: one that passes over what is delegated already would not.
+    #[track_caller]
+    fn check_delegation(&self, args: &Regs) {
+        for pa in (args.x(1)..args.x(2)).step_by(GRANULE_SIZE as usize) {
+            let pas = self.machine.fake().pas(pa);
+            assert_eq!(pas, Pas::NonSecure, "{pa:#x} is delegated twice");
+            let free = self.free.borrow().contains(&pa);
+            assert!(!free, "{pa:#x} is delegated and not allocated");
+        }
+    }
 }
 
 impl Conduit for Smc {
     fn smc(&self, args: &Regs) -> Regs {
+        if args.x(0) == u64::from(Fid::GRANULE_RANGE_DELEGATE.raw()) {
+            self.check_delegation(args);
+        }
         let rmm = |args: &Regs| {
             let mut regs = *args;
             self.machine.rmm.handle(&mut regs);
@@ -59,6 +85,12 @@ impl Conduit for Smc {
         match &mut *self.instead.borrow_mut() {
             Some(instead) => instead(args, &rmm),
             None => rmm(args),
+        }
+    }
+
+    fn wait(&self) {
+        if let Some(others) = &mut *self.others.borrow_mut() {
+            others();
         }
     }
 
@@ -75,7 +107,7 @@ impl Conduit for Smc {
 pub(crate) struct Host {
     pub(crate) machine: Rc<Machine>,
     pub(crate) rmi: Rmi<Smc>,
-    free: RefCell<BTreeSet<u64>>,
+    free: Granules,
     total: usize,
     /// Allocations so far, and the one that fails.
     allocations: Cell<u64>,
@@ -87,19 +119,30 @@ impl Host {
     pub(crate) fn new() -> Self {
         let machine = Rc::new(Machine::active());
         let free: BTreeSet<u64> = (pa(512)..RAM_TOP).step_by(GRANULE_SIZE as usize).collect();
+        let total = free.len();
+        let free = Rc::new(RefCell::new(free));
         Self {
             rmi: Rmi::new(Smc {
                 machine: machine.clone(),
                 counts: Counts::new(),
                 dialect: Dialect::new(),
                 instead: RefCell::new(None),
+                others: RefCell::new(None),
+                free: free.clone(),
             }),
             machine,
-            total: free.len(),
-            free: RefCell::new(free),
+            total,
+            free,
             allocations: Cell::new(0),
             fails: Cell::new(None),
         }
+    }
+
+    /// A host whose RMM speaks `dialect`.
+    pub(crate) fn speaking(dialect: rmm::rmi::Dialect) -> Self {
+        let host = Self::new();
+        host.machine.rmm.speak(dialect);
+        host
     }
 
     /// A host on which one allocation fails, by its number.

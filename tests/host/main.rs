@@ -7,6 +7,8 @@
 
 mod abi;
 mod arguments;
+mod bet2;
+mod blocked;
 mod dialects;
 mod entry;
 mod entry_seam;
@@ -14,6 +16,7 @@ mod exits;
 mod fake;
 mod faults;
 mod granule;
+mod kept;
 mod lending;
 mod lies;
 mod life;
@@ -26,6 +29,7 @@ mod psci;
 mod ripas;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
+mod skipped;
 mod stateful;
 mod uapi;
 mod vmm;
