@@ -165,7 +165,7 @@ fn sparse(cases: &mut Cases) -> Result<()> {
 const FINALIZE_SVE: i32 = KVM_ARM_VCPU_SVE as i32;
 
 /// Makes a CPU with SVE, which is not finalised.
-fn cpu_with_sve(vm: &Vm, number: u64) -> Result<VcpuFd> {
+pub(super) fn cpu_with_sve(vm: &Vm, number: u64) -> Result<VcpuFd> {
     let cpu = vm.fd.create_vcpu(number)?;
     let mut init = init(vm, 0)?;
     init.features[0] |= 1 << KVM_ARM_VCPU_SVE;

@@ -6,9 +6,10 @@ use kvm_bindings::{kvm_vcpu_events, RegList, KVM_ARM_VCPU_SVE};
 use kvm_ioctls::Cap;
 use realm_guest::{Op, Order, BASE};
 
+use super::first_run::cpu_with_sve;
 use super::Cases;
 use crate::realm::brief::with_cpu;
-use crate::realm::cpu::{external_abort, init, x, Cpu, DFR0, PC};
+use crate::realm::cpu::{external_abort, x, Cpu, DFR0, PC};
 use crate::realm::signal::Kick;
 use crate::realm::vm::{Shape, Vm};
 use crate::realm::{ensure, Result};
@@ -40,6 +41,9 @@ const REFUSED: [(u64, &str); 9] = [
 pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     before(cases)?;
     sve(cases)?;
+    for sve in [false, true] {
+        written_back(cases, sve)?;
+    }
     with_cpu(Shape::REALM, |cpu| running(cases, cpu))
 }
 
@@ -123,8 +127,6 @@ fn fewer_debug_registers(cases: &mut Cases) -> Result<()> {
     cases.errno("setting both to the least", set(&cpu, DFR0, dfr0), 0);
     cases.equal("what was set", cpu.get(DFR0)?, dfr0);
     vm.load_guest()?;
-    let late = set(&cpu, DFR0, dfr0);
-    cases.errno("setting them when there is a realm", late, libc::EBUSY);
     cpu.set_entry(0)?;
     cpu.start()?;
     let [_, _, _, _, seen, ..] = cpu.order(Order::new(Op::Describe, 0), &[])?;
@@ -143,10 +145,7 @@ fn sve(cases: &mut Cases) -> Result<()> {
         println!("no SVE in realms: not tried");
         return Ok(());
     }
-    let cpu = vm.fd.create_vcpu(0)?;
-    let mut init = init(&vm, 0)?;
-    init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
-    cpu.vcpu_init(&init)?;
+    let cpu = cpu_with_sve(&vm, 0)?;
     let mut list = RegList::new(500)?;
     let listed = cpu.get_reg_list(&mut list);
     cases.errno("the list before SVE is finalised", listed, 0);
@@ -156,18 +155,82 @@ fn sve(cases: &mut Cases) -> Result<()> {
     let get = cpu.get_one_reg(SVE_VLS, &mut lengths);
     cases.errno("the vector lengths", get, 0);
     cases.errno("setting them", cpu.set_one_reg(SVE_VLS, &lengths), 0);
-    cpu.vcpu_finalize(&(KVM_ARM_VCPU_SVE as i32))?;
-    let again = cpu.set_one_reg(SVE_VLS, &lengths);
-    cases.errno("setting them when it is finalised", again, libc::EPERM);
+    Ok(())
+}
+
+/// A VMM may write back whatever it has read, at any time. Another value is refused from when it is too
+/// late for it.
+fn written_back(cases: &mut Cases, sve: bool) -> Result<()> {
+    let vm = Vm::new(Shape::REALM)?;
+    let kick = Kick::default();
+    let mut cpu = match sve {
+        true if !vm.fd.check_extension(Cap::ArmSve) => return Ok(()),
+        true => Cpu::of_fd(&vm, &kick, 0, cpu_with_sve(&vm, 0)?),
+        false => Cpu::new(&vm, &kick, 0)?,
+    };
+    same_values(cases, &cpu, "at first")?;
+    if sve {
+        cpu.fd.vcpu_finalize(&(KVM_ARM_VCPU_SVE as i32))?;
+    }
+    let _gic = vm.add_gic()?;
+    cpu.set_entry(0)?;
+    same_values(cases, &cpu, "before there is a realm")?;
+    vm.load_guest()?;
+    same_values(cases, &cpu, "when there is a realm")?;
+    other_values(cases, &cpu, 0)?;
+    cpu.set_entry(0)?;
+    cpu.fd.set_kvm_immediate_exit(1);
+    cases.errno("a run that makes it active", cpu.fd.run(), libc::EINTR);
+    cpu.fd.set_kvm_immediate_exit(0);
+    same_values(cases, &cpu, "before it runs")?;
+    other_values(cases, &cpu, libc::EBUSY)?;
+    cpu.start()?;
+    same_values(cases, &cpu, "when it has run")?;
+    other_values(cases, &cpu, libc::EBUSY)?;
+    let [sum, ..] = cpu.order(Order::new(Op::MmioRead, 3), &[])?;
+    cases.equal("it runs on", sum, 6);
+    same_values(cases, &cpu, "when it has run on")
+}
+
+/// Reads all registers that are listed, and writes them back.
+fn same_values(cases: &mut Cases, cpu: &Cpu<'_>, when: &str) -> Result<()> {
+    let mut list = RegList::new(500)?;
+    cpu.fd.get_reg_list(&mut list)?;
+    for &register in list.as_slice() {
+        // KVM_REG_SIZE_MASK
+        let mut value = vec![0; 1 << ((register >> 52) & 0xf)];
+        cpu.fd.get_one_reg(register, &mut value)?;
+        let what = format!("register {register:#x} set to what it is, {when}");
+        cases.errno(&what, cpu.fd.set_one_reg(register, &value), 0);
+    }
+    Ok(())
+}
+
+/// Other values, when there is a realm: `pc` is what setting that comes to.
+fn other_values(cases: &mut Cases, cpu: &Cpu<'_>, pc: i32) -> Result<()> {
+    let other = set(cpu, PC, cpu.get(PC)? + 4);
+    cases.errno("another PC", other, pc);
+    let dfr0 = cpu.get(DFR0)?;
+    let other = set(cpu, DFR0, dfr0 ^ (1 << 12));
+    cases.errno("another ID_AA64DFR0_EL1", other, libc::EBUSY);
+    cases.equal("what it is", cpu.get(DFR0)?, dfr0);
+
+    let mut lengths = [0; 64];
+    if cpu.fd.get_one_reg(SVE_VLS, &mut lengths).is_ok() {
+        let before = lengths;
+        // 256 bits, or not.
+        lengths[0] ^= 2;
+        let other = cpu.fd.set_one_reg(SVE_VLS, &lengths);
+        cases.errno("other vector lengths", other, libc::EPERM);
+        cpu.fd.get_one_reg(SVE_VLS, &mut lengths)?;
+        cases.equal("what they are", lengths, before);
+    }
     Ok(())
 }
 
 /// While the realm runs. Its CPU waits for an answer to a read.
 fn running(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
     refused(cases, cpu);
-    let dfr0 = cpu.get(DFR0)?;
-    cases.errno("PC of a realm that runs", set(cpu, PC, BASE), libc::EBUSY);
-    cases.errno("ID_AA64DFR0_EL1 of one", set(cpu, DFR0, dfr0), libc::EBUSY);
     serror(cases, cpu);
 
     // What was set above is not what the realm goes on with.

@@ -103,7 +103,12 @@ impl<'v> Cpu<'v> {
     pub(crate) fn new(vm: &'v Vm, kick: &'v Kick, number: u64) -> Result<Self> {
         let fd = vm.fd.create_vcpu(number)?;
         fd.vcpu_init(&init(vm, number)?)?;
-        Ok(Self {
+        Ok(Self::of_fd(vm, kick, number, fd))
+    }
+
+    /// CPU `number` of `vm`, which the caller has made.
+    pub(crate) fn of_fd(vm: &'v Vm, kick: &'v Kick, number: u64, fd: VcpuFd) -> Self {
+        Self {
             fd,
             vm,
             kick,
@@ -119,7 +124,7 @@ impl<'v> Cpu<'v> {
             results: [0; WORDS],
             done: false,
             fault: (0, 0, 0, 0),
-        })
+        }
     }
 
     /// Has the first CPU start in the guest.
