@@ -168,6 +168,10 @@ unsafe extern "C" {
     /// Longest SVE vector of the vCPU in quadwords, 0 without SVE.
     pub(crate) fn kvm_rmi_helper_vcpu_sve_vq(vcpu: *mut bindings::kvm_vcpu) -> u32;
 
+    /// `sve_vq_available()`: true if the host has SVE vectors of `vq` quadwords, of which there are 1 to
+    /// [`bindings::SVE_VQ_MAX`].
+    pub(crate) fn kvm_rmi_helper_sve_vq_available(vq: u32) -> bool;
+
     /// `kvm_vcpu_get_mpidr_aff()`.
     pub(crate) fn kvm_rmi_helper_vcpu_mpidr_aff(vcpu: *mut bindings::kvm_vcpu) -> u64;
 

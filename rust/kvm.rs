@@ -333,11 +333,14 @@ unsafe extern "C" fn handle_exit(vcpu: *mut bindings::kvm_vcpu) -> c_int {
 
 /// # Safety
 ///
-/// `vcpu` is a realm's vCPU, whose mutex this task holds.
-unsafe extern "C" fn may_set_reg(vcpu: *mut bindings::kvm_vcpu, id: u64) -> c_int {
+/// `vcpu` is a realm's vCPU, whose mutex this task holds; `reg` is valid.
+unsafe extern "C" fn may_set_reg(
+    vcpu: *mut bindings::kvm_vcpu,
+    reg: *const bindings::kvm_one_reg,
+) -> c_int {
     // SAFETY: By the contract of this function.
-    let result = unsafe { registers::may_set(vm((*vcpu).kvm), vcpu, id) };
-    from_result(|| result.map(|()| 0))
+    let result = unsafe { registers::may_set(vm((*vcpu).kvm), vcpu, &*reg) };
+    from_result(|| result.map(c_int::from))
 }
 
 /// # Safety

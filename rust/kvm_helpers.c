@@ -145,6 +145,11 @@ u32 kvm_rmi_helper_vcpu_sve_vq(struct kvm_vcpu *vcpu)
 	return vcpu_has_sve(vcpu) ? sve_vq_from_vl(vcpu->arch.sve_max_vl) : 0;
 }
 
+bool kvm_rmi_helper_sve_vq_available(u32 vq)
+{
+	return sve_vq_available(vq);
+}
+
 u64 kvm_rmi_helper_vcpu_mpidr_aff(struct kvm_vcpu *vcpu)
 {
 	return kvm_vcpu_get_mpidr_aff(vcpu);

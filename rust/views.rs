@@ -353,6 +353,16 @@ pub(crate) fn vcpu_by_mpidr(kvm: &Kvm, mpidr: u64) -> Option<*mut bindings::kvm_
     (!vcpu.is_null()).then_some(vcpu)
 }
 
+/// The program counter that `KVM_GET_ONE_REG` tells of.
+///
+/// # Safety
+///
+/// `vcpu` is valid, and this task holds its mutex.
+pub(crate) unsafe fn pc(vcpu: *const bindings::kvm_vcpu) -> u64 {
+    // SAFETY: By the contract of this function.
+    unsafe { (*vcpu).arch.ctxt.regs.pc }
+}
+
 /// `kvm_arm_vcpu_stopped()`.
 ///
 /// # Safety
