@@ -10,6 +10,8 @@
 #   WORK        the workspace: component/, src/ (unless KDIR serves), output directories
 #   SRC         the patched source tree
 #   TREE_KEY    what SRC is made from
+#   ORIG        the tree that SRC is patched from; empty if KDIR is patched already
+#   ORIG_KEY    what ORIG is
 #   KDIR_BUILT  set if KDIR is a configured and built tree, to be used as it is
 
 KERNEL_SERIES=7.3
@@ -116,6 +118,7 @@ kdir_tree() {
 	else
 		[[ $source == "$KDIR" ]] || die "KDIR=$KDIR was built from a tree without our patches"
 		SRC=$WORK/src
+		ORIG_KEY=$TREE_KEY
 		TREE_KEY+=$(contents scripts/patches)
 		ORIG=$KDIR
 	fi
@@ -123,7 +126,7 @@ kdir_tree() {
 
 kernel_tree() {
 	# shellcheck disable=SC2034 # for those who source this
-	ORIG='' KDIR_BUILT=''
+	ORIG='' ORIG_KEY='' KDIR_BUILT=''
 	if [[ ${KDIR:-} ]]; then
 		kdir_tree
 		return
@@ -137,16 +140,22 @@ kernel_tree() {
 			die "cannot download linux-source-$KERNEL_SERIES from Debian. KDIR= takes a Linux $KERNEL_SERIES tree of your own."
 		DEB=$(downloaded "linux-source-${KERNEL_SERIES}_*.deb")
 	fi
-	TREE_KEY=$(basename "$DEB")$(contents scripts/patches)
+	ORIG_KEY=$(basename "$DEB")
+	TREE_KEY=$ORIG_KEY$(contents scripts/patches)
 	WORK=$CACHE/linux/$(basename "$DEB" .deb | cut -d _ -f 2 | tr -c 'A-Za-z0-9._\n' -)
 	SRC=$WORK/src
 	ORIG=$WORK/orig
 }
 
+# orig_prepare: ORIG is there, which nothing changes
+orig_prepare() {
+	if [[ $ORIG == "$WORK/orig" ]]; then (cached "$ORIG" unpack_kernel); fi
+}
+
 # update_source: SRC from ORIG and our patches
 update_source() {
 	local patches
-	if [[ $ORIG == "$WORK/orig" ]]; then (cached "$ORIG" unpack_kernel); fi
+	orig_prepare
 	if [[ ! -d $SRC ]]; then copy_kernel "$ORIG"; fi
 	mapfile -t patches < <(all_patches)
 	apply_patches "$ORIG" "${patches[@]}"
