@@ -13,6 +13,7 @@ use super::{
     GranuleRange,
     Loans,
     MemState,
+    PhysAddr,
     RangeDesc,
     Results,
     ReturnCode,
@@ -139,6 +140,28 @@ impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
             answer,
             taken: taken != 0,
         })
+    }
+
+    /// Offers what the RMM cannot take, the page for lists, which is not delegated. TF-RMM, none of whose
+    /// operations can be cancelled, fails one for that, and gives back what it has.
+    ///
+    /// # Errors
+    ///
+    /// The RMM has not come to an offer of it, or says that it takes the page.
+    pub(super) fn spoil<C: Conduit>(&mut self, rmi: &Rmi<C>, handle: u64) -> Answer {
+        let fid = Fid::OP_MEM_DONATE;
+        let page = self.list.pa();
+        let top = PhysAddr::new(page.raw().saturating_add(GRANULE_SIZE));
+        let range = AddrRange::new(page, top);
+        let descriptor = range.and_then(|range| RangeDesc::new(range, RttLevel::L3));
+        // Without one nothing is offered, which is no end either.
+        let word = descriptor.map_or(0, |(descriptor, _)| descriptor.raw());
+        self.list.write(0, word);
+        let (code, regs) = rmi.begin(fid, &[handle, page.raw(), 1])?;
+        if !code.wants_reclaim() && regs.x(1) != 0 {
+            return Err(Error::Broken(fid, Broken::Request(code)));
+        }
+        Ok((code, regs))
     }
 
     /// Receives what the RMM gives back.

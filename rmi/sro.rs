@@ -67,9 +67,10 @@ impl<C: Conduit> Rmi<C> {
     ///
     /// # Errors
     ///
-    /// Whatever the RMM says instead of SUCCESS. If memory runs out the operation is cancelled:
-    /// [`Error::NoMemory`]. Where it cannot be cancelled it stays half way, and what the command
-    /// works on is lost with it: [`Broken::Stuck`].
+    /// Whatever the RMM says instead of SUCCESS. If memory runs out the operation is cancelled, or made
+    /// to fail: [`Error::NoMemory`]. It keeps one of the RMM's few places for operations until it ends,
+    /// which others wait for. If it does not end it stays half way, and what the command works on is
+    /// lost with it: [`Broken::Stuck`].
     pub(super) fn with_memory<P: Pages, L: SharedPage>(
         &self,
         fid: Fid,
@@ -80,6 +81,8 @@ impl<C: Conduit> Rmi<C> {
         let mut declined = 0u32;
         let result = self.drive(fid, args, |step| match step.code.memory_request() {
             MemoryRequest::Reclaim => memory.reclaim(self, step.handle),
+            // It was told to end, and goes on.
+            MemoryRequest::Donate if out_of_memory => Err(Error::Broken(fid, Broken::Stuck)),
             MemoryRequest::Donate => {
                 let donation = match declined {
                     OFFERS.. => None,
@@ -97,7 +100,11 @@ impl<C: Conduit> Rmi<C> {
                         out_of_memory = true;
                         self.begin(Fid::OP_CANCEL, &[step.handle])
                     }
-                    None => Err(Error::Broken(fid, Broken::Stuck)),
+                    None => {
+                        out_of_memory = true;
+                        let spoiled = memory.spoil(self, step.handle);
+                        spoiled.map_err(|_| Error::Broken(fid, Broken::Stuck))
+                    }
                 }
             }
             _ => Err(Error::Broken(fid, Broken::Request(step.code))),

@@ -323,6 +323,8 @@ fn memory_that_cannot_be_delegated_is_as_good_as_none() {
             Fid::GRANULE_RANGE_UNDELEGATE => gpt.move_granules(fid, args),
             Fid::REALM_CREATE => success(&[]),
             Fid::REC_CREATE => donate(4, 16, can_cancel),
+            // What it cannot take is no reason to end.
+            Fid::OP_MEM_DONATE => status(Status::ErrorInput),
             Fid::OP_CANCEL => {
                 seen.set(true);
                 success(&[])
@@ -351,11 +353,35 @@ fn an_operation_that_is_not_cancelled_takes_its_object_with_it() {
     assert_eq!((world.allocated(), held, leaked), (3, 3, 1));
 }
 
+/// There is no memory, and the operation cannot be cancelled. It is offered what it cannot take: it ends
+/// for that, as TF-RMM's do; or goes on to ask; or says that it has it.
 #[test]
-fn an_operation_that_cannot_be_cancelled_takes_its_object_with_it() {
-    let (error, world, held, leaked) = create_rec(3, |_, _| donate(0, 16, false));
-    assert_eq!(error, Some(Error::Broken(Fid::REC_CREATE, Broken::Stuck)));
-    assert_eq!((world.allocated(), held, leaked), (3, 3, 1));
+fn an_operation_that_cannot_be_cancelled_is_made_to_fail() {
+    let stuck = Error::Broken(Fid::REC_CREATE, Broken::Stuck);
+    for (answer, error, allocated, leaked) in [
+        (
+            incomplete(2, false, 0),
+            Error::NoMemory(Fid::REC_CREATE),
+            2,
+            0,
+        ),
+        (donate(0, 16, false), stuck, 3, 1),
+        (incomplete(0, false, 1), stuck, 3, 1),
+    ] {
+        let (result, world, held, lost) = create_rec(3, move |fid, args| match fid {
+            Fid::REC_CREATE => donate(4, 16, false),
+            Fid::OP_MEM_DONATE => {
+                assert_eq!((args.x(1), args.x(3)), (4, 1));
+                answer
+            }
+            Fid::OP_MEM_RECLAIM => incomplete(0, false, 0),
+            Fid::OP_CONTINUE => status(Status::ErrorInput),
+            other => panic!("{other}"),
+        });
+        assert_eq!(result, Some(error));
+        assert_eq!((world.allocated(), lost), (allocated, leaked));
+        assert_eq!(held as usize, allocated);
+    }
 }
 
 #[test]

@@ -109,9 +109,9 @@ pub(crate) struct Host {
     pub(crate) rmi: Rmi<Smc>,
     free: Granules,
     total: usize,
-    /// Allocations so far, and the one that fails.
+    /// Allocations so far, and those that fail.
     allocations: Cell<u64>,
-    fails: Cell<Option<u64>>,
+    fail: RefCell<Vec<u64>>,
 }
 
 impl Host {
@@ -134,7 +134,7 @@ impl Host {
             total,
             free,
             allocations: Cell::new(0),
-            fails: Cell::new(None),
+            fail: RefCell::default(),
         }
     }
 
@@ -148,15 +148,20 @@ impl Host {
     /// A host on which one allocation fails, by its number.
     pub(crate) fn without(allocation: u64) -> Self {
         let host = Self::new();
-        host.fails.set(Some(allocation));
+        host.fail([allocation]);
         host
+    }
+
+    /// From now on these allocations fail, by their numbers.
+    pub(crate) fn fail(&self, allocations: impl IntoIterator<Item = u64>) {
+        self.fail.replace(allocations.into_iter().collect());
     }
 
     /// Something is allocated. False if that fails.
     pub(crate) fn may_allocate(&self) -> bool {
         let number = self.allocations.get();
         self.allocations.set(number + 1);
-        self.fails.get() != Some(number)
+        !self.fail.borrow().contains(&number)
     }
 
     /// Allocations so far, of pages and in tables.

@@ -61,6 +61,7 @@ pub struct Rd {
     pub donated: Donated,
 }
 
+/// Words between what an RD has of its own, 61 of them, and the list at its end.
 const REST: usize = donated::BEFORE - 61;
 const _: () = assert!(offset_of!(Rd, donated) == donated::BEFORE * 8);
 
