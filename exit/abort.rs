@@ -2,8 +2,8 @@
 
 //! Data and instruction aborts.
 
-use super::{Malformed, Sync};
-use crate::rec::run;
+use super::exception::{Access, Fault, Half, Malformed, Sync};
+use crate::rmi::run;
 use crate::rmi::{IpaSpace, SharedPage, GRANULE_SIZE};
 
 const EC: u64 = 0x3f << 26;
@@ -56,44 +56,6 @@ impl Kind {
             _ => Self::Other,
         }
     }
-}
-
-/// An access at an IPA where the tables do not allow it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
-    /// The syndrome as KVM may take it. Where the RMM does not say whether it was a write, a
-    /// permission fault is one, since what is mapped can always be read.
-    pub esr: u64,
-    /// The IPA of the granule, without the bit that tells the halves apart.
-    pub ipa: u64,
-    /// The offset of the access in the granule, as far as the RMM tells it.
-    pub offset: u64,
-    /// The half of the IPA space.
-    pub half: Half,
-    /// What is known of the access.
-    pub access: Access,
-}
-
-/// A half of a realm's IPA space.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Half {
-    /// What only the realm sees.
-    Protected,
-    /// What the host sees as well.
-    Unprotected,
-}
-
-/// What is known of an access.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// A load that can be emulated. KVM leaves the value in x0 of the vCPU; the RMM extends it.
-    Read,
-    /// A store that can be emulated, with its value, which KVM finds in x0 of the vCPU.
-    Write(u64),
-    /// An instruction fetch.
-    Execute,
-    /// A load or store that cannot be emulated.
-    Opaque,
 }
 
 /// A data abort.

@@ -2,8 +2,9 @@
 
 //! From the result of REC_ENTER and the RMM's half of the run page to a decision.
 
+use super::exception::Malformed;
 use super::{HostCall, Psci, RipasChange, Sync, NOT_SUPPORTED};
-use crate::rec::run;
+use crate::rmi::run;
 use crate::rmi::{IpaSpace, ReturnCode, SharedPage, Status};
 
 /// Exit reasons, `RmiRecExitReason`.
@@ -61,31 +62,6 @@ pub enum Exit {
     },
     /// Something that no RMM may report.
     Malformed(Malformed),
-}
-
-/// What cannot be true of an exit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Malformed {
-    /// An access outside of the realm's IPA space.
-    Outside {
-        /// The IPA.
-        ipa: u64,
-    },
-    /// An instruction fetch from an unprotected IPA, which the RMM deals with itself.
-    Fetch {
-        /// The IPA.
-        ipa: u64,
-    },
-    /// A RIPAS change of what is not a range of protected granules, or to something that a realm
-    /// cannot ask for.
-    Ripas {
-        /// First IPA.
-        base: u64,
-        /// First IPA after it.
-        top: u64,
-        /// What it is to become.
-        value: u8,
-    },
 }
 
 impl Exit {

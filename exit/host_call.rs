@@ -3,7 +3,7 @@
 //! Host calls: the realm passes the host 31 registers, and gets as many back.
 
 use super::psci::SMC64;
-use crate::rec::run;
+use crate::rmi::run;
 use crate::rmi::SharedPage;
 
 /// What a call that the host refuses returns in x0 to x3: SMCCC's NOT_SUPPORTED.

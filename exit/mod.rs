@@ -23,14 +23,14 @@
 
 mod abort;
 mod decode;
+mod exception;
 mod host_call;
 mod psci;
 mod ripas;
 mod sync;
 
-pub use abort::{Access, Fault, Half};
-pub use decode::{decode, reason, Exit, Malformed, Refused};
+pub use decode::{decode, reason, Exit, Refused};
+pub use exception::{Access, Fault, Half, Malformed, Sync, Sysreg};
 pub use host_call::{HostCall, NOT_SUPPORTED};
 pub use psci::{Psci, PsciCall, Question};
 pub use ripas::{Ripas, RipasChange};
-pub use sync::{Sync, Sysreg};

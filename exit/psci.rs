@@ -3,7 +3,7 @@
 //! PSCI calls. The RMM carries them out; the host is told of those that it has a part in, and what
 //! KVM's PSCI would have answered goes nowhere.
 
-use crate::rec::run;
+use crate::rmi::run;
 use crate::rmi::SharedPage;
 
 const CPU_SUSPEND: u32 = 0x8400_0001;

@@ -2,8 +2,8 @@
 
 //! RIPAS changes: the realm says what it takes its memory for.
 
-use super::Malformed;
-use crate::rec::run;
+use super::exception::Malformed;
+use crate::rmi::run;
 use crate::rmi::{IpaRange, IpaSpace, Protected, SharedPage};
 
 /// What a realm can ask to take its memory for.

@@ -2,9 +2,9 @@
 
 //! Synchronous exceptions.
 
-use super::abort::{self, Access, Fault};
-use super::Malformed;
-use crate::rec::run;
+use super::abort;
+use super::exception::{Malformed, Sync, Sysreg};
+use crate::rmi::run;
 use crate::rmi::{IpaSpace, SharedPage};
 
 /// ESR_EL2.EC.
@@ -25,55 +25,7 @@ const SYSREG_ISS: u64 = 0x3f_ffff & !(0x1f << 5);
 /// SYSREG: it is a read.
 const IS_READ: u64 = 1;
 
-/// An instruction that the host has to deal with. Syndromes are as KVM may take them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sync {
-    /// An access at an IPA where the tables do not allow it.
-    Fault(Fault),
-    /// An access that the memory system has answered with an error. Where is not known.
-    ExternalAbort {
-        /// The syndrome.
-        esr: u64,
-        /// The RMM has the realm take an abort; otherwise it makes the same access again.
-        told: bool,
-    },
-    /// A system register. The RMM has advanced the PC.
-    Sysreg(Sysreg),
-    /// WFI or WFE. The RMM has advanced the PC.
-    Wait {
-        /// The syndrome.
-        esr: u64,
-    },
-    /// Something else. The RMM says little about what it does not know.
-    Unknown {
-        /// The syndrome.
-        esr: u64,
-    },
-}
-
-/// An access to a system register. KVM finds the value to write in x0 of the vCPU, and leaves the
-/// value that it has read there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sysreg {
-    /// The syndrome. Its register is number 0.
-    pub esr: u64,
-    /// What the realm writes; `None` if it reads.
-    pub written: Option<u64>,
-}
-
 impl Sync {
-    /// What the realm writes, to memory or to a system register.
-    pub(super) fn written(&self) -> Option<u64> {
-        match self {
-            Self::Fault(fault) => match fault.access {
-                Access::Write(value) => Some(value),
-                Access::Read | Access::Execute | Access::Opaque => None,
-            },
-            Self::Sysreg(trap) => trap.written,
-            Self::ExternalAbort { .. } | Self::Wait { .. } | Self::Unknown { .. } => None,
-        }
-    }
-
     /// # Errors
     ///
     /// What is reported cannot be true.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Private memory: which of it is mapped into a realm, what to do at once, and how it comes back.
+//! Private memory: how it gets into a realm, by faults and by populate.
 //!
 //! Private memory belongs to guest_memfd files. A page of one is delegated and mapped when the realm
 //! first touches it, together with its neighbours, and stays with the realm until the file gives it
@@ -8,9 +8,8 @@
 //! does. Whoever maps a page holds a reference to it until it is undelegated: so whatever happens to
 //! the file, a page of the realm world never reaches the page allocator.
 //!
-//! Granules are named by their number in the IPA space (gfn), and accounted for in chunks of
-//! [`CHUNK`]: one word says which granules of a chunk are mapped. Shared memory is accounted for in the
-//! same way (`span.rs` has the rule), and so both halves are taken out of a realm here (`parting.rs`).
+//! Granules are named by their number in the IPA space (gfn), and accounted for in chunks
+//! (`realm/notes.rs` has the rule). Both halves of memory are taken out of a realm in `mmu/`.
 
 // A fault here is a fault in the host kernel: what could panic, wrap or break a rule is refused.
 #![deny(
@@ -25,12 +24,15 @@
     clippy::unwrap_used
 )]
 
-mod chunk;
-mod parting;
-mod pending;
-mod span;
+use crate::realm::small_numbers;
 
-pub use chunk::{chunk_of, window, Bits, CHUNK};
-pub use parting::{Kept, Part, Parting, BATCH, MERGED};
-pub use pending::Pending;
-pub use span::{count, forget, next_span, note, PageSet};
+small_numbers! {
+    mod fault;
+    mod pages;
+    mod populate;
+}
+mod slots;
+
+pub use fault::{fault, Faulted};
+pub use populate::populate;
+pub use slots::check as check_slot;

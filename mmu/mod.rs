@@ -4,9 +4,9 @@
 //!
 //! Nothing here allocates: what needs a table says so ([`Step::NeedTable`]) and does not lose its
 //! place, so that the caller can leave its locks, find a granule, make the table with
-//! [`Tables::create`], and go on.
+//! [`Tables::create`](crate::realm::Tables::create), and go on.
 //!
-//! Which tables there are is written down ([`TableSet`]), so that no command is tried just to learn
+//! Which tables there are is written down ([`TableSet`](crate::realm::TableSet)), so that no command is tried just to learn
 //! that it cannot work.
 //!
 //! What maps and unmaps here may be called under a lock that spins: it is over after [`COMMANDS`], and
@@ -25,16 +25,26 @@
     clippy::unwrap_used
 )]
 
+use crate::realm::small_numbers;
+
+mod parting;
+mod pending;
 mod protected;
 mod ripas;
-mod tables;
 mod unprotected;
+small_numbers! {
+    pub mod fold;
+    pub mod shared;
+    pub mod unmap;
+}
 
+pub use parting::{Kept, Part, Parting, BATCH, MERGED};
+pub use pending::Pending;
 pub use protected::{map_protected, unmap_protected};
 pub use ripas::{init_ripas, set_ripas};
-pub use tables::{MissingTable, TableSet, Tables};
 pub use unprotected::{map_unprotected, unmap_unprotected};
 
+use crate::realm::MissingTable;
 use crate::rmi::{Error, IpaRange};
 
 /// The most commands that are made on end: an RMM that does one entry of a table at a time gets through

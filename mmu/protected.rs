@@ -2,7 +2,8 @@
 
 //! Memory that only the realm sees.
 
-use super::{MissingTable, Step, TableSet, Tables, COMMANDS};
+use super::{Step, COMMANDS};
+use crate::realm::{MissingTable, TableSet, Tables};
 use crate::rmi::cmd::data::{self, Pieces};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::rtt::{self, EntryState};

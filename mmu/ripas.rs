@@ -2,7 +2,8 @@
 
 //! RIPAS: what a realm takes its protected memory for.
 
-use super::{Step, TableSet, Tables};
+use super::Step;
+use crate::realm::{TableSet, Tables};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::rec::RecName;
 use crate::rmi::cmd::rtt;

@@ -3,7 +3,8 @@
 //! Memory of the host that a realm shares.
 
 use super::protected::{straddled, Straddled};
-use super::{Step, TableSet, Tables, COMMANDS};
+use super::{Step, COMMANDS};
+use crate::realm::{TableSet, Tables};
 use crate::rmi::cmd::data::{self, Access, MemAttr};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{

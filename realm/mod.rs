@@ -28,11 +28,45 @@
     clippy::unwrap_used
 )]
 
+// Numbers of granules and of bits, all of which are far below what a word holds; the compiler has to be
+// shown that where memory is unsafe, which it is nowhere here.
+macro_rules! small_numbers {
+    ($($(#[$attribute:meta])* $visibility:vis mod $name:ident;)*) => {$(
+        #[allow(
+            clippy::arithmetic_side_effects,
+            clippy::cast_possible_truncation,
+            clippy::indexing_slicing,
+            reason = "numbers of granules and chunks are far below what a word holds"
+        )]
+        $(#[$attribute])*
+        $visibility mod $name;
+    )*};
+}
+pub(crate) use small_numbers;
+
+small_numbers! {
+    pub mod bitmap;
+    pub mod create;
+    mod shape;
+    pub mod vm;
+    mod vm_status;
+}
+mod chunk;
+pub mod host;
 mod layout;
+mod notes;
+pub mod smc;
+pub mod status;
+mod tables;
 mod teardown;
 
+pub use chunk::{chunk_of, window, Bits, CHUNK};
 pub use layout::Layout;
+pub use notes::{count, forget, next_span, note, PageSet};
+pub use shape::Shape;
+pub use tables::{table_size, MissingTable, TableSet, Tables};
 pub use teardown::destroy_tables;
+pub use vm_status::show as show_vm;
 
 use crate::rmi::cmd::realm::{self as cmd, Failed, Params, Rd, RdName, RealmGranules};
 use crate::rmi::{Conduit, Error, Pages, Rmi, SharedPage};

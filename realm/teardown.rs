@@ -12,7 +12,7 @@
 //! 5. [`super::Realm::destroy`], and the descriptor and the starting tables are the host's again.
 //! 6. [`Rmi::write_off`]: what the RMM has kept in spite of all this is leaked.
 
-use crate::mmu::{TableSet, Tables};
+use super::tables::{TableSet, Tables};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel};
 

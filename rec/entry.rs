@@ -7,8 +7,8 @@
 //! cannot deliver the results of a host call because the realm's memory is missing, it exits with
 //! an abort there and takes the results at a later entry.
 
-use super::run::{flag, Enter, GPRS};
-use super::vcpu::{Access, Owed};
+use super::owed::{Access, Owed};
+use crate::rmi::run::{flag, Enter, GPRS};
 use crate::rmi::SharedPage;
 
 /// What KVM knows before an entry.

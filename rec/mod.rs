@@ -45,12 +45,30 @@
     clippy::unwrap_used
 )]
 
-pub mod entry;
-mod psci;
-mod ripas;
-pub mod run;
-mod vcpu;
+use crate::realm::small_numbers;
 
+small_numbers! {
+    mod first_run;
+    mod registers;
+    mod ripas_host;
+    mod running;
+    mod shared_fault;
+}
+mod ending;
+pub mod entry;
+mod owed;
+mod psci;
+mod rec_vcpu;
+mod ripas;
+mod vcpu;
+mod vm;
+
+pub use first_run::activate;
+pub use owed::{Access, Owed};
 pub use psci::Wake;
+pub use rec_vcpu::RecVcpu;
+pub use registers::{listed as listed_reg, may_set as may_set_reg};
 pub use ripas::{Misplaced, Progress, RipasHost, RipasWork, Slot};
-pub use vcpu::{Access, Owed, Vcpu};
+pub use running::Running;
+pub use vcpu::Vcpu;
+pub use vm::RealmVm;

@@ -12,7 +12,8 @@
 //! 3. Only then the other vCPU is woken: before, the RMM would not enter it. It is woken even if it
 //!    may have been on before, which the RMM does not say.
 
-use super::vcpu::{Owed, Vcpu};
+use super::owed::Owed;
+use super::vcpu::Vcpu;
 use crate::exit::Question;
 use crate::rmi::cmd::rec::{psci_complete, RecName, Verdict};
 use crate::rmi::{Conduit, Error, Rmi, Status};

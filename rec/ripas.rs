@@ -15,7 +15,8 @@
 //! allocate for all of its IPA space. A change that needs one elsewhere ends there.
 
 use crate::exit::{Ripas, RipasChange};
-use crate::mmu::{MissingTable, Step};
+use crate::mmu::Step;
+use crate::realm::MissingTable;
 use crate::rmi::{Error, IpaRange, Protected, Status};
 use core::ops::Range;
 

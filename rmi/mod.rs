@@ -34,6 +34,7 @@ mod ipa;
 mod loan;
 mod memory;
 mod negotiate;
+pub mod run;
 mod sro;
 mod status;
 

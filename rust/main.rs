@@ -3,65 +3,55 @@
 //! The host half of the Arm Confidential Compute Architecture, as a component of the kernel.
 //!
 //! This root is Kbuild's; Cargo has `rust/lib.rs`. What decides about realms is in the folders
-//! beside `rust/` and knows nothing of the kernel. Here is the seam: how an SMC is made, where
-//! memory comes from, and where KVM calls us.
+//! beside `rust/`, which know of the kernel what is in `rust/sys/`. A file uses what stands below it:
+//! `kvm.rs`, then `rec/`, then `guest_memfd/`, then `mmu/`, then `realm/`, then `sys/`, then `exit/`,
+//! `rmi/` and `uapi/`, which are what the RMM, the host and user space agree upon.
+
+// What is public for the tests, which have the same files as a library, is not so here: who calls it
+// can be seen, and the compiler makes use of that.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "public for the library that tests use"
+)]
 
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
+use realm::{host, status::Directory};
 
 /// log2 of the granule size in bytes: the RMM is told to use the kernel's page size.
 pub(crate) const GRANULE_SHIFT: u32 = kernel::bindings::PAGE_SHIFT;
 
 #[path = "../rmi/mod.rs"]
-pub mod rmi;
+mod rmi;
 
 #[path = "../realm/mod.rs"]
-pub mod realm;
+mod realm;
 
 #[path = "../rec/mod.rs"]
-pub mod rec;
+mod rec;
 
 #[path = "../exit/mod.rs"]
-pub mod exit;
+mod exit;
 
 #[path = "../mmu/mod.rs"]
-pub mod mmu;
+mod mmu;
 
 #[path = "../guest_memfd/mod.rs"]
-pub mod guest_memfd;
+mod guest_memfd;
 
-mod chunks;
-mod create;
-#[cfg(CONFIG_DEBUG_FS)]
-mod debugfs;
-mod ending;
-mod ffi;
-mod fold;
-mod host;
+#[path = "../uapi/mod.rs"]
+mod uapi;
+
+mod caps;
 mod kvm;
-mod memory;
-mod memslot;
-mod populate;
 mod print;
-mod private;
-mod registers;
-mod ripas;
 #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
 mod selftest;
-mod shared;
-mod smccc;
-#[cfg_attr(not(CONFIG_DEBUG_FS), path = "no_status.rs")]
-mod status;
-mod trace;
-mod unmap;
-mod vcpu;
-mod views;
-mod vm;
-#[cfg(CONFIG_DEBUG_FS)]
-mod vm_status;
-mod words;
+mod sys;
 
 module! {
     type: KvmArmRmi,
@@ -73,33 +63,46 @@ module! {
 
 /// The loaded component. Fields are dropped from the first to the last: KVM lets go of us before
 /// anything that it could use is gone.
-#[pin_data]
 struct KvmArmRmi {
-    #[pin]
-    registration: kvm::Registration,
+    _registration: sys::Registration<rec::RealmVm>,
     #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
-    selftest: debugfs::Dir<selftest::SelfTest>,
-    _status: Arc<status::Directory>,
-    _host: Arc<host::Host>,
+    _selftest: sys::debugfs::Dir<selftest::SelfTest>,
+    _all: Arc<kvm::AllVms>,
 }
 
-impl kernel::InPlaceModule for KvmArmRmi {
-    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        pin_init::pin_init_scope(move || {
-            let host = Arc::new(host::start()?, GFP_KERNEL)?;
-            let status = Arc::new(status::Directory::new(&host)?, GFP_KERNEL)?;
+impl kernel::Module for KvmArmRmi {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        let host = Arc::new(host::start()?, GFP_KERNEL)?;
+        let status = Arc::new(Directory::new(&host)?, GFP_KERNEL)?;
+        #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
+        let selftest = {
+            let test = selftest::SelfTest::new(&host)?;
+            let dir = status.dir();
+            dir.subdir(fmt!("selftest"), &test, selftest::FILES)?
+        };
+        let settings = settings(&host.negotiated.features);
+        let all = Arc::new(kvm::AllVms { host, status }, GFP_KERNEL)?;
+        Ok(Self {
+            _registration: sys::Registration::new(module, &all, &settings)?,
             #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
-            let selftest = {
-                let test = selftest::SelfTest::new(&host)?;
-                status.dir().subdir(c"selftest", &test, selftest::FILES)?
-            };
-            Ok(try_pin_init!(Self {
-                registration <- kvm::Registration::new(module, &host, &status),
-                #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
-                selftest,
-                _status: status,
-                _host: host,
-            }? Error))
+            _selftest: selftest,
+            _all: all,
         })
+    }
+}
+
+fn settings(features: &rmi::Features) -> sys::ops::Settings {
+    sys::ops::Settings {
+        // CAST: At most 52.
+        ipa_limit: features.s2sz() as u32,
+        // CAST: At most 16 quadwords.
+        sve_max_vl: match features.sve() {
+            true => features.sve_vq() as u32 * 16,
+            false => 0,
+        },
+        // CAST: At most 64 of either.
+        breakpoints: features.breakpoints() as u32,
+        watchpoints: features.watchpoints() as u32,
+        caps: caps::ALLOWED,
     }
 }

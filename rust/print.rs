@@ -3,7 +3,7 @@
 //! The kernel's print macros format by a trait of their own; what the kernel-free folders can print
 //! is told to it here.
 
-use crate::{guest_memfd, rmi};
+use crate::{mmu, rmi};
 use core::fmt::Display;
 use kernel::fmt;
 
@@ -19,7 +19,7 @@ macro_rules! printable {
 }
 
 printable!(
-    guest_memfd::Kept,
+    mmu::Kept,
     rmi::cmd::rmm::Version,
     rmi::AddrRange,
     rmi::Decline,

@@ -10,9 +10,9 @@
 //! | `fault` | `x1,x2,...`: has an RMM that is built for it misbehave, see `tests/rmm/src/fault.rs` | |
 
 use crate::{
-    debugfs::Spec,
-    host::Host,
-    rmi::{Conduit, Delegated, GranuleRange, Regs, GRANULE_SIZE}, //
+    realm::host::Host,
+    rmi::{Conduit, Delegated, GranuleRange, Regs, GRANULE_SIZE},
+    sys::debugfs::Spec, //
 };
 use kernel::{
     fmt,

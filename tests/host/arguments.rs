@@ -6,7 +6,8 @@
 use crate::fake::{rmm, status, success, Page};
 use crate::life::Guest;
 use crate::machine::{Host, Set};
-use kvm_arm_rmi::mmu::{self, MissingTable, Step, TableSet, Tables};
+use kvm_arm_rmi::mmu::{self, Step};
+use kvm_arm_rmi::realm::{MissingTable, TableSet, Tables};
 use kvm_arm_rmi::realm::{Refused, State};
 use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr};
 use kvm_arm_rmi::rmi::cmd::realm::{self, HashAlgorithm, Params, RdName, RealmGranules};

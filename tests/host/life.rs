@@ -4,7 +4,8 @@
 //! and at the end nothing is left.
 
 use crate::machine::{Host, Page, Set, Smc};
-use kvm_arm_rmi::mmu::{self, map_protected, unmap_protected, Step, Tables};
+use kvm_arm_rmi::mmu::{self, map_protected, unmap_protected, Step};
+use kvm_arm_rmi::realm::Tables;
 use kvm_arm_rmi::realm::{destroy_tables, Realm, Refused, State};
 use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr, Pieces, PIECES};
 use kvm_arm_rmi::rmi::cmd::realm::{HashAlgorithm, Params, RdName, RealmGranules};
@@ -98,7 +99,7 @@ impl<'h> Guest<'h> {
     }
 
     /// Goes on with what a step leaves until there is nothing left.
-    pub(crate) fn make_table(&self, table: mmu::MissingTable) {
+    pub(crate) fn make_table(&self, table: kvm_arm_rmi::realm::MissingTable) {
         let made = self
             .tables()
             .create(&self.host.rmi, self.rd(), table, self.delegated(0));

@@ -4,7 +4,7 @@
 //! its SMC, and the pages that it shows to the RMM.
 
 use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
-use kvm_arm_rmi::mmu::{MissingTable, TableSet};
+use kvm_arm_rmi::realm::{MissingTable, TableSet};
 use kvm_arm_rmi::rmi::{
     AddrRange,
     Conduit,
@@ -292,10 +292,6 @@ impl TableSet for Set {
 
     fn insert(&self, table: MissingTable) {
         self.0.borrow_mut().insert(table);
-    }
-
-    fn suspend(&self, table: MissingTable) {
-        self.remove(table);
     }
 
     fn remove(&self, table: MissingTable) {

@@ -6,10 +6,9 @@
 use crate::life::Guest;
 use crate::machine::{Host, Smc};
 use crate::private;
-use kvm_arm_rmi::guest_memfd::{
-    count, next_span, note, Kept, PageSet, Part, Parting, BATCH, MERGED,
-};
 use kvm_arm_rmi::mmu::{self, Step, COMMANDS};
+use kvm_arm_rmi::mmu::{Kept, Part, Parting, BATCH, MERGED};
+use kvm_arm_rmi::realm::{count, next_span, note, PageSet};
 use kvm_arm_rmi::rmi::cmd::data::{Access, MemAttr};
 use kvm_arm_rmi::rmi::cmd::rtt::{self, EntryState};
 use kvm_arm_rmi::rmi::{
@@ -216,7 +215,7 @@ proptest! {
             (*piece, rest) = rest.unwrap().split(1);
         }
         let given = RefCell::new(Vec::new());
-        let mut pending = kvm_arm_rmi::guest_memfd::Pending::new(|piece: GranuleRange<Delegated>| {
+        let mut pending = kvm_arm_rmi::mmu::Pending::new(|piece: GranuleRange<Delegated>| {
             given.borrow_mut().push(piece.range());
             give_back(&host, piece);
         });
@@ -391,7 +390,7 @@ fn a_table_that_is_not_folded_is_not_forgotten() {
         guest.make_table(table);
     }
     refuse(&host, Fid::RTT_FOLD, |n| n == 1);
-    let table = mmu::MissingTable {
+    let table = kvm_arm_rmi::realm::MissingTable {
         level: RttLevel::L3,
         ipa: 0,
     };

@@ -2,9 +2,7 @@
 
 //! Which private memory is mapped, compared with a plain set of granules.
 
-use kvm_arm_rmi::guest_memfd::{
-    chunk_of, count, forget, next_span, note, window, Bits, PageSet, CHUNK,
-};
+use kvm_arm_rmi::realm::{chunk_of, count, forget, next_span, note, window, Bits, PageSet, CHUNK};
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,9 +8,11 @@ mod running;
 use crate::life::PARAMS;
 use crate::machine::{self, Host, Page};
 use crate::private;
-use kvm_arm_rmi::guest_memfd::{chunk_of, note, Kept, PageSet, Part, Parting};
-use kvm_arm_rmi::mmu::{self, map_protected, MissingTable, Step, TableSet, Tables};
+use kvm_arm_rmi::mmu::{self, map_protected, Step};
+use kvm_arm_rmi::mmu::{Kept, Part, Parting};
+use kvm_arm_rmi::realm::{chunk_of, note, PageSet};
 use kvm_arm_rmi::realm::{destroy_tables, Realm, Refused, State};
+use kvm_arm_rmi::realm::{MissingTable, TableSet, Tables};
 use kvm_arm_rmi::rec::Vcpu;
 use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr, Pieces};
 use kvm_arm_rmi::rmi::cmd::realm::{RdName, RealmGranules};
@@ -82,9 +84,6 @@ impl TableSet for Notes<'_> {
     }
     fn insert(&self, table: MissingTable) {
         self.tables.insert(table);
-    }
-    fn suspend(&self, table: MissingTable) {
-        self.tables.suspend(table);
     }
     fn remove(&self, table: MissingTable) {
         self.tables.remove(table);

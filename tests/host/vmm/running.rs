@@ -4,7 +4,8 @@
 
 use super::{Result, Vmm, Why, PAGE};
 use kvm_arm_rmi::exit::{Exit, Psci};
-use kvm_arm_rmi::mmu::{self, MissingTable, Step};
+use kvm_arm_rmi::mmu::{self, Step};
+use kvm_arm_rmi::realm::MissingTable;
 use kvm_arm_rmi::rec::entry::Input;
 use kvm_arm_rmi::rec::{Progress, RipasHost, Slot};
 use kvm_arm_rmi::rmi::cmd::rec::Verdict;

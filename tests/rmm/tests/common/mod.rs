@@ -118,6 +118,26 @@ impl Fake {
         memory.get(&pa).copied().unwrap_or([0; GRANULE_WORDS])
     }
 
+    /// The word at `pa`.
+    pub(crate) fn word(&self, pa: u64) -> u64 {
+        let memory = lock(&self.memory);
+        let granule = memory.get(&(pa - pa % GRANULE_SIZE));
+        granule.map_or(0, |data| data[(pa % GRANULE_SIZE / 8) as usize])
+    }
+
+    /// Writes the word at `pa` as the host.
+    pub(crate) fn host_write_word(&self, pa: u64, value: u64) {
+        let granule = pa - pa % GRANULE_SIZE;
+        assert_eq!(
+            self.pas(granule),
+            Pas::NonSecure,
+            "the host faults at {pa:#x}"
+        );
+        let mut memory = lock(&self.memory);
+        let data = memory.entry(granule).or_insert([0; GRANULE_WORDS]);
+        data[(pa % GRANULE_SIZE / 8) as usize] = value;
+    }
+
     /// Writes the granule at `pa` as the host.
     pub(crate) fn host_write(&self, pa: u64, data: &GranuleData) {
         assert_eq!(self.pas(pa), Pas::NonSecure, "the host faults at {pa:#x}");

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Parting a realm from memory: what is unmapped, and when it is struck out.
+
+use super::pending::Pending;
+use super::Step;
+use crate::realm::{forget, next_span, PageSet, TableSet, Tables};
+use crate::rmi::cmd::realm::RdName;
+use crate::rmi::{
+    Conduit,
+    Delegated,
+    Error,
+    GranuleRange,
+    IpaSpace,
+    Rmi,
+    RttLevel,
+    SharedPage,
+    GRANULE_SIZE, //
+};
+use core::fmt;
+use core::ops::Range;
+
+/// The most granules of private memory that are taken out at once, while others who want to take some
+/// out wait.
+pub const BATCH: u64 = (1 << 30) / GRANULE_SIZE;
+
+/// The most tables of the lowest level whose shared memory one command unmaps: that is how much the RMM
+/// does under one hold of `mmu_lock`.
+pub const MERGED: u64 = 16;
+
+/// Granules that a table of the lowest level maps.
+const PER_TABLE: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
+
+/// Why the RMM has not parted a realm from memory. That stays noted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// It refuses.
+    Refused(Error),
+    /// It has mapped a block, which nobody has asked for.
+    Block,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kept::Refused(error) => error.fmt(f),
+            Kept::Block => f.write_str("it is mapped in blocks"),
+        }
+    }
+}
+
+/// What was done of a range.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// What was struck out.
+    pub gone: Range<u64>,
+    /// How many granules of that were noted.
+    pub granules: u64,
+    /// Where to go on, past the first granule of the range that was noted.
+    pub top: u64,
+    /// Something before that is still mapped.
+    pub kept: Option<Kept>,
+}
+
+/// A realm, and what is noted of one half of its memory.
+pub struct Parting<'a, C, T, N> {
+    /// The way to the RMM.
+    pub rmi: &'a Rmi<C>,
+    /// The realm.
+    pub rd: RdName,
+    /// Its tables.
+    pub tables: Tables<'a, T>,
+    /// Its IPA space.
+    pub space: IpaSpace,
+    /// The notes of the half that is meant.
+    pub notes: &'a N,
+}
+
+impl<C: Conduit, T: TableSet, N: PageSet> Parting<'_, C, T, N> {
+    /// Takes private memory out of the realm, from the start of `gfns` on, at most [`BATCH`]: unmaps it,
+    /// hands it to `give`, which undelegates it, and strikes it out. `None` if nothing is noted.
+    ///
+    /// Pages that are next to each other are handed over in one piece, also those of several tables.
+    /// `list` is used while this runs. It pauses between commands.
+    ///
+    /// Nobody maps anything in `gfns` meanwhile, and nobody else takes anything out. The tables are those
+    /// in which something is noted, and so they stay.
+    pub fn private(
+        &self,
+        gfns: &Range<u64>,
+        list: &mut impl SharedPage,
+        give: impl FnMut(GranuleRange<Delegated>),
+    ) -> Option<Part> {
+        let start = next_span(self.notes, gfns)?.start;
+        let end = gfns.end.min(start.saturating_add(BATCH));
+        let mut pending = Pending::new(give);
+        let mut from = start;
+        let mut kept = None;
+        let mut top = end;
+        while let Some(span) = next_span(self.notes, &(from..end)) {
+            let (base, limit) = (bytes(span.start), bytes(span.end));
+            let range = self.space.protected(base, limit)?;
+            let each = |granules| pending.add(granules);
+            let step = super::unmap_protected(self.rmi, self.rd, &self.tables, range, list, each);
+            from = span.end;
+            let (at, why) = match step {
+                Step::Done => continue,
+                Step::Failed(at, error) => (at, Kept::Refused(error)),
+                Step::Until(at) | Step::NeedTable(at, _) => (at, Kept::Block),
+            };
+            // What is before that is gone; the rest of the span is left alone.
+            (from, top, kept) = (at / GRANULE_SIZE, span.end, Some(why));
+            break;
+        }
+        drop(pending);
+        Some(self.strike_out(start..from, top, kept))
+    }
+
+    /// Unmaps shared memory, from the start of `gfns` on, with one command, and strikes it out. `None` if
+    /// nothing is noted.
+    ///
+    /// A block that begins or ends outside of `gfns` goes as a whole, and so do its notes. This is over
+    /// after two commands and [`MERGED`] tables.
+    ///
+    /// `mmu_lock` is held for writing until this returns: nobody maps or unmaps shared memory, and tables
+    /// do not come or go.
+    pub fn shared(&self, gfns: &Range<u64>) -> Option<Part> {
+        let span = next_shared_span(self.notes, gfns)?;
+        let all = self.space.all_unprotected()?;
+        let range = self.space.unprotected(bytes(span.start), bytes(span.end))?;
+        Some(
+            match super::unmap_unprotected(self.rmi, self.rd, &self.tables, range, all) {
+                Ok(gone) => {
+                    let gfn = |ipa: u64| ipa.wrapping_sub(all.base()) / GRANULE_SIZE;
+                    self.strike_out(gfn(gone.start)..gfn(gone.end), gfn(gone.end), None)
+                }
+                Err(error) => {
+                    let kept = Some(Kept::Refused(error));
+                    self.strike_out(span.start..span.start, span.end, kept)
+                }
+            },
+        )
+    }
+
+    fn strike_out(&self, gone: Range<u64>, top: u64, kept: Option<Kept>) -> Part {
+        Part {
+            granules: forget(self.notes, &gone),
+            gone,
+            top,
+            kept,
+        }
+    }
+}
+
+/// The IPA of a granule.
+fn bytes(gfn: u64) -> u64 {
+    gfn.saturating_mul(GRANULE_SIZE)
+}
+
+/// The next shared granules that follow each other and are noted, or have others between them that are
+/// not, in at most [`MERGED`] tables.
+fn next_shared_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
+    let mut span = next_span(set, gfns)?;
+    let table = span.start & !PER_TABLE.wrapping_sub(1);
+    let end = gfns
+        .end
+        .min(table.saturating_add(PER_TABLE.saturating_mul(MERGED)));
+    while let Some(next) = next_span(set, &(span.end..end)) {
+        if next.start != span.end {
+            break;
+        }
+        span.end = next.end;
+    }
+    Some(span)
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mapping memory of the host that a realm shares. KVM finds the memory, as for any VM; what is here
+//! replaces its page tables.
+
+use super::Step;
+use crate::{
+    realm::{
+        chunk_of,
+        host::errno_or_off,
+        next_span,
+        note,
+        smc::Pause,
+        vm::Vm,
+        MissingTable,
+        PageSet, //
+    },
+    rmi::{
+        cmd::data::{Access, MemAttr},
+        AddrRange,
+        IpaRange,
+        PhysAddr,
+        RttLevel,
+        Status,
+        Unprotected,
+        GRANULE_SIZE, //
+    },
+    sys::{
+        kvm::MmuReadLock,
+        prelude::*,
+        trace, //
+    }, //
+};
+use core::ops::Range;
+
+/// Bytes that shared memory is mapped in where they follow each other.
+const BLOCK: u64 = RttLevel::L2.block_size();
+
+/// What an attempt to map has come to.
+pub enum Mapped {
+    /// It is mapped.
+    Done,
+    /// Others were at work in the same place: it may be tried again at once.
+    Again,
+    /// Something has to be made first; nothing is mapped.
+    Lacks(Wanted),
+}
+
+/// What has to be made, where one may sleep, before something can be mapped.
+#[derive(Clone)]
+pub enum Wanted {
+    /// A table.
+    Table(MissingTable),
+    /// Room to note what is mapped of these chunks.
+    Note(Range<u64>),
+}
+
+/// Memory that is to be mapped.
+pub struct Mapping {
+    /// Where: an IPA without the bit that tells the halves apart.
+    pub ipa: u64,
+    /// The memory.
+    pub pa: u64,
+    /// Bytes. A block or more is a power of two, to which both are aligned.
+    pub size: u64,
+    /// The realm may write.
+    pub access: Access,
+    /// The realm has tried something that what is mapped does not allow.
+    pub replaces: bool,
+}
+
+impl Mapping {
+    /// The block around `ipa`, of a mapping that is larger than that.
+    pub fn around(self, ipa: u64) -> Self {
+        if self.size <= BLOCK {
+            return self;
+        }
+        let offset = (ipa & (self.size - 1)) & !(BLOCK - 1);
+        Self {
+            ipa: self.ipa + offset,
+            pa: self.pa + offset,
+            size: BLOCK,
+            ..self
+        }
+    }
+
+    /// Some granules of the mapping.
+    pub fn within(self, gfns: &Range<u64>) -> Self {
+        let ipa = gfns.start * GRANULE_SIZE;
+        Self {
+            ipa,
+            pa: self.pa + (ipa - self.ipa),
+            size: (gfns.end - gfns.start) * GRANULE_SIZE,
+            ..self
+        }
+    }
+}
+
+/// Maps memory, under `mmu_lock` for reading. It is mapped as a block if it is one, unless there are
+/// smaller pages in its place already.
+///
+/// Other vCPUs may map in the same place meanwhile, and a table may come into being there. So what the
+/// RMM refuses for what it finds is no error, and what was noted stays noted: it may be mapped by this
+/// or by others.
+///
+/// # Errors
+///
+/// `EFAULT` if the IPA or the memory cannot be, or what [`errno_or_off`] makes of the RMM's answer.
+pub fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock<'_>) -> Result<Mapped> {
+    let gfns = mapping.ipa / GRANULE_SIZE..(mapping.ipa + mapping.size) / GRANULE_SIZE;
+    let range = vm
+        .space
+        .unprotected(mapping.ipa, mapping.ipa + mapping.size)
+        .ok_or(EFAULT)?;
+    let memory = AddrRange::new(
+        PhysAddr::new(mapping.pa),
+        PhysAddr::new(mapping.pa + mapping.size),
+    )
+    .ok_or(EFAULT)?;
+    if chunks(&gfns).any(|chunk| !vm.shared.has_room(chunk)) {
+        return Ok(Mapped::Lacks(Wanted::Note(chunks(&gfns))));
+    }
+    if mapping.replaces && next_span(&vm.shared, &gfns).is_some() && !unmap(vm, &gfns, range)? {
+        return Ok(Mapped::Again);
+    }
+    note(&vm.shared, &gfns);
+    let level = match mapping.size {
+        BLOCK.. if vm.tables().depth(range.base()) < RttLevel::L3 => RttLevel::L2,
+        _ => RttLevel::L3,
+    };
+    let mut step = map_at(vm, mapping, range, memory, level)?;
+    if is_conflict(&step) && unmap(vm, &gfns, range)? {
+        step = map_at(vm, mapping, range, memory, level)?;
+    }
+    match step {
+        Step::NeedTable(_, table) => Ok(Mapped::Lacks(Wanted::Table(table))),
+        Step::Until(_) => Ok(Mapped::Again),
+        step if is_conflict(&step) => Ok(Mapped::Again),
+        Step::Failed(_, error) => Err(errno_or_off(error)),
+        Step::Done => {
+            trace::realm_map(|| vm.rd(), false, &gfns);
+            Ok(Mapped::Done)
+        }
+    }
+}
+
+/// True if something is mapped there, though not the same, or the tables are not what they were.
+fn is_conflict(step: &Step) -> bool {
+    matches!(step, Step::Failed(_, error) if error.status() == Some(Status::ErrorRtt))
+}
+
+/// The chunks that granules are in.
+fn chunks(gfns: &Range<u64>) -> Range<u64> {
+    chunk_of(gfns.start)..chunk_of(gfns.end.saturating_sub(1)) + 1
+}
+
+/// # Errors
+///
+/// `EIO` if there is no realm.
+fn map_at(
+    vm: &Vm,
+    mapping: &Mapping,
+    range: IpaRange<Unprotected>,
+    memory: AddrRange,
+    level: RttLevel,
+) -> Result<Step> {
+    Ok(super::map_unprotected(
+        &vm.rmi(Pause::Never),
+        vm.name()?,
+        &vm.tables(),
+        range,
+        memory,
+        level,
+        (MemAttr::Normal, mapping.access),
+    ))
+}
+
+/// Unmaps what is in the way at `range`, which is `gfns`. False if others keep mapping there.
+///
+/// The notes stay: under `mmu_lock` for reading others may have mapped something there again.
+///
+/// # Errors
+///
+/// What [`errno_or_off`] makes of the RMM's answer.
+fn unmap(vm: &Vm, gfns: &Range<u64>, range: IpaRange<Unprotected>) -> Result<bool> {
+    let (all, name) = (vm.space.all_unprotected().ok_or(EFAULT)?, vm.name()?);
+    let rmi = vm.rmi(Pause::Never);
+    let mut left = range;
+    for _ in 0..super::COMMANDS {
+        left = match super::unmap_unprotected(&rmi, name, &vm.tables(), left, all) {
+            Ok(gone) => match left.from(gone.end) {
+                Some(rest) => rest,
+                None => {
+                    trace::realm_unmap(|| vm.rd(), false, gfns, gfns.end - gfns.start);
+                    return Ok(true);
+                }
+            },
+            Err(error) if error.status() == Some(Status::ErrorRtt) => return Ok(false),
+            Err(error) => return Err(errno_or_off(error)),
+        };
+    }
+    Ok(false)
+}
+
+/// Makes what [`map`] wanted.
+///
+/// # Errors
+///
+/// `ENOMEM`, or what [`errno_or_off`] makes of the RMM's answer.
+pub fn make(vm: &Vm, wanted: Wanted) -> Result {
+    match wanted {
+        Wanted::Table(table) => vm.make_table(table),
+        Wanted::Note(mut chunks) => match chunks.all(|chunk| vm.shared.reserve(chunk)) {
+            true => Ok(()),
+            false => Err(ENOMEM),
+        },
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Taking memory out of a realm.
+//!
+//! This cannot fail: user space, the guest_memfd file or the kernel's memory management take the
+//! memory away as soon as it returns. If the RMM does not do what it is told, the realm is killed: none
+//! of its vCPUs runs then and none ever will, so that nobody uses what is still mapped. That stays
+//! noted, and is tried again at the end. What is private is kept from everybody else for ever, for
+//! its page is never put; what is shared is forgotten when the RMM terminates the realm.
+
+use super::{Part, Parting};
+use crate::{
+    exit::Half,
+    realm::{
+        bitmap::{Bitmap, TableMap},
+        next_span,
+        smc::{Pause, RealmSmc},
+        vm::Vm, //
+    },
+    rmi::{Rmi, GRANULE_SIZE},
+    sys::{
+        kvm::MmuWriteLock,
+        prelude::*,
+        trace, //
+    }, //
+};
+use core::ops::Range;
+
+/// What is taken out of a VM's realm, by its notes; `None` if there is no realm.
+fn parting<'a>(
+    vm: &'a Vm,
+    rmi: &'a Rmi<RealmSmc<'a>>,
+    notes: &'a Bitmap,
+) -> Option<Parting<'a, RealmSmc<'a>, TableMap, Bitmap>> {
+    Some(Parting {
+        rmi,
+        rd: vm.name().ok()?,
+        tables: vm.tables(),
+        space: vm.space,
+        notes,
+    })
+}
+
+/// Takes private granules out of the realm and gives their pages back: when this returns none of them
+/// is mapped or delegated.
+///
+/// `mmu_lock` is not needed, and so it is dropped meanwhile: undelegation takes long. Nobody maps
+/// anything in `gfns` until this is over, because they are being invalidated, their slot is no longer
+/// valid, or no vCPU runs any more. Nobody else takes anything out, for that takes [`Vm::parting`]. And
+/// nobody delegates a page that is still delegated: its granule is noted for so long, and faults and
+/// populate leave alone what is noted.
+pub fn private(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>) {
+    // Mostly there is nothing: what is being converted is private on one side only.
+    if next_span(&vm.pages, &gfns).is_none() {
+        return;
+    }
+    lock.without(|| {
+        let rmi = vm.rmi(Pause::Resched);
+        let Some(realm) = parting(vm, &rmi, &vm.pages) else {
+            return;
+        };
+        let mut left = gfns;
+        // Others get their turn between batches.
+        while let Some(part) = {
+            let mut list = vm.parting.lock();
+            realm.private(&left, &mut *list, |piece| vm.give_back(piece))
+        } {
+            left.start = part.top;
+            took(vm, Half::Protected, part);
+        }
+    });
+}
+
+/// Unmaps shared granules. When this returns none of them is mapped, unless the realm is dead.
+///
+/// KVM keeps faults away from the range. One hold of `mmu_lock` has one command, whose notes are struck
+/// out before it ends; if this may not block, all of it is one hold.
+pub fn shared(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>, may_block: bool) {
+    let rmi = vm.rmi(Pause::Never);
+    let Some(realm) = parting(vm, &rmi, &vm.shared) else {
+        return;
+    };
+    let mut left = gfns;
+    while let Some(part) = realm.shared(&left) {
+        left.start = part.top;
+        took(vm, Half::Unprotected, part);
+        if may_block && left.start < left.end {
+            lock.pause();
+        }
+    }
+}
+
+/// Tells what was taken out, and ends a realm that cannot be parted from it.
+fn took(vm: &Vm, half: Half, part: Part) {
+    let private = half == Half::Protected;
+    trace::realm_unmap(|| vm.rd(), private, &part.gone, part.granules);
+    if let Some(why) = part.kept {
+        let kind = match half {
+            Half::Protected => "private",
+            Half::Unprotected => "shared",
+        };
+        vm.kill(fmt!("it cannot be parted from {kind} memory: {why}"));
+    }
+}
+
+/// Takes everything out of the realm of a VM that no task runs any more, if that has not been done:
+/// what is private, and what is shared as well if the RMM does not terminate the realm, which would be
+/// the end of that. Files of guest_memfd may still be at work on it.
+pub fn all(vm: &Vm) {
+    let Some(terminated) = vm.terminate() else {
+        return;
+    };
+    let top = vm.space.unprotected_bit() / GRANULE_SIZE;
+    let mut lock = MmuWriteLock::new(&vm.kvm);
+    private(vm, 0..top, &mut lock);
+    if !terminated {
+        shared(vm, 0..top, &mut lock, true);
+    }
+}

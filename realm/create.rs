@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From a VM to a realm that is New: its descriptor.
+
+use super::{
+    host::errno,
+    smc::{HostPages, Pause},
+    vm::{Lifecycle, Vm},
+    shape::Shape,
+    Refused, //
+};
+use crate::{
+    rmi::{
+        cmd::realm::{HashAlgorithm, Params, RealmGranules},
+        Features, //
+    },
+    sys::{
+        memory::Page,
+        prelude::*, //
+    }, //
+};
+
+/// None becomes New.
+///
+/// # Errors
+///
+/// `ENOMEM`, `EINVAL` if the RMM has no hash algorithm that we know or not the SVE that the vCPUs
+/// have, or what [`errno`] makes of its answer. The realm is None still.
+pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
+    let shape = Shape::of(&vm.kvm, &vm.host.negotiated.features)?;
+    let params = params(vm, &shape)?;
+    let mut page = Page::new()?;
+    let rd = vm.alloc_delegated(0)?;
+    let roots = match vm.alloc_delegated(vm.layout.order) {
+        Ok(roots) => roots,
+        Err(error) => {
+            vm.free(rd);
+            return Err(error);
+        }
+    };
+    let rmi = vm.rmi(Pause::Resched);
+    let granules = RealmGranules { rd, roots };
+    let list = &mut lifecycle.list;
+    let created = lifecycle
+        .realm
+        .create(&rmi, granules, &params, &mut page, (&HostPages, list));
+    match created {
+        Ok(()) => {
+            lifecycle.shape = Some(shape);
+            lifecycle.realm.name().map(|name| vm.name.populate(name));
+            Ok(())
+        }
+        Err((refused, granules)) => {
+            if let Some(granules) = granules {
+                vm.free(granules.rd);
+                vm.free(granules.roots);
+            }
+            Err(refusal(refused))
+        }
+    }
+}
+
+/// What user space is told of a state that does not change.
+pub fn refusal(refused: Refused) -> Error {
+    match refused {
+        Refused::Rmm(error) => errno(error),
+        Refused::State(_) => EIO,
+    }
+}
+
+/// What the realm shall be.
+///
+/// # Errors
+///
+/// `EINVAL` if the RMM measures in no way that we know.
+fn params(vm: &Vm, shape: &Shape) -> Result<Params> {
+    let features = &vm.host.negotiated.features;
+    Ok(Params {
+        s2sz: vm.space.bits(),
+        lpa2: vm.space.bits() > 48,
+        sve_vq: shape.sve_vq,
+        breakpoints: shape.breakpoints,
+        watchpoints: shape.watchpoints,
+        pmu_counters: None,
+        hash: hash(features).ok_or(EINVAL)?,
+        rpv: [0; 8],
+        rtt_level_start: vm.layout.start.raw() as i64,
+    })
+}
+
+fn hash(features: &Features) -> Option<HashAlgorithm> {
+    let known = [
+        (features.sha256(), HashAlgorithm::Sha256),
+        (features.sha512(), HashAlgorithm::Sha512),
+        (features.sha384(), HashAlgorithm::Sha384),
+    ];
+    known
+        .into_iter()
+        .find_map(|(there, hash)| there.then_some(hash))
+}

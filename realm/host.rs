@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bringing up the RMM when the component loads.
+
+use super::smc::HostSmc;
+use crate::{
+    rmi::{self, Decline, Delegated, GranuleRange, Negotiated, Rmi},
+    sys::{
+        memory::{self, Page},
+        platform::{self, NoTakeover},
+        prelude::*,
+        smc::Smc, //
+    }, //
+};
+
+/// A host whose RMM is active.
+pub struct Host {
+    /// The way to the RMM.
+    pub rmi: Rmi<HostSmc>,
+    /// What was agreed with it.
+    pub negotiated: Negotiated,
+    no_takeover: Option<NoTakeover>,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.rmi.conduit().counts().delegated() != 0 {
+            // What is leaked would be in another kernel's way until the machine is reset.
+            self.no_takeover
+                .take()
+                .into_iter()
+                .for_each(NoTakeover::keep);
+        }
+    }
+}
+
+impl Host {
+    /// Allocates `1 << order` granules and delegates them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer. Either way nothing is kept.
+    pub fn alloc_delegated(&self, order: u32) -> Result<GranuleRange<Delegated>> {
+        let moved = memory::alloc(order)?.delegate(&self.rmi);
+        if let Some(rest) = moved.rest {
+            memory::put(rest);
+        }
+        match (moved.done, moved.error) {
+            (Some(granules), None) => Ok(granules),
+            (done, error) => {
+                // What cannot be taken back either is leaked, which the log will say.
+                let _ = done.map(|granules| self.free_delegated(granules));
+                Err(error.map_or(EIO, errno))
+            }
+        }
+    }
+
+    /// Takes granules back and frees them.
+    ///
+    /// # Errors
+    ///
+    /// What [`errno`] makes of the RMM's answer. What the RMM keeps is leaked.
+    pub fn free_delegated(&self, granules: GranuleRange<Delegated>) -> Result {
+        let moved = granules.undelegate(&self.rmi);
+        if let Some(done) = moved.done {
+            memory::put(done);
+        }
+        if let Some(rest) = moved.rest {
+            rest.leak(&self.rmi);
+        }
+        moved.error.map_or(Ok(()), |error| {
+            report(error);
+            Err(errno(error))
+        })
+    }
+}
+
+/// What user space is told of a command that failed: it can help where memory lacks, and the counters
+/// in debugfs have the rest. The only place where one becomes the other.
+pub fn errno(error: rmi::Error) -> Error {
+    match error {
+        rmi::Error::NoMemory(_) => ENOMEM,
+        rmi::Error::Refused(..)
+        | rmi::Error::NotForwarded(_)
+        | rmi::Error::StillBusy(_)
+        | rmi::Error::Idle(_)
+        | rmi::Error::WantsMemory(_)
+        | rmi::Error::Broken(..) => EIO,
+    }
+}
+
+/// As [`errno`], for commands on behalf of a vCPU: `ESHUTDOWN` if another one has just turned the
+/// realm off. It never gets to user space, for the next entry tells the same.
+pub fn errno_or_off(error: rmi::Error) -> Error {
+    match error.status() {
+        Some(rmi::Status::ErrorRealm) => ESHUTDOWN,
+        _ => errno(error),
+    }
+}
+
+/// Negotiates with the RMM and activates it.
+///
+/// # Errors
+///
+/// The kernel log has the reason. `EBUSY` if another kernel is about to take over, `ENODEV` if the
+/// machine has no RMM or one that we cannot work with, `EIO` if the RMM refuses what it has to do,
+/// `ENOMEM`.
+pub fn start() -> Result<Host> {
+    if !platform::has_rme() {
+        pr_info!("no realms: not every CPU has the Realm Management Extension\n");
+        return Err(ENODEV);
+    }
+    let Some(smc) = Smc::new() else {
+        pr_info!("no realms: the firmware is not reached by SMC\n");
+        return Err(ENODEV);
+    };
+    let rmi = Rmi::new(HostSmc::new(smc));
+    let no_takeover = NoTakeover::new().inspect_err(|_| {
+        pr_err!("no realms: a kernel is loaded for kexec, or the host hibernates\n");
+    })?;
+    let negotiated = match rmi::negotiate(&rmi, &mut Page::new()?) {
+        Ok(negotiated) => negotiated,
+        Err(reason) => return Err(decline(reason)),
+    };
+    memory::for_each_ram(|range| rmi::check_ram(&rmi, range).map_err(decline))?;
+    let host = Host {
+        rmi,
+        negotiated,
+        no_takeover: Some(no_takeover),
+    };
+    // Nothing above delegates: know that it works before a realm depends on it.
+    host.free_delegated(host.alloc_delegated(0)?)?;
+    announce(&host);
+    Ok(host)
+}
+
+/// Says why there will be no realms, and what to return for it.
+fn decline(reason: Decline) -> Error {
+    pr_err!("no realms: {}\n", reason);
+    match reason {
+        Decline::Command(_) => EIO,
+        _ => ENODEV,
+    }
+}
+
+/// Says what there is.
+fn announce(host: &Host) {
+    let how = match host.negotiated.was_active {
+        true => "was active already",
+        false => "activated",
+    };
+    pr_info!(
+        "RMI {} active ({}): granule size {}, {}\n",
+        host.negotiated.version,
+        how,
+        rmi::GRANULE_SIZE,
+        host.negotiated.features
+    );
+}
+
+/// Says, once, that the RMM has kept memory.
+pub fn report(error: rmi::Error) {
+    pr_err_once!(
+        "memory is lost to the realm world, see granules in debugfs: {}\n",
+        error
+    );
+}

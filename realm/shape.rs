@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a realm has in common with its vCPUs.
+
+use crate::{
+    rmi::Features,
+    sys::{
+        kvm::{Kvm, DFR0_BRPS, DFR0_WRPS},
+        prelude::*, //
+    }, //
+};
+
+/// What a realm is made with that its vCPUs have: it cannot be changed afterwards, though vCPUs may
+/// still be initialised then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// The SVE vector length in quadwords.
+    pub sve_vq: Option<u64>,
+    /// Breakpoints.
+    pub breakpoints: u64,
+    /// Watchpoints.
+    pub watchpoints: u64,
+}
+
+impl Shape {
+    /// What the vCPUs that there are have, as far as the RMM has it; of SVE vectors what vCPU 0 has.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for longer vectors than the RMM has.
+    pub fn of(kvm: &Kvm, features: &Features) -> Result<Self> {
+        let sve_vq = kvm.vcpu(0).and_then(|vcpu| vcpu.sve_vq());
+        let dfr0 = kvm.id_aa64dfr0();
+        // Until a vCPU is initialised the VM has no ID registers, and wants no less than there is.
+        let field = |low: u32| match dfr0 {
+            0 => u64::MAX,
+            dfr0 => ((dfr0 >> low) & 0xf) + 1,
+        };
+        if sve_vq.is_some_and(|vq| !features.sve() || vq > features.sve_vq()) {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            sve_vq,
+            breakpoints: field(DFR0_BRPS).min(features.breakpoints()),
+            watchpoints: field(DFR0_WRPS).min(features.watchpoints()),
+        })
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The way to the RMM: for the host as a whole, and on behalf of one realm.
+
+use crate::{
+    rmi::{cmd::realm::RdName, Conduit, Counts, Dialect, GranuleRange, Pages, Regs, Undelegated},
+    sys::{memory, prelude::*, sched, smc::Smc}, //
+};
+
+/// The SMC instruction, what went that way, and what is known of who is at its end.
+#[derive(Debug)]
+pub struct HostSmc {
+    smc: Smc,
+    counts: Counts,
+    dialect: Dialect,
+}
+
+impl HostSmc {
+    /// Nothing was called yet.
+    pub fn new(smc: Smc) -> Self {
+        Self {
+            smc,
+            counts: Counts::new(),
+            dialect: Dialect::new(),
+        }
+    }
+
+    /// What went this way so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+impl Conduit for HostSmc {
+    fn smc(&self, args: &Regs) -> Regs {
+        self.smc.call(args, || 0)
+    }
+
+    fn pause(&self) {
+        sched::cond_resched();
+    }
+
+    fn wait(&self) {
+        sched::sleep_1ms();
+    }
+
+    fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
+    fn count(&self, note: impl Fn(&Counts)) {
+        note(&self.counts);
+    }
+}
+
+/// What may happen between two calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pause {
+    /// Others may run.
+    Resched,
+    /// Nothing: a spinning lock is held.
+    Never,
+}
+
+/// The SMC instruction on behalf of one realm, which has counters of its own.
+pub struct RealmSmc<'a> {
+    /// The host's.
+    pub smc: &'a HostSmc,
+    /// The realm's counters.
+    pub counts: &'a Counts,
+    /// The realm's name, from when it has one.
+    pub name: &'a SetOnce<RdName>,
+    /// What may happen between two calls.
+    pub pause: Pause,
+}
+
+/// A realm as events and the log have it: the address of its RD, or 0.
+pub fn rd(name: &SetOnce<RdName>) -> u64 {
+    name.copy().map_or(0, RdName::raw)
+}
+
+impl Conduit for RealmSmc<'_> {
+    fn smc(&self, args: &Regs) -> Regs {
+        self.smc.smc.call(args, || rd(self.name))
+    }
+
+    fn pause(&self) {
+        match self.pause {
+            Pause::Resched => self.smc.pause(),
+            Pause::Never => {}
+        }
+    }
+
+    fn wait(&self) {
+        match self.pause {
+            Pause::Resched => self.smc.wait(),
+            Pause::Never => {}
+        }
+    }
+
+    fn dialect(&self) -> &Dialect {
+        &self.smc.dialect
+    }
+
+    fn count(&self, note: impl Fn(&Counts)) {
+        note(&self.smc.counts);
+        note(self.counts);
+    }
+}
+
+/// The kernel's page allocator, as stateful operations borrow from it.
+pub struct HostPages;
+
+impl Pages for HostPages {
+    fn alloc(&self, order: u32) -> Option<GranuleRange<Undelegated>> {
+        memory::alloc(order).ok()
+    }
+
+    fn free(&self, granules: GranuleRange<Undelegated>) {
+        memory::put(granules);
+    }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `kvm_arm_rmi/` in debugfs: what was negotiated, what the RMM holds, what it was asked.
+//!
+//! Where there is no debugfs nothing is shown.
+
+use super::host::Host;
+use crate::{
+    rmi::{self, Counts},
+    sys::{
+        debugfs::{Dir, Spec},
+        prelude::*, //
+    }, //
+};
+
+/// The directory.
+pub struct Directory(Dir<Host>);
+
+impl Directory {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// Out of memory.
+    pub fn new(host: &Arc<Host>) -> Result<Self> {
+        Ok(Self(Dir::new(c"kvm_arm_rmi", host, FILES)?))
+    }
+
+    /// Where more can be put.
+    pub fn dir(&self) -> &Dir<Host> {
+        &self.0
+    }
+}
+
+/// The files.
+const FILES: &[Spec<Host>] = &[
+    Spec {
+        name: c"state",
+        show: Some(show_state),
+        store: None,
+    },
+    Spec {
+        name: c"granules",
+        show: Some(show_granules),
+        store: None,
+    },
+    Spec {
+        name: c"smcs",
+        show: Some(show_smcs),
+        store: None,
+    },
+];
+
+/// Lines `key: value`.
+///
+/// # Errors
+///
+/// Those of `f`.
+fn show_state(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let negotiated = &host.negotiated;
+    writeln!(f, "abi: {}", negotiated.version)?;
+    writeln!(f, "granule_size: {}", rmi::GRANULE_SIZE)?;
+    writeln!(f, "was_active: {}", negotiated.was_active)?;
+    writeln!(f, "features: {}", negotiated.features)?;
+    for (n, value) in negotiated.features.regs().iter().enumerate() {
+        writeln!(f, "feature_register_{n}: {value:#x}")?;
+    }
+    Ok(())
+}
+
+/// See [`print_granules`]; what is leaked is among what is delegated.
+///
+/// # Errors
+///
+/// Those of `f`.
+fn show_granules(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    print_granules(host.rmi.conduit().counts(), f)
+}
+
+/// Prints `delegated`, `delegated_peak` and `leaked`.
+///
+/// # Errors
+///
+/// Those of `f`.
+pub fn print_granules(counts: &Counts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "delegated: {}", counts.delegated())?;
+    writeln!(f, "delegated_peak: {}", counts.delegated_peak())?;
+    writeln!(f, "leaked: {}", counts.leaked())
+}
+
+/// A line for each command: its name, calls, calls that failed.
+///
+/// # Errors
+///
+/// Those of `f`.
+fn show_smcs(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    print_smcs(host.rmi.conduit().counts(), f)
+}
+
+/// Prints a line for each command: its name, calls, calls that failed.
+///
+/// # Errors
+///
+/// Those of `f`.
+pub fn print_smcs(counts: &Counts, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (fid, calls, errors) in counts.commands() {
+        writeln!(f, "{} {calls} {errors}", fid.name())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A VM that is a realm, or is to become one.
+//!
+//! # Locks
+//!
+//! In the order in which they are taken:
+//!
+//! 1. `vcpu->mutex`, by whoever runs a vCPU or calls an ioctl on it. Nobody waits for a second one: a
+//!    first KVM_RUN tries all the others, see [`crate::sys::all_vcpus`].
+//! 2. `kvm->slots_lock`, which keeps the memory slots as they are. A signal ends the wait for it.
+//! 3. The list of those who wait for a first run, in [`crate::sys::all_vcpus`].
+//! 4. [`Vm::lifecycle`]: the states of the realm. Held while one becomes the next, and for a part of a
+//!    populate at a time; nothing of user space is waited for meanwhile.
+//! 5. One of [`Vm::chunks`]: faults in the same few pages are served one after the other.
+//! 6. [`Vm::table_cache`]: one table at a time is made or folded.
+//! 7. `kvm->mmu_lock`: faults hold it for reading while they map, and look first whether what they
+//!    are about to map has been invalidated meanwhile; unmapping of shared memory holds it for
+//!    writing. Which tables there are changes under it: a table is made while it is held for reading
+//!    and folded while it is held for writing. So who holds it for writing knows exactly which there
+//!    are; who holds it for reading knows that those that there are stay, and may find one more.
+//!    One hold is over after as many commands as a table has entries (`COMMANDS` in `mmu/`) and as many
+//!    granules, or after one command that unmaps; MMU notifiers that must not block get all of theirs
+//!    done in one.
+//!
+//! [`Vm::parting`], by whoever takes private memory out, comes after what KVM holds then (`slots_lock`, or
+//! a lock of the file's), with `mmu_lock` dropped; nothing is taken while it is held.
+
+use super::{
+    bitmap::{Bitmap, TableMap},
+    shape::Shape,
+    host::{errno, report, Host},
+    smc::{rd, HostPages, Pause, RealmSmc},
+    tables::{MissingTable, TableSet, Tables},
+    Layout, Realm, State,
+};
+use crate::{
+    rmi::{
+        self,
+        cmd::{
+            data::Pieces,
+            realm::{RdName, RealmGranules},
+        },
+        Counts, Delegated, GranuleRange, IpaSpace, Rmi, RttLevel,
+    },
+    sys::{
+        debugfs::Dir,
+        kvm::{Kvm, MmuReadLock},
+        memory::{self, Page},
+        prelude::*,
+        sync::{
+            atomic::{AtomicBool, AtomicU32, Ordering},
+            MutexGuard, //
+        }, //
+    }, //
+};
+
+/// Locks for chunks: enough that vCPUs seldom meet.
+const CHUNK_LOCKS: usize = 16;
+
+/// The realm, and what it takes to lead it from one state to the next.
+pub struct Lifecycle {
+    /// The realm.
+    pub realm: Realm,
+    /// A page for lists.
+    pub list: Page,
+    /// What it was made with, from when it is New.
+    pub shape: Option<Shape>,
+}
+
+/// Delegated granules that were tables, and are kept for the next ones.
+#[derive(Default)]
+pub struct TableCache([Option<GranuleRange<Delegated>>; 8]);
+
+impl TableCache {
+    /// Keeps a granule, or gives it back where there are enough.
+    pub fn keep(
+        &mut self,
+        granule: GranuleRange<Delegated>,
+    ) -> Option<GranuleRange<Delegated>> {
+        match self.0.iter_mut().find(|spare| spare.is_none()) {
+            Some(spare) => {
+                *spare = Some(granule);
+                None
+            }
+            None => Some(granule),
+        }
+    }
+
+    /// Takes one.
+    fn take(&mut self) -> Option<GranuleRange<Delegated>> {
+        self.0.iter_mut().find_map(Option::take)
+    }
+}
+
+/// A VM.
+pub struct Vm {
+    /// What all VMs have.
+    pub host: Arc<Host>,
+    /// The VM to KVM.
+    pub kvm: Kvm,
+    /// Its IPA space.
+    pub space: IpaSpace,
+    /// Where the starting tables are, and how many.
+    pub layout: Layout,
+    /// What this realm had done and has.
+    pub counts: Counts,
+    /// The realm's name, from when it is New.
+    pub name: SetOnce<RdName>,
+    /// The tables below the starting ones.
+    pub tables: TableMap,
+    /// Notes of private granules, see [`PageSet`](super::PageSet). They are added under `mmu_lock` for
+    /// reading and the lock of their chunk (or `lifecycle`, before a vCPU can run), and struck out under
+    /// [`Vm::parting`].
+    pub pages: Bitmap,
+    /// Notes of shared granules. They are added under `mmu_lock` for reading and struck out under it for
+    /// writing.
+    pub shared: Bitmap,
+    /// The realm.
+    pub lifecycle: Mutex<Lifecycle>,
+    /// Granules that were tables and can be again.
+    pub table_cache: Mutex<TableCache>,
+    /// Locks for faults in the same few pages, see [`Self::lock_chunk`].
+    chunks: KVec<Mutex<()>>,
+    /// By whoever takes private memory out, with a page for lists.
+    pub parting: Mutex<Page>,
+    /// vCPUs that have a REC.
+    pub recs: AtomicU32,
+    /// Its files in debugfs, which have it as well until KVM destroys the VM. The lock is taken alone.
+    pub files: Mutex<Option<Dir<Vm>>>,
+    /// Its memory has been taken back; nothing is mapped any more.
+    flushed: AtomicBool,
+    /// See [`Vm::kill`].
+    killed: AtomicBool,
+}
+
+impl Vm {
+    /// A VM with an IPA space of `ipa_bits`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if no realm can have such an IPA space, `ENOMEM`.
+    pub fn new(host: Arc<Host>, kvm: Kvm, ipa_bits: u32) -> Result<Arc<Self>> {
+        let space = IpaSpace::new(ipa_bits).ok_or(EINVAL)?;
+        let mut chunks = KVec::with_capacity(CHUNK_LOCKS, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..CHUNK_LOCKS {
+            chunks.push(mutex!((), "kvm_arm_rmi::chunk")?, GFP_KERNEL_ACCOUNT)?;
+        }
+        let lifecycle = Lifecycle {
+            realm: Realm::None,
+            list: Page::new()?,
+            shape: None,
+        };
+        let vm = Self {
+            host,
+            kvm,
+            space,
+            layout: Layout::of(space),
+            counts: Counts::new(),
+            name: SetOnce::new(),
+            tables: TableMap::new()?,
+            pages: Bitmap::new()?,
+            shared: Bitmap::new()?,
+            lifecycle: mutex!(lifecycle, "kvm_arm_rmi::lifecycle")?,
+            table_cache: mutex!(TableCache::default(), "kvm_arm_rmi::table_cache")?,
+            chunks,
+            parting: mutex!(Page::new()?, "kvm_arm_rmi::parting")?,
+            recs: AtomicU32::new(0),
+            files: mutex!(None, "kvm_arm_rmi::files")?,
+            flushed: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+        };
+        let vm = Arc::new(vm, GFP_KERNEL_ACCOUNT)?;
+        Ok(vm)
+    }
+
+    /// The way to the RMM for this realm.
+    pub fn rmi(&self, pause: Pause) -> Rmi<RealmSmc<'_>> {
+        Rmi::new(RealmSmc {
+            smc: self.host.rmi.conduit(),
+            counts: &self.counts,
+            name: &self.name,
+            pause,
+        })
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> Tables<'_, TableMap> {
+        Tables {
+            set: &self.tables,
+            start: self.layout.start,
+        }
+    }
+
+    /// The realm's name.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if there is no realm.
+    pub fn name(&self) -> Result<RdName> {
+        self.name.copy().ok_or(EIO)
+    }
+
+    /// Takes the lock for a chunk.
+    pub fn lock_chunk(&self, chunk: u64) -> MutexGuard<'_, ()> {
+        // CAST: The remainder is small. There are as many locks as in `new()`.
+        self.chunks[chunk as usize % CHUNK_LOCKS].lock()
+    }
+
+    /// The address of the RD, or 0: what events and the log call the realm.
+    pub fn rd(&self) -> u64 {
+        rd(&self.name)
+    }
+
+    /// Allocates `1 << order` granules and delegates them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer. Either way nothing is kept.
+    pub fn alloc_delegated(&self, order: u32) -> Result<GranuleRange<Delegated>> {
+        let moved = memory::alloc(order)?.delegate(&self.rmi(Pause::Resched));
+        if let Some(rest) = moved.rest {
+            memory::put(rest);
+        }
+        match (moved.done, moved.error) {
+            (Some(granules), None) => Ok(granules),
+            (done, error) => {
+                done.into_iter().for_each(|granules| self.free(granules));
+                Err(error.map_or(EIO, errno))
+            }
+        }
+    }
+
+    /// Takes granules back that came from [`Self::alloc_delegated`]. What the RMM keeps is leaked.
+    pub fn free(&self, granules: GranuleRange<Delegated>) {
+        if let Err(error) = self.undelegate(granules) {
+            report(error);
+        }
+    }
+
+    /// Takes pages of guest_memfd back. What the RMM keeps is leaked, and the realm with it: its file
+    /// would offer such a page again.
+    pub fn give_back(&self, pages: GranuleRange<Delegated>) {
+        if let Err(error) = self.undelegate(pages) {
+            report(error);
+            self.kill(fmt!("the RMM keeps a page of its: {error}"));
+        }
+    }
+
+    /// As [`Self::give_back`], for pages in pieces.
+    pub fn put_pieces(&self, pieces: &mut Pieces) {
+        while let Some(piece) = pieces.pop() {
+            self.give_back(piece);
+        }
+    }
+
+    /// Takes granules back, and drops the references to their pages. What the RMM keeps is leaked.
+    ///
+    /// # Errors
+    ///
+    /// It keeps some.
+    fn undelegate(&self, granules: GranuleRange<Delegated>) -> Result<(), rmi::Error> {
+        let rmi = self.rmi(Pause::Resched);
+        let moved = granules.undelegate(&rmi);
+        if let Some(done) = moved.done {
+            memory::put(done);
+        }
+        if let Some(rest) = moved.rest {
+            rest.leak(&rmi);
+        }
+        moved.error.map_or(Ok(()), Err)
+    }
+
+    /// Makes a table. Another vCPU may have made it meanwhile, which is as good.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
+    pub fn make_table(&self, table: MissingTable) -> Result {
+        let name = self.name()?;
+        let mut cache = self.table_cache.lock();
+        if self.tables.has(table) {
+            return Ok(());
+        }
+        let granule = match cache.take() {
+            Some(spare) => spare,
+            None => self.alloc_delegated(0)?,
+        };
+        // What it takes is there before the lock is, under which nothing can be allocated.
+        let (left, result) = match TableSet::reserve(&self.tables, table) {
+            true => {
+                let _lock = MmuReadLock::new(&self.kvm);
+                let rmi = self.rmi(Pause::Never);
+                match self.tables().create(&rmi, name, table, granule) {
+                    Ok(left) => (left, Ok(())),
+                    Err(failed) => (failed.granules, Err(errno(failed.error))),
+                }
+            }
+            false => (Some(granule), Err(ENOMEM)),
+        };
+        let left = left.and_then(|left| cache.keep(left));
+        left.into_iter().for_each(|left| self.free(left));
+        result
+    }
+
+    /// The first table at `level` for `ipa` or what follows it.
+    pub fn next_table(&self, level: RttLevel, ipa: u64) -> Option<MissingTable> {
+        self.tables.next_table(level, ipa)
+    }
+
+    /// Makes all tables that entries at `level` for `ipa` need.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::make_table`].
+    pub fn make_tables(&self, ipa: u64, level: RttLevel) -> Result {
+        while let Some(table) = self.tables().missing(ipa, level) {
+            self.make_table(table)?;
+        }
+        Ok(())
+    }
+
+    /// The realm is beyond help: none of its vCPUs runs any more, and `KVM_RUN` says `EIO`. The log
+    /// has the first reason.
+    pub fn kill(&self, why: fmt::Arguments<'_>) {
+        self.log_death(why);
+        self.kvm.kill();
+    }
+
+    /// The log says why the realm is dead, once. Its state keeps it from being used.
+    pub fn log_death(&self, why: fmt::Arguments<'_>) {
+        if !self.killed.swap(true, Ordering::Relaxed) {
+            pr_err!("realm {:#x} is dead: {}\n", self.rd(), why);
+        }
+    }
+
+    /// No vCPU will run any more: the realm is Dying from now on. `None` if that was so before; false if
+    /// the RMM does not terminate it.
+    pub fn terminate(&self) -> Option<bool> {
+        if self.flushed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let mut lifecycle = self.lifecycle.lock();
+        let Lifecycle { realm, list, .. } = &mut *lifecycle;
+        let rmi = self.rmi(Pause::Resched);
+        if realm.terminate(&rmi, (&HostPages, list)).is_err() {
+            // It has to be kept from the host's memory in another way.
+            self.kill(fmt!("it cannot be terminated"));
+        }
+        Some(matches!(realm.state(), State::Dying | State::Dead))
+    }
+
+    /// Removes its files from debugfs. Nobody reads them when this returns.
+    pub fn remove_files(&self) {
+        let _files = self.files.lock().take();
+    }
+
+    /// The VM goes away; its vCPUs are gone, and so is what it has mapped.
+    pub fn destroy(&self) {
+        while let Some(spare) = self.table_cache.lock().take() {
+            self.free(spare);
+        }
+        let mut lifecycle = self.lifecycle.lock();
+        let Lifecycle { realm, list, .. } = &mut *lifecycle;
+        let rmi = self.rmi(Pause::Resched);
+        let Some(name) = realm.name() else { return };
+        let gone = super::destroy_tables(&rmi, name, &self.tables(), |table| {
+            self.free(table);
+        });
+        if let Err(error) = gone {
+            report(error);
+        }
+        match realm.destroy(&rmi, (&HostPages, list)) {
+            Ok(Some(RealmGranules { rd, roots })) => match rd.merge(roots) {
+                Ok(both) => self.free(both),
+                Err((rd, roots)) => {
+                    self.free(rd);
+                    self.free(roots);
+                }
+            },
+            Ok(None) => {}
+            Err(_) => {
+                pr_err_once!("a realm cannot be destroyed; its memory is lost\n");
+                realm.abandon(&rmi);
+            }
+        }
+        rmi.write_off(&self.counts);
+    }
+}

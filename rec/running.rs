@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A vCPU that is a REC: between its exits and its entries.
+//!
+//! `rec/` and `exit/` decide what an exit means and what the next entry needs; what is here does it
+//! with KVM's means. Only the task that runs a vCPU comes here, under `vcpu->mutex`.
+
+use super::{
+    entry::Input,
+    ending::Cause,
+    rec_vcpu::RecVcpu,
+    ripas_host::RipasChange,
+    vm::RealmVm,
+    Progress,
+    Wake, //
+};
+use crate::{
+    exit::{
+        Exit,
+        Fault,
+        Half,
+        Psci,
+        PsciCall,
+        Refused,
+        Ripas,
+        Sync, //
+    },
+    guest_memfd::{self, Faulted},
+    realm::{host::errno, smc::Pause},
+    rmi::{
+        cmd::rec as cmd,
+        run,
+        ReturnCode,
+        GRANULE_SIZE, //
+    },
+    sys::{
+        ops::{Entry, Next},
+        platform,
+        prelude::*,
+        sched,
+        slots::Slots,
+        trace,
+        vcpu::{FaultInfo, Locked}, //
+    }, //
+};
+
+/// A vCPU at work: KVM's half and ours.
+pub struct Running<'a, 'v> {
+    /// Its VM.
+    pub vm: &'a RealmVm,
+    /// KVM's half.
+    pub vcpu: &'a mut Locked<'v>,
+    /// Our half.
+    pub rec: &'a mut RecVcpu,
+}
+
+impl Running<'_, '_> {
+    /// Describes the next entry. Interrupts are off.
+    pub fn enter(&mut self, entry: Entry) {
+        let (trap_wfi, trap_wfe) = self.vcpu.traps_waits();
+        let input = Input {
+            advanced: entry.pc_advanced,
+            external_abort: entry.external_abort,
+            trap_wfi,
+            trap_wfe,
+            gprs: self.vcpu.gprs(),
+        };
+        // What has to be done first has been done: `complete()` runs before, and comes back until it
+        // is. Were it not so, the RMM would refuse.
+        let _ = self.rec.state.prepare(&input, &mut self.rec.run);
+        self.rec.entered.enters();
+        trace::rec_enter(self.vcpu.id(), || self.vm.rd());
+    }
+
+    /// Takes note of an exit.
+    ///
+    /// # Errors
+    ///
+    /// What KVM_RUN returns, see `uapi/README.md`.
+    pub fn exited(&mut self) -> Result<Next> {
+        let x0 = ReturnCode::new(self.vcpu.entered());
+        self.vm.rmi(Pause::Never).entered(x0);
+        let run = &self.rec.run;
+        trace::rec_exit(
+            self.vcpu.id(),
+            x0,
+            || self.vm.rd(),
+            || {
+                let exit = run::Exit::of(run);
+                (exit.reason().into(), exit.esr())
+            },
+        );
+        let exit = self.rec.state.exited(x0, run, self.vm.space);
+        if let Ok(Exit::Psci(Psci::SystemOff | Psci::SystemReset)) = exit {
+            self.vm.ending.turned_off();
+        }
+        self.rec.entered.left();
+        match exit {
+            Ok(exit) => self.handle(exit),
+            Err(Refused::RealmOff) => Ok(self.realm_off(x0)),
+            Err(Refused::NotReady) => Err(EAGAIN),
+            Err(Refused::TurnedOff) => Ok(Next::Off),
+            Err(Refused::Failed(code)) => {
+                let why = fmt!("a REC cannot be entered: {:?}", code.status());
+                Ok(self.internal_error(code.raw(), why))
+            }
+        }
+    }
+
+    /// # Errors
+    ///
+    /// As for [`Self::exited`].
+    fn handle(&mut self, exit: Exit) -> Result<Next> {
+        exit.take_gprs(&self.rec.run, self.vcpu.gprs_mut());
+        match exit {
+            Exit::Irq | Exit::Fiq => Ok(Next::Enter),
+            Exit::Sync(Sync::Fault(fault)) => match fault.half {
+                Half::Protected => self.private_fault(&fault),
+                Half::Unprotected => self.shared_fault(&fault),
+            },
+            Exit::Sync(Sync::Sysreg(trap)) => Ok(self.trap(trap.esr)),
+            Exit::Sync(Sync::Wait { esr }) => Ok(self.trap(esr)),
+            Exit::Psci(psci) => self.psci(psci),
+            Exit::Ripas(_) => Ok(Next::Complete),
+            // Its results stand in the registers already.
+            Exit::HostCall(call) if call.is_psci => Ok(Next::Enter),
+            Exit::HostCall(call) => {
+                self.vcpu.set_esr(call.esr());
+                Ok(Next::Hypercall)
+            }
+            Exit::SError {
+                contained: true, ..
+            } => Ok(Next::Enter),
+            Exit::SError { esr, .. } => Ok(self.internal_error(esr, fmt!("SError, ESR {esr:#x}"))),
+            Exit::Sync(Sync::ExternalAbort { esr, told }) => Ok(self.external_abort(esr, told)),
+            Exit::Sync(Sync::Unknown { esr }) => {
+                Ok(self.internal_error(esr, fmt!("an unknown exit, ESR {esr:#x}")))
+            }
+            Exit::Unknown { reason } => {
+                let why = fmt!("a REC exited with unknown reason {reason}");
+                Ok(self.internal_error(reason.into(), why))
+            }
+            Exit::Malformed(what) => {
+                Ok(self.internal_error(0, fmt!("an exit that cannot be: {what:x?}")))
+            }
+        }
+    }
+
+    /// The RMM says that the realm is off. The vCPU stops, as those of any VM do when another turns
+    /// it off; that one tells user space.
+    fn realm_off(&mut self, x0: ReturnCode) -> Next {
+        match self.vm.ending.cause() {
+            Cause::TurnedOff => Next::Off,
+            Cause::Perhaps => {
+                sched::wait_a_little();
+                Next::Enter
+            }
+            Cause::Unknown => {
+                let why = fmt!("the RMM says that it is off, and no vCPU has turned it off");
+                self.internal_error(x0.raw(), why)
+            }
+        }
+    }
+
+    /// The memory system has answered an access with an error. Firmware may know where, so that the
+    /// page is taken out of use. The realm has been told by the RMM, or tries the access again.
+    fn external_abort(&mut self, esr: u64, told: bool) -> Next {
+        match platform::claim_sea() || told {
+            true => Next::Enter,
+            // It would only end the same way.
+            false => self.internal_error(esr, fmt!("external abort, ESR {esr:#x}")),
+        }
+    }
+
+    /// KVM handles the exit as a trap of an ordinary vCPU.
+    fn trap(&mut self, esr: u64) -> Next {
+        self.vcpu.set_esr(esr);
+        Next::Trap
+    }
+
+    /// Nobody knows what to do about an exit, and the realm cannot go on. `detail` is for user space to
+    /// print, `why` for the log.
+    fn internal_error(&mut self, detail: u64, why: fmt::Arguments<'_>) -> Next {
+        self.vm.kill(why);
+        self.vcpu.exit_internal_error(detail);
+        Next::User
+    }
+
+    /// # Errors
+    ///
+    /// `EFAULT` if the memory is not private, `EHWPOISON` if what was there is lost, or what its file
+    /// says. `kvm_run` has the rest.
+    fn private_fault(&mut self, fault: &Fault) -> Result<Next> {
+        let gfn = fault.ipa / GRANULE_SIZE;
+        let repeated = self.rec.faulted.replace(gfn) == Some(gfn);
+        let error = match guest_memfd::fault(self.vm, gfn, repeated, &mut self.rec.list) {
+            Ok(Faulted::Again) => return Ok(Next::Enter),
+            Ok(Faulted::Lost) => EHWPOISON,
+            Ok(Faulted::NotPrivate) => EFAULT,
+            Err(error) => error,
+        };
+        self.vcpu.exit_memory_fault(fault.ipa, GRANULE_SIZE, true);
+        Err(error)
+    }
+
+    /// # Errors
+    ///
+    /// `EFAULT` if the memory is private. `kvm_run` has the rest.
+    fn shared_fault(&mut self, fault: &Fault) -> Result<Next> {
+        let (gfn, kvm) = (fault.ipa / GRANULE_SIZE, &self.vm.kvm);
+        self.rec.seen = kvm.invalidate_seq();
+        if kvm.is_private(gfn) {
+            let slots = Slots::read(kvm);
+            if slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
+                self.vcpu.exit_memory_fault(fault.ipa, GRANULE_SIZE, false);
+                return Err(EFAULT);
+            }
+        }
+        self.vcpu.set_fault(FaultInfo {
+            esr: fault.esr,
+            offset: fault.offset,
+            ipa: fault.ipa,
+        });
+        Ok(Next::Trap)
+    }
+
+    /// # Errors
+    ///
+    /// What [`errno`] makes of the RMM's answer.
+    fn psci(&mut self, psci: Psci) -> Result<Next> {
+        match psci {
+            Psci::Ask(call) => self.ask(call),
+            // It stops when the RMM says that it is still off: see `rec/psci.rs`.
+            Psci::Off => Ok(Next::Enter),
+            Psci::Unknown { .. } => Ok(Next::Enter),
+            // KVM's results go nowhere.
+            Psci::Suspend | Psci::SystemOff | Psci::SystemReset => Ok(Next::Psci),
+        }
+    }
+
+    /// A call about another vCPU: the RMM is answered before that one is woken.
+    ///
+    /// # Errors
+    ///
+    /// What [`errno`] makes of the RMM's answer; the VM is dead then.
+    fn ask(&mut self, call: PsciCall) -> Result<Next> {
+        let target = self.vm.kvm.vcpu_by_mpidr(call.target());
+        let name = target.as_ref().and_then(|target| target.rec());
+        let Some(me) = self.rec.rec.as_ref().map(cmd::Rec::name) else {
+            return Err(EIO);
+        };
+        let rmi = self.vm.rmi(Pause::Resched);
+        let wake = self
+            .rec
+            .state
+            .complete_psci(&rmi, me, name, cmd::Verdict::Success);
+        let wake = wake.map_err(|error| {
+            // It stays owed, and without it the REC can never be entered.
+            self.vm.kill(fmt!("a PSCI call cannot be ended: {error}"));
+            errno(error)
+        })?;
+        match (wake, target) {
+            (Wake::Target, Some(target)) => {
+                target.mark_turned_on();
+                Ok(Next::Psci)
+            }
+            _ => Ok(Next::Enter),
+        }
+    }
+
+    /// Does what is owed before the next entry.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` for a signal, `EFAULT` if user space has to convert memory first, or what
+    /// [`errno`] makes of the RMM's answer. It may be called again.
+    pub fn complete(&mut self) -> Result {
+        let (Some(work), Some(rec)) = (self.rec.state.ripas(), self.rec.rec.as_ref()) else {
+            return Ok(());
+        };
+        let host = RipasChange {
+            vm: self.vm,
+            rec: rec.name(),
+        };
+        let private = work.ripas() == Ripas::Ram;
+        match work.carry_out(&host) {
+            Ok(Progress::Complete) => Ok(()),
+            Ok(Progress::Convert(range)) => {
+                self.vcpu
+                    .exit_memory_fault(range.base(), range.bytes(), private);
+                Err(EFAULT)
+            }
+            Err(error) => {
+                if error == EINTR {
+                    self.vcpu.exit_intr();
+                }
+                Err(error)
+            }
+        }
+    }
+}

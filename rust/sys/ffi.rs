@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The C that `rust/sys/helpers.c` adds to the kernel crate's bindings: the same list as
+//! `rust/sys/helpers.h`.
+
+#![allow(
+    improper_ctypes,
+    reason = "structures of the kernel are empty or not as the configuration has it; only pointers \
+              to them cross"
+)]
+
+use core::sync::atomic::AtomicU32;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// Prints a file's contents.
+#[cfg(CONFIG_DEBUG_FS)]
+pub(crate) type Show = unsafe extern "C" fn(*const File, *mut bindings::seq_file) -> c_int;
+
+/// Takes the word that was written to a file.
+#[cfg(CONFIG_DEBUG_FS)]
+pub(crate) type Store = unsafe extern "C" fn(*const File, *const c_char) -> c_int;
+
+/// `struct kvm_rmi_file`.
+#[cfg(CONFIG_DEBUG_FS)]
+#[repr(C)]
+pub(crate) struct File {
+    pub(crate) show: Option<Show>,
+    pub(crate) store: Option<Store>,
+}
+
+// The declarations are those of `rust/sys/helpers.h`. What is marked safe may be called by
+// anybody who may sleep.
+unsafe extern "C" {
+    /// Module parameter `cap`. Written by the kernel while the module loads, never afterwards.
+    pub(crate) static kvm_rmi_cap: u32;
+
+    /// Module parameter `fault_around`, which may change at any time.
+    pub(crate) static kvm_rmi_fault_around: AtomicU32;
+
+    /// `page_to_phys()`.
+    pub(crate) fn kvm_rmi_helper_page_to_phys(page: *mut bindings::page) -> bindings::phys_addr_t;
+
+    /// `phys_to_page()`.
+    pub(crate) fn kvm_rmi_helper_phys_to_page(phys: bindings::phys_addr_t) -> *mut bindings::page;
+
+    /// `page_address()`: never null, since arm64 maps all its memory.
+    pub(crate) fn kvm_rmi_helper_page_address(page: *mut bindings::page) -> *mut c_void;
+
+    /// `put_page()`.
+    pub(crate) fn kvm_rmi_helper_put_page(page: *mut bindings::page);
+
+    /// `signal_pending()`, of the current task.
+    pub(crate) safe fn kvm_rmi_helper_signal_pending() -> bool;
+
+    /// `cond_resched()`.
+    pub(crate) safe fn kvm_rmi_helper_cond_resched();
+
+    /// `ID_AA64PFR0_EL1.RME`, the lowest value of all CPUs.
+    pub(crate) safe fn kvm_rmi_helper_id_aa64pfr0_rme() -> u64;
+
+    /// `apei_claim_sea()`: true if firmware has told of an external abort and that was dealt with.
+    /// Interrupts are on.
+    pub(crate) safe fn kvm_rmi_helper_claim_sea() -> bool;
+
+    /// `kvm_rmi_forbid_takeover()`.
+    pub(crate) safe fn kvm_rmi_helper_forbid_takeover() -> c_int;
+
+    /// `kvm_rmi_allow_takeover()`, after [`kvm_rmi_helper_forbid_takeover`] has returned 0.
+    pub(crate) fn kvm_rmi_helper_allow_takeover();
+
+    /// Makes a file in debugfs. It stays until its directory is removed, and `file` with it.
+    #[cfg(CONFIG_DEBUG_FS)]
+    pub(crate) fn kvm_rmi_helper_debugfs_create_file(
+        file: *mut File,
+        name: *const c_char,
+        parent: *mut bindings::dentry,
+    );
+
+    // Of KVM, in the order of `rust/sys/kvm_helpers.c`. VMs and vCPUs are valid for as long as a call
+    // takes.
+
+    /// `read_lock(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_read_lock(kvm: *mut bindings::kvm);
+
+    /// `read_unlock(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_read_unlock(kvm: *mut bindings::kvm);
+
+    /// `write_lock(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_write_lock(kvm: *mut bindings::kvm);
+
+    /// `write_unlock(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_write_unlock(kvm: *mut bindings::kvm);
+
+    /// `lockdep_assert_held_read(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_assert_read(kvm: *mut bindings::kvm);
+
+    /// `lockdep_assert_held_write(&kvm->mmu_lock)`.
+    pub(crate) fn kvm_rmi_helper_mmu_assert_write(kvm: *mut bindings::kvm);
+
+    /// `kvm->mmu_invalidate_seq`, read before everything that follows.
+    pub(crate) fn kvm_rmi_helper_mmu_invalidate_seq(kvm: *mut bindings::kvm) -> c_ulong;
+
+    /// `mmu_invalidate_retry_gfn()` for a range, under `mmu_lock`.
+    pub(crate) fn kvm_rmi_helper_mmu_invalidate_retry(
+        kvm: *mut bindings::kvm,
+        seq: c_ulong,
+        start: u64,
+        end: u64,
+    ) -> bool;
+
+    /// `kvm_mem_is_private()`.
+    pub(crate) fn kvm_rmi_helper_mem_is_private(kvm: *mut bindings::kvm, gfn: u64) -> bool;
+
+    /// `gfn_to_memslot()`, in a read section of `kvm->srcu`; may be null.
+    pub(crate) fn kvm_rmi_helper_gfn_to_memslot(
+        kvm: *mut bindings::kvm,
+        gfn: u64,
+    ) -> *mut bindings::kvm_memory_slot;
+
+    /// The first slot with any of the granules from `start` to `end`, in a read section of
+    /// `kvm->srcu`; may be null.
+    pub(crate) fn kvm_rmi_helper_first_memslot(
+        kvm: *mut bindings::kvm,
+        start: u64,
+        end: u64,
+    ) -> *mut bindings::kvm_memory_slot;
+
+    /// `kvm_for_each_memslot()`, under `slots_lock`. What `visit` returns unless 0 ends it.
+    pub(crate) fn kvm_rmi_helper_walk_memslots(
+        kvm: *mut bindings::kvm,
+        arg: *mut c_void,
+        visit: unsafe extern "C" fn(*mut bindings::kvm_memory_slot, *mut c_void) -> c_int,
+    ) -> c_int;
+
+    /// `mutex_lock_interruptible(&kvm->slots_lock)`.
+    pub(crate) fn kvm_rmi_helper_lock_slots_interruptible(kvm: *mut bindings::kvm) -> c_int;
+
+    /// `kvm_get_vcpu()`; null from the number of vCPUs on.
+    pub(crate) fn kvm_rmi_helper_get_vcpu(
+        kvm: *mut bindings::kvm,
+        index: c_int,
+    ) -> *mut bindings::kvm_vcpu;
+
+    /// `kvm_get_vcpu_by_id()`; may be null.
+    pub(crate) fn kvm_rmi_helper_get_vcpu_by_id(
+        kvm: *mut bindings::kvm,
+        id: c_int,
+    ) -> *mut bindings::kvm_vcpu;
+
+    /// `mutex_trylock_nest_lock(&vcpu->mutex)`, for who holds `nest`.
+    pub(crate) fn kvm_rmi_helper_trylock_vcpu(
+        vcpu: *mut bindings::kvm_vcpu,
+        nest: *mut bindings::mutex,
+    ) -> bool;
+
+    /// `kvm_vcpu_initialized()`.
+    pub(crate) fn kvm_rmi_helper_vcpu_is_initialized(vcpu: *mut bindings::kvm_vcpu) -> bool;
+
+    /// `kvm_arm_vcpu_is_finalized()`.
+    pub(crate) fn kvm_rmi_helper_vcpu_is_finalized(vcpu: *mut bindings::kvm_vcpu) -> bool;
+
+    /// `vcpu_has_feature(KVM_ARM_VCPU_PSCI_0_2)`.
+    pub(crate) fn kvm_rmi_helper_vcpu_has_psci_0_2(vcpu: *mut bindings::kvm_vcpu) -> bool;
+
+    /// Longest SVE vector of the vCPU in quadwords, 0 without SVE.
+    pub(crate) fn kvm_rmi_helper_vcpu_sve_vq(vcpu: *mut bindings::kvm_vcpu) -> u32;
+
+    /// `sve_vq_available()`: true if the host has SVE vectors of `vq` quadwords, of which there are 1 to
+    /// [`bindings::SVE_VQ_MAX`].
+    pub(crate) fn kvm_rmi_helper_sve_vq_available(vq: u32) -> bool;
+
+    /// `kvm_vcpu_get_mpidr_aff()`.
+    pub(crate) fn kvm_rmi_helper_vcpu_mpidr_aff(vcpu: *mut bindings::kvm_vcpu) -> u64;
+
+    /// `kvm_prepare_memory_fault_exit()`.
+    pub(crate) fn kvm_rmi_helper_prepare_memory_fault_exit(
+        vcpu: *mut bindings::kvm_vcpu,
+        gpa: u64,
+        size: u64,
+        is_private: bool,
+    );
+
+    /// `kvm_vm_dead()`: no vCPU of the VM runs when this returns, and none will.
+    pub(crate) fn kvm_rmi_helper_vm_dead(kvm: *mut bindings::kvm);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* C for Rust; rust/sys/ffi.rs has the same list. */
+#ifndef KVM_ARM_RMI_HELPERS_H
+#define KVM_ARM_RMI_HELPERS_H
+
+#include <linux/types.h>
+
+struct dentry;
+struct kvm;
+struct kvm_memory_slot;
+struct kvm_vcpu;
+struct mutex;
+struct page;
+struct seq_file;
+
+/**
+ * struct kvm_rmi_file - a file in debugfs, by what Rust does for it
+ * @show: prints the contents, or NULL
+ * @store: takes the word that was written, or NULL
+ */
+struct kvm_rmi_file {
+	int (*show)(const struct kvm_rmi_file *file, struct seq_file *seq);
+	int (*store)(const struct kvm_rmi_file *file, const char *word);
+};
+
+typedef int (*kvm_rmi_visit_slot)(struct kvm_memory_slot *slot, void *arg);
+
+extern unsigned int kvm_rmi_cap;
+extern unsigned int kvm_rmi_fault_around;
+
+phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page);
+struct page *kvm_rmi_helper_phys_to_page(phys_addr_t phys);
+void *kvm_rmi_helper_page_address(struct page *page);
+void kvm_rmi_helper_put_page(struct page *page);
+void kvm_rmi_helper_cond_resched(void);
+bool kvm_rmi_helper_signal_pending(void);
+u64 kvm_rmi_helper_id_aa64pfr0_rme(void);
+bool kvm_rmi_helper_claim_sea(void);
+int kvm_rmi_helper_forbid_takeover(void);
+void kvm_rmi_helper_allow_takeover(void);
+
+/* rust/sys/kvm_helpers.c */
+void kvm_rmi_helper_mmu_read_lock(struct kvm *kvm);
+void kvm_rmi_helper_mmu_read_unlock(struct kvm *kvm);
+void kvm_rmi_helper_mmu_write_lock(struct kvm *kvm);
+void kvm_rmi_helper_mmu_write_unlock(struct kvm *kvm);
+void kvm_rmi_helper_mmu_assert_read(struct kvm *kvm);
+void kvm_rmi_helper_mmu_assert_write(struct kvm *kvm);
+unsigned long kvm_rmi_helper_mmu_invalidate_seq(struct kvm *kvm);
+bool kvm_rmi_helper_mmu_invalidate_retry(struct kvm *kvm, unsigned long seq,
+					 u64 start, u64 end);
+bool kvm_rmi_helper_mem_is_private(struct kvm *kvm, u64 gfn);
+struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn);
+struct kvm_memory_slot *kvm_rmi_helper_first_memslot(struct kvm *kvm, u64 start,
+						     u64 end);
+int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,
+				 kvm_rmi_visit_slot fn);
+int kvm_rmi_helper_lock_slots_interruptible(struct kvm *kvm);
+struct kvm_vcpu *kvm_rmi_helper_get_vcpu(struct kvm *kvm, int index);
+struct kvm_vcpu *kvm_rmi_helper_get_vcpu_by_id(struct kvm *kvm, int id);
+bool kvm_rmi_helper_trylock_vcpu(struct kvm_vcpu *vcpu, struct mutex *nest);
+bool kvm_rmi_helper_vcpu_is_initialized(struct kvm_vcpu *vcpu);
+bool kvm_rmi_helper_vcpu_is_finalized(struct kvm_vcpu *vcpu);
+bool kvm_rmi_helper_vcpu_has_psci_0_2(struct kvm_vcpu *vcpu);
+u32 kvm_rmi_helper_vcpu_sve_vq(struct kvm_vcpu *vcpu);
+bool kvm_rmi_helper_sve_vq_available(u32 vq);
+u64 kvm_rmi_helper_vcpu_mpidr_aff(struct kvm_vcpu *vcpu);
+void kvm_rmi_helper_prepare_memory_fault_exit(struct kvm_vcpu *vcpu, u64 gpa,
+					      u64 size, bool is_private);
+void kvm_rmi_helper_vm_dead(struct kvm *kvm);
+
+/* rust/sys/debugfs.c */
+void kvm_rmi_helper_debugfs_create_file(struct kvm_rmi_file *file,
+					const char *name,
+					struct dentry *parent);
+
+#endif /* KVM_ARM_RMI_HELPERS_H */

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory of the host: pages for the RMM to look into, and granules to give away.
+//!
+//! An undelegated [`GranuleRange`] owns a reference to each of its pages, and [`put`] drops them:
+//! whether they came from the page allocator or from a file of guest_memfd.
+
+use super::ffi;
+use crate::rmi::{AddrRange, GranuleRange, PhysAddr, SharedPage, Undelegated, GRANULE_SIZE};
+use core::{num::NonZeroU64, ptr::NonNull};
+use kernel::{
+    alloc::AllocError,
+    bindings,
+    error::to_result,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// A page of the host that the RMM may read and write during a call.
+///
+/// # Invariants
+///
+/// `words` is the page in the kernel's linear map.
+pub struct Page {
+    page: kernel::page::Page,
+    words: NonNull<u64>,
+}
+
+// SAFETY: The page is owned, and reachable by every CPU.
+unsafe impl Send for Page {}
+
+impl Page {
+    /// A zeroed page.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        let page = kernel::page::Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO)?;
+        // SAFETY: The page is valid.
+        let words = unsafe { ffi::kvm_rmi_helper_page_address(page.as_ptr()) };
+        Ok(Self {
+            page,
+            words: NonNull::new(words.cast()).ok_or(AllocError)?,
+        })
+    }
+
+    /// Where the page is to the kernel.
+    pub(super) fn address(&self) -> *mut c_void {
+        self.words.as_ptr().cast()
+    }
+
+    /// The word at byte `offset`. An offset past the page begins anew.
+    fn word(&self, offset: usize) -> *mut u64 {
+        let word = (offset & (PAGE_SIZE - 1)) / size_of::<u64>();
+        // SAFETY: The word is in the page, by the type's invariant.
+        unsafe { self.words.as_ptr().add(word) }
+    }
+}
+
+impl SharedPage for Page {
+    fn pa(&self) -> PhysAddr {
+        // SAFETY: The page is valid as long as `self`.
+        PhysAddr::new(unsafe { ffi::kvm_rmi_helper_page_to_phys(self.page.as_ptr()) })
+    }
+
+    fn write(&mut self, offset: usize, value: u64) {
+        // SAFETY: The word is the page's, and `&mut self` keeps every other access out; the RMM
+        // touches the page only during calls, which borrow it as well.
+        unsafe { self.word(offset).write_volatile(value) };
+    }
+
+    fn read(&self, offset: usize) -> u64 {
+        // SAFETY: As above; our own writes need `&mut self`.
+        unsafe { self.word(offset).read_volatile() }
+    }
+}
+
+/// Allocates `1 << order` granules that are next to each other, each of which can be freed alone.
+///
+/// May sleep. The memory is charged to the caller's memory cgroup.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn alloc(order: u32) -> Result<GranuleRange<Undelegated>> {
+    let gfp = bindings::GFP_KERNEL_ACCOUNT | bindings::__GFP_NOWARN;
+    // SAFETY: May be called by whoever may sleep.
+    let page = unsafe { bindings::alloc_pages(gfp, order) };
+    if page.is_null() {
+        return Err(ENOMEM);
+    }
+    // SAFETY: `page` is the head of an allocation of this order, not compound, and ours alone.
+    unsafe { bindings::split_page(page, order) };
+    // SAFETY: `page` is valid.
+    let base = unsafe { ffi::kvm_rmi_helper_page_to_phys(page) };
+    // The allocator hands out whole pages, and a page is a granule: there always is a range.
+    let range = range(base, GRANULE_SIZE << order).ok_or(ENOMEM)?;
+    // SAFETY: The pages were just allocated, so they are undelegated and nobody else's, and what
+    // could reach them, the kernel's linear map, is not used.
+    Ok(unsafe { GranuleRange::new(range) })
+}
+
+fn range(base: u64, bytes: u64) -> Option<AddrRange> {
+    AddrRange::new(PhysAddr::new(base), PhysAddr::new(base.checked_add(bytes)?))
+}
+
+/// A page of a file of guest_memfd, with a reference.
+///
+/// # Invariants
+///
+/// This has the reference. The page is not delegated but for a realm of the VM that the file belongs to.
+pub struct GmemPage(NonZeroU64);
+
+impl GmemPage {
+    /// # Safety
+    ///
+    /// The caller has a reference to the page, which this takes. The page is not delegated but for a
+    /// realm of the VM that the file belongs to.
+    pub(super) unsafe fn new(pfn: u64) -> Option<Self> {
+        // INVARIANT: By the contract of this function.
+        NonZeroU64::new(pfn << crate::GRANULE_SHIFT).map(Self)
+    }
+
+    /// Where it is.
+    pub fn pa(&self) -> PhysAddr {
+        PhysAddr::new(self.0.get())
+    }
+
+    /// Pages that follow each other in memory, as one range. Those that do not are dropped.
+    pub fn join(mut pages: impl Iterator<Item = Self>) -> Option<GranuleRange<Undelegated>> {
+        let first = pages.next()?;
+        let (base, mut bytes) = (first.0.get(), GRANULE_SIZE);
+        core::mem::forget(first);
+        for page in pages {
+            if page.0.get() == base + bytes {
+                bytes += GRANULE_SIZE;
+                core::mem::forget(page);
+            }
+        }
+        // SAFETY: By the type's invariant the references are ours, and go on with the range. Files of
+        // guest_memfd that can be mapped to user space are not used for private memory, and the kernel
+        // itself does not look into what is a realm's. Should a page be that realm's already the RMM
+        // does not delegate it again.
+        range(base, bytes).map(|range| unsafe { GranuleRange::new(range) })
+    }
+}
+
+impl Drop for GmemPage {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { ffi::kvm_rmi_helper_put_page(ffi::kvm_rmi_helper_phys_to_page(self.0.get())) };
+    }
+}
+
+/// Drops the references that come with granules: memory of the host that nobody else has is free.
+pub fn put(granules: GranuleRange<Undelegated>) {
+    let range = granules.into_range();
+    for n in 0..range.granules() {
+        let phys = range.base().raw() + n * GRANULE_SIZE;
+        // SAFETY: An undelegated range owns a reference to each of its pages.
+        unsafe { ffi::kvm_rmi_helper_put_page(ffi::kvm_rmi_helper_phys_to_page(phys)) };
+    }
+}
+
+/// Calls `visit` for each range of the host's memory, in whole granules, until it returns an error.
+///
+/// # Errors
+///
+/// The first that `visit` returns.
+pub fn for_each_ram<F: FnMut(AddrRange) -> Result>(mut visit: F) -> Result {
+    /// What `kvm_rmi_walk_ram()` calls, with `arg` pointing to an `F`.
+    ///
+    /// # Safety
+    ///
+    /// `arg` points to an `F` that nobody else uses.
+    unsafe extern "C" fn step<F: FnMut(AddrRange) -> Result>(
+        pfn: c_ulong,
+        nr_pages: c_ulong,
+        arg: *mut c_void,
+    ) -> c_int {
+        // SAFETY: By the contract of this function.
+        let visit = unsafe { &mut *arg.cast::<F>() };
+        let (base, bytes) = (
+            (pfn as u64) << crate::GRANULE_SHIFT,
+            (nr_pages as u64) << crate::GRANULE_SHIFT,
+        );
+        match range(base, bytes).map(visit) {
+            Some(Err(error)) => error.to_errno(),
+            _ => 0,
+        }
+    }
+
+    // SAFETY: `step` has the expected signature, and `visit` outlives the call.
+    to_result(unsafe {
+        bindings::kvm_rmi_walk_ram(core::ptr::from_mut(&mut visit).cast(), Some(step::<F>))
+    })
+}
+
+/// Pages of user space, pinned.
+///
+/// # Invariants
+///
+/// Each of them was pinned by `pin_user_pages_fast()`.
+pub struct Pinned(KVec<*mut bindings::page>);
+
+impl Pinned {
+    /// Pins `wanted` pages of the current task's from `address` on, or as many of them as there are.
+    /// May take as long as user space likes.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the first cannot be read, `ENOMEM`.
+    pub fn new(address: u64, wanted: usize) -> Result<Self> {
+        let mut pages = KVec::with_capacity(wanted, GFP_KERNEL)?;
+        // SAFETY: There is room for as many pages as are wanted.
+        let pinned = unsafe {
+            bindings::pin_user_pages_fast(
+                address as c_ulong,
+                wanted as c_int,
+                0,
+                pages.spare_capacity_mut().as_mut_ptr().cast(),
+            )
+        };
+        let pinned = usize::try_from(pinned).map_err(|_| EFAULT)?;
+        // SAFETY: So many were written, and not more than there is room for.
+        unsafe { pages.inc_len(pinned.min(wanted)) };
+        match pages.is_empty() {
+            true => Err(EFAULT),
+            // INVARIANT: They were pinned right here.
+            false => Ok(Self(pages)),
+        }
+    }
+
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty, reason = "there always is one")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Where page `n` is.
+    pub fn pa(&self, n: usize) -> Option<PhysAddr> {
+        let page = self.0.get(n)?;
+        // SAFETY: The page is pinned.
+        Some(PhysAddr::new(unsafe {
+            ffi::kvm_rmi_helper_page_to_phys(*page)
+        }))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant, and nobody has unpinned them.
+        unsafe { bindings::unpin_user_pages(self.0.as_mut_ptr(), self.0.len() as c_ulong) };
+    }
+}

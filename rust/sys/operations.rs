@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations of the C seam (`struct kvm_rmi_ops`), for a [`Component`]: each turns KVM's pointers
+//! into what the component works on, and its results into what KVM wants.
+
+use super::{
+    ffi,
+    kvm::{Kvm, MmuReadLock, MmuWriteLock},
+    ops::{Component, Entry, Halves, Next, Settings, Shared},
+    slots::NewSlot,
+    user::OneReg,
+    vcpu::Held, //
+};
+use crate::{
+    exit::reason,
+    rmi::{run::offset, Fid},
+    uapi::KvmArmRmiPopulate, //
+};
+use core::marker::PhantomData;
+use kernel::{
+    bindings,
+    error::from_result,
+    prelude::*,
+    sync::Arc,
+    types::Opaque,
+    uaccess::{UserPtr, UserSlice}, //
+};
+
+// What the C seam knows of the RMI as well.
+const _: () = {
+    assert!(bindings::KVM_RMI_SMC_REC_ENTER == Fid::REC_ENTER.raw());
+    assert!(bindings::KVM_RMI_RUN_EXIT_REASON as usize == offset::EXIT_REASON);
+    assert!(bindings::KVM_RMI_EXIT_REASON_IRQ as u8 == reason::IRQ);
+    assert!(bindings::KVM_RMI_EXIT_REASON_FIQ as u8 == reason::FIQ);
+};
+
+// `Next` has KVM's numbers.
+const _: () = {
+    assert!(Next::Trap as u32 == bindings::kvm_rmi_exit_KVM_RMI_EXIT_TRAP);
+    assert!(Next::Psci as u32 == bindings::kvm_rmi_exit_KVM_RMI_EXIT_PSCI);
+    assert!(Next::Hypercall as u32 == bindings::kvm_rmi_exit_KVM_RMI_EXIT_HYPERCALL);
+    assert!(Next::Complete as u32 == bindings::kvm_rmi_exit_KVM_RMI_EXIT_COMPLETE);
+    assert!(Next::Off as u32 == bindings::kvm_rmi_exit_KVM_RMI_EXIT_OFF);
+};
+
+// What is compiled twice knows the ABI from its own mirror.
+const _: () = assert!(
+    size_of::<KvmArmRmiPopulate>() == size_of::<bindings::kvm_arm_rmi_populate>()
+        && crate::uapi::KVM_ARM_RMI_POPULATE_FLAGS_MEASURE
+            == bindings::KVM_ARM_RMI_POPULATE_FLAGS_MEASURE
+);
+
+/// The operations' table, where it stays.
+#[repr(C)]
+pub(super) struct Table<C: Component> {
+    pub(super) ops: Opaque<bindings::kvm_rmi_ops>,
+    pub(super) host: Arc<C::Host>,
+    pub(super) caps: &'static [u32],
+}
+
+/// A VM of the component's.
+///
+/// # Safety
+///
+/// `kvm` is a realm's VM that is alive for `'a`, of this component's, and not destroyed by it.
+unsafe fn vm<'a, C>(kvm: *mut bindings::kvm) -> &'a C {
+    // SAFETY: By the contract, `init_vm` has put a `C` there, which `destroy_vm` will take away.
+    unsafe { &*(*kvm).arch.rmi.realm.cast() }
+}
+
+/// A vCPU that this task runs, and its VM.
+///
+/// # Safety
+///
+/// `vcpu` is a realm's vCPU of this component's; this task holds its mutex for `'a`, and this is the
+/// only one that there is.
+unsafe fn held<'a, C: Component>(vcpu: *mut bindings::kvm_vcpu) -> (&'a C, Held<'a, C::Vcpu>) {
+    // SAFETY: By the contract. What we keep for vCPUs is a `C::Vcpu`.
+    unsafe { (vm((*vcpu).kvm), Held::new(vcpu)) }
+}
+
+/// The operations, in the order of the table.
+pub(super) struct Ops<C>(PhantomData<C>);
+
+impl<C: Component> Ops<C> {
+    pub(super) fn table(module: &'static ThisModule, settings: &Settings) -> bindings::kvm_rmi_ops {
+        let mut vcpu_features = (1 << bindings::KVM_ARM_VCPU_PSCI_0_2)
+            | (1 << bindings::KVM_ARM_VCPU_PTRAUTH_ADDRESS)
+            | (1 << bindings::KVM_ARM_VCPU_PTRAUTH_GENERIC);
+        if settings.sve_max_vl != 0 {
+            vcpu_features |= 1 << bindings::KVM_ARM_VCPU_SVE;
+        }
+        bindings::kvm_rmi_ops {
+            owner: module.as_ptr(),
+            // SAFETY: Parameters are set before the module is initialised.
+            cap: unsafe { ffi::kvm_rmi_cap },
+            ipa_limit: settings.ipa_limit,
+            sve_max_vl: settings.sve_max_vl,
+            max_brps: settings.breakpoints - 1,
+            max_wrps: settings.watchpoints - 1,
+            vcpu_features,
+            check_extension: Some(Self::check_extension),
+            allows_cap: Some(Self::allows_cap),
+            init_vm: Some(Self::init_vm),
+            flush_vm: Some(Self::flush_vm),
+            destroy_vm: Some(Self::destroy_vm),
+            destroy_vcpu: Some(Self::destroy_vcpu),
+            populate: Some(Self::populate),
+            first_run: Some(Self::first_run),
+            complete: Some(Self::complete),
+            enter: Some(Self::enter),
+            handle_exit: Some(Self::handle_exit),
+            may_set_reg: Some(Self::may_set_reg),
+            copy_reg_indices: Some(Self::copy_reg_indices),
+            map_shared: Some(Self::map_shared),
+            add_table: Some(Self::add_table),
+            check_memslot: Some(Self::check_memslot),
+            unmap: Some(Self::unmap),
+        }
+    }
+
+    /// `KVM_CHECK_EXTENSION(KVM_CAP_ARM_RMI)`: 1, since an RMM is active.
+    extern "C" fn check_extension(_kvm: *mut bindings::kvm) -> c_int {
+        1
+    }
+
+    /// What the table that a VM has was registered with.
+    ///
+    /// # Safety
+    ///
+    /// `kvm` is a realm's VM, with our table in it.
+    unsafe fn table_of<'a>(kvm: *mut bindings::kvm) -> &'a Table<C> {
+        // SAFETY: By the contract, the table is in a `Table`, which outlives the module's reference
+        // that KVM has taken.
+        unsafe {
+            let ops = (*kvm).arch.rmi.ops;
+            &*kernel::container_of!(Opaque::cast_from(ops), Table<C>, ops)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// See [`vm`].
+    unsafe extern "C" fn allows_cap(kvm: *mut bindings::kvm, cap: c_long) -> bool {
+        // SAFETY: By the contract of this function; parameters are set before the module is
+        // initialised.
+        let (vm, us, ours) = unsafe { (vm::<C>(kvm), Self::table_of(kvm), ffi::kvm_rmi_cap) };
+        match u32::try_from(cap) {
+            Ok(bindings::KVM_CAP_ARM_SVE) => vm.has_sve(),
+            Ok(cap) => cap == ours || us.caps.contains(&cap),
+            Err(_) => false,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// KVM calls this for a VM that it is making, with our table in it.
+    unsafe extern "C" fn init_vm(kvm: *mut bindings::kvm, ipa_bits: u32) -> c_int {
+        // SAFETY: By the contract. The VM outlives our half of it, which `destroy_vm` takes away.
+        let (us, ours) = unsafe { (Self::table_of(kvm), Kvm::new(kvm)) };
+        from_result(|| {
+            let vm = C::init_vm(&us.host, ours, ipa_bits)?;
+            // SAFETY: The VM is being made.
+            unsafe { (*kvm).arch.rmi.realm = Arc::into_raw(vm).cast_mut().cast() };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// See [`vm`].
+    unsafe extern "C" fn flush_vm(kvm: *mut bindings::kvm) {
+        // SAFETY: By the contract of this function.
+        unsafe { vm::<C>(kvm) }.flush();
+    }
+
+    /// # Safety
+    ///
+    /// See [`vm`]; nobody uses the VM any more.
+    unsafe extern "C" fn destroy_vm(kvm: *mut bindings::kvm) {
+        // SAFETY: By the contract of this function: `init_vm` has put it there.
+        let vm = unsafe { Arc::from_raw((*kvm).arch.rmi.realm.cast::<C>()) };
+        vm.destroy();
+    }
+
+    /// # Safety
+    ///
+    /// `vcpu` is a realm's vCPU that nobody uses any more.
+    unsafe extern "C" fn destroy_vcpu(vcpu: *mut bindings::kvm_vcpu) {
+        // SAFETY: By the contract of this function; vCPUs go before their VM.
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        if let Some(data) = held.split().1.take() {
+            vm.destroy_vcpu(data);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// See [`vm`]; `args` is what user space has passed.
+    unsafe extern "C" fn populate(
+        kvm: *mut bindings::kvm,
+        args: *mut bindings::kvm_arm_rmi_populate,
+    ) -> c_int {
+        // SAFETY: By the contract of this function.
+        let vm = unsafe { vm::<C>(kvm) };
+        from_result(|| {
+            let size = size_of::<KvmArmRmiPopulate>();
+            let user = UserSlice::new(UserPtr::from_ptr(args.cast()), size);
+            let (mut reader, mut writer) = user.reader_writer();
+            let mut words = [0u64; 4];
+            reader.read_slice(words.as_mut_bytes())?;
+            let [base, size, source_uaddr, last] = words;
+            let mut args = KvmArmRmiPopulate {
+                base,
+                size,
+                source_uaddr,
+                // CAST: The halves of a word, as they lie in memory.
+                flags: last as u32,
+                reserved: (last >> 32) as u32,
+            };
+            let result = vm.populate(&mut args);
+            // Even after an error: what is done is not to be done again.
+            let words = [args.base, args.size, args.source_uaddr];
+            writer.write_slice(words.as_bytes())?;
+            result.map(|()| 0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`].
+    unsafe extern "C" fn first_run(vcpu: *mut bindings::kvm_vcpu) -> c_int {
+        // SAFETY: By the contract of this function.
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        from_result(|| vm.first_run(&mut held).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`]; the vCPU has a REC.
+    unsafe extern "C" fn complete(vcpu: *mut bindings::kvm_vcpu) -> c_int {
+        // SAFETY: By the contract of this function.
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        let (vcpu, data) = held.split();
+        from_result(|| {
+            let data = data.as_mut().ok_or(EIO)?;
+            vm.complete(vcpu, data).map(|()| 1)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`]; the vCPU has a REC.
+    unsafe extern "C" fn enter(vcpu: *mut bindings::kvm_vcpu, flags: c_ulong) {
+        let has = |bit: bindings::kvm_rmi_entry| flags & bit as c_ulong != 0;
+        let entry = Entry {
+            pc_advanced: has(bindings::kvm_rmi_entry_KVM_RMI_ENTRY_PC_ADVANCED),
+            external_abort: has(bindings::kvm_rmi_entry_KVM_RMI_ENTRY_SEA_PENDING),
+        };
+        // SAFETY: By the contract of this function.
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        let (vcpu, data) = held.split();
+        if let Some(data) = data {
+            vm.enter(vcpu, data, entry);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`]; the vCPU has a REC.
+    unsafe extern "C" fn handle_exit(vcpu: *mut bindings::kvm_vcpu) -> c_int {
+        // SAFETY: By the contract of this function.
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        let (vcpu, data) = held.split();
+        from_result(|| {
+            let data = data.as_mut().ok_or(EIO)?;
+            // CAST: As below.
+            vm.handle_exit(vcpu, data).map(|next| next as c_int)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`]; `reg` is valid.
+    unsafe extern "C" fn may_set_reg(
+        vcpu: *mut bindings::kvm_vcpu,
+        reg: *const bindings::kvm_one_reg,
+    ) -> c_int {
+        // SAFETY: By the contract of this function.
+        let ((vm, mut held), reg) = unsafe { (held::<C>(vcpu), OneReg::of(&*reg)) };
+        from_result(|| vm.may_set_reg(&mut held, &reg).map(c_int::from))
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`]; `to` is what user space has passed, or null.
+    unsafe extern "C" fn copy_reg_indices(vcpu: *mut bindings::kvm_vcpu, to: *mut u64) -> c_int {
+        // SAFETY: By the contract of this function.
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        from_result(|| {
+            let mut count = 0;
+            while let Some(id) = vm.listed_reg(&mut held, count) {
+                if !to.is_null() {
+                    let to = UserPtr::from_addr(to.addr() + count * size_of::<u64>());
+                    UserSlice::new(to, size_of::<u64>()).writer().write(&id)?;
+                }
+                count += 1;
+            }
+            // CAST: A few.
+            Ok(count as c_int)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`]; the vCPU has a REC, and `mmu_lock` is held for reading.
+    unsafe extern "C" fn map_shared(
+        vcpu: *mut bindings::kvm_vcpu,
+        ipa: bindings::phys_addr_t,
+        pa: bindings::phys_addr_t,
+        size: c_ulong,
+        writable: bool,
+    ) -> c_int {
+        // SAFETY: By the contract of this function. The VM stays alive.
+        let (vm, mut held, kvm) = unsafe {
+            let (vm, held) = held::<C>(vcpu);
+            (vm, held, Kvm::new((*vcpu).kvm))
+        };
+        // SAFETY: As above.
+        let lock = unsafe { MmuReadLock::of_kvm(&kvm) };
+        let (vcpu, data) = held.split();
+        from_result(|| {
+            let data = data.as_mut().ok_or(EIO)?;
+            let memory = Shared {
+                ipa,
+                pa,
+                size: size as u64,
+                writable,
+            };
+            vm.map_shared(vcpu, data, memory, &lock).map(|()| 0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`]; the vCPU has a REC.
+    unsafe extern "C" fn add_table(vcpu: *mut bindings::kvm_vcpu) -> c_int {
+        // SAFETY: By the contract of this function.
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        from_result(|| {
+            let data = held.split().1.as_mut().ok_or(EIO)?;
+            vm.make_room(data).map(c_int::from)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// See [`vm`]; `slot` is valid.
+    unsafe extern "C" fn check_memslot(
+        kvm: *mut bindings::kvm,
+        slot: *const bindings::kvm_memory_slot,
+    ) -> c_int {
+        // SAFETY: By the contract of this function.
+        let (vm, slot) = unsafe { (vm::<C>(kvm), NewSlot::of(slot)) };
+        from_result(|| vm.check_slot(&slot).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// See [`vm`]; `mmu_lock` is held for writing, nothing else that spins, and may be dropped
+    /// meanwhile if `may_block`.
+    unsafe extern "C" fn unmap(
+        kvm: *mut bindings::kvm,
+        start: bindings::gfn_t,
+        end: bindings::gfn_t,
+        filter: c_uint,
+        may_block: bool,
+    ) {
+        let has = |bit: bindings::kvm_gfn_range_filter| filter & bit != 0;
+        let halves = Halves {
+            private: has(bindings::kvm_gfn_range_filter_KVM_FILTER_PRIVATE),
+            shared: has(bindings::kvm_gfn_range_filter_KVM_FILTER_SHARED),
+        };
+        // SAFETY: By the contract of this function. The VM stays alive.
+        let (vm, kvm) = unsafe { (vm::<C>(kvm), Kvm::new(kvm)) };
+        // SAFETY: As above.
+        let mut lock = unsafe { MmuWriteLock::of_kvm(&kvm) };
+        vm.unmap(start..end, halves, &mut lock, may_block);
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The machine and its firmware, and the module's parameters.
+
+use super::ffi;
+use core::sync::atomic::Ordering;
+use kernel::{error::to_result, prelude::*};
+
+/// True if every CPU has the Realm Management Extension.
+pub fn has_rme() -> bool {
+    ffi::kvm_rmi_helper_id_aa64pfr0_rme() != 0
+}
+
+/// `apei_claim_sea()`: true if firmware has told of an external abort and that was dealt with.
+pub fn claim_sea() -> bool {
+    ffi::kvm_rmi_helper_claim_sea()
+}
+
+/// Most quadwords of an SVE vector, by the architecture.
+pub const SVE_VQ_MAX: u64 = 16;
+
+/// `sve_vq_available()`: true if the host has SVE vectors of `vq` quadwords.
+pub fn sve_vq_available(vq: u64) -> bool {
+    // SAFETY: The number is in the range that there are vectors of.
+    (1..=SVE_VQ_MAX).contains(&vq) && unsafe { ffi::kvm_rmi_helper_sve_vq_available(vq as u32) }
+}
+
+/// Module parameter `fault_around`: bytes of private memory to map around a fault.
+pub fn fault_around() -> u32 {
+    // SAFETY: A parameter of this module, which is only read and written as a word.
+    unsafe { &ffi::kvm_rmi_fault_around }.load(Ordering::Relaxed)
+}
+
+/// While this is there no other kernel can take over this one's memory, whether started by kexec or
+/// restored from disk.
+///
+/// # Invariants
+///
+/// `kvm_rmi_forbid_takeover()` has returned 0 for it.
+pub struct NoTakeover(());
+
+impl NoTakeover {
+    /// Forbids it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if one is about to.
+    pub fn new() -> Result<Self> {
+        // INVARIANT: Checked right here.
+        to_result(ffi::kvm_rmi_helper_forbid_takeover()).map(|()| Self(()))
+    }
+
+    /// Forbids it for ever.
+    pub fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for NoTakeover {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { ffi::kvm_rmi_helper_allow_takeover() };
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory slots, and `kvm->slots_lock`.
+
+use super::{ffi, kvm::Kvm, memory::GmemPage};
+use core::{marker::PhantomData, ops::Range};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    types::NotThreadSafe, //
+};
+
+/// A read section of `kvm->srcu`: the memory slots that are there stay.
+pub struct Slots<'a> {
+    kvm: &'a Kvm,
+    index: c_int,
+    _task: NotThreadSafe,
+}
+
+impl<'a> Slots<'a> {
+    /// Begins to look at the memory slots of a VM.
+    pub fn read(kvm: &'a Kvm) -> Self {
+        // SAFETY: The VM is alive.
+        let index = unsafe { bindings::srcu_read_lock(&raw mut (*kvm.as_ptr()).srcu) };
+        Self {
+            kvm,
+            index,
+            _task: NotThreadSafe,
+        }
+    }
+
+    /// The slot that granule `gfn` is in.
+    pub fn find(&self, gfn: u64) -> Option<Memslot<'_>> {
+        // SAFETY: This is a read section, and the VM is alive.
+        let slot = unsafe { ffi::kvm_rmi_helper_gfn_to_memslot(self.kvm.as_ptr(), gfn) };
+        self.slot(slot)
+    }
+
+    /// The first slot, from the bottom, that has any of the granules `gfns`.
+    pub fn first(&self, gfns: &Range<u64>) -> Option<Memslot<'_>> {
+        let kvm = self.kvm.as_ptr();
+        // SAFETY: This is a read section, and the VM is alive.
+        let slot = unsafe { ffi::kvm_rmi_helper_first_memslot(kvm, gfns.start, gfns.end) };
+        self.slot(slot)
+    }
+
+    fn slot(&self, slot: *mut bindings::kvm_memory_slot) -> Option<Memslot<'_>> {
+        // INVARIANT: Slots that are found in a read section are valid until it ends.
+        (!slot.is_null()).then_some(Memslot {
+            kvm: self.kvm,
+            slot,
+            _slots: PhantomData,
+        })
+    }
+}
+
+impl Drop for Slots<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Ends the section that this began.
+        unsafe { bindings::srcu_read_unlock(&raw mut (*self.kvm.as_ptr()).srcu, self.index) };
+    }
+}
+
+/// A memory slot.
+///
+/// # Invariants
+///
+/// `slot` is a slot of `kvm`, and valid for `'a`.
+pub struct Memslot<'a> {
+    kvm: &'a Kvm,
+    slot: *mut bindings::kvm_memory_slot,
+    _slots: PhantomData<&'a ()>,
+}
+
+impl Memslot<'_> {
+    /// The slot's granules.
+    pub fn gfns(&self) -> Range<u64> {
+        // SAFETY: By the type's invariant; these fields do not change.
+        let (base, pages) = unsafe { ((*self.slot).base_gfn, (*self.slot).npages) };
+        base..base + pages as u64
+    }
+
+    /// True if the slot has private memory.
+    pub fn has_gmem(&self) -> bool {
+        // SAFETY: By the type's invariant.
+        unsafe { (*self.slot).flags & bindings::KVM_MEM_GUEST_MEMFD != 0 }
+    }
+
+    /// `KVM_MEMSLOT_INVALID`: the slot is about to go, or to be moved.
+    pub fn is_invalid(&self) -> bool {
+        // SAFETY: By the type's invariant.
+        unsafe { u64::from((*self.slot).flags) & bindings::KVM_MEMSLOT_INVALID as u64 != 0 }
+    }
+
+    /// The page of granule `gfn`, which is in the slot, with a reference. It is zeroed if it is new.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EHWPOISON`, or `EFAULT` if the file was closed.
+    pub fn get_page(&self, gfn: u64) -> Result<GmemPage> {
+        let mut pfn = 0;
+        let mut page = core::ptr::null_mut();
+        // SAFETY: By the type's invariant, and `gfn` is in the slot. The results have room.
+        let result = unsafe {
+            bindings::kvm_gmem_get_pfn(
+                self.kvm.as_ptr(),
+                self.slot,
+                gfn,
+                &mut pfn,
+                &mut page,
+                core::ptr::null_mut(),
+            )
+        };
+        to_result(result)?;
+        // SAFETY: The page came with a reference, from a file that is bound to this VM alone.
+        unsafe { GmemPage::new(pfn) }.ok_or(EFAULT)
+    }
+}
+
+/// A memory slot that is about to be made or moved.
+pub struct NewSlot {
+    /// Its granules. The end may be past what a number can hold.
+    pub first: u64,
+    /// How many.
+    pub granules: u64,
+    /// The VMM wants to know which pages are written, or that none is.
+    pub watched: bool,
+    /// User space can map its file of guest_memfd.
+    pub gmem_only: bool,
+}
+
+impl NewSlot {
+    /// # Safety
+    ///
+    /// `slot` is valid.
+    pub(super) unsafe fn of(slot: *const bindings::kvm_memory_slot) -> Self {
+        // SAFETY: By the contract of this function.
+        let slot = unsafe { &*slot };
+        let watched = bindings::KVM_MEM_LOG_DIRTY_PAGES | bindings::KVM_MEM_READONLY;
+        Self {
+            first: slot.base_gfn,
+            granules: slot.npages as u64,
+            watched: slot.flags & watched != 0,
+            gmem_only: slot.flags & bindings::KVM_MEMSLOT_GMEM_ONLY != 0,
+        }
+    }
+}
+
+/// `kvm->slots_lock`.
+pub struct SlotsLock<'a> {
+    kvm: &'a Kvm,
+    _task: NotThreadSafe,
+}
+
+impl<'a> SlotsLock<'a> {
+    /// Takes the lock of a VM.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` for a signal: ioctls that take long hold it.
+    pub fn new(kvm: &'a Kvm) -> Result<Self> {
+        // SAFETY: The VM is alive.
+        to_result(unsafe { ffi::kvm_rmi_helper_lock_slots_interruptible(kvm.as_ptr()) })?;
+        Ok(Self {
+            kvm,
+            _task: NotThreadSafe,
+        })
+    }
+
+    /// The VM.
+    pub fn kvm(&self) -> &'a Kvm {
+        self.kvm
+    }
+
+    /// Calls `visit` for the granules of each slot that has private memory.
+    ///
+    /// # Errors
+    ///
+    /// The first that `visit` returns.
+    pub fn for_each_gmem<F: FnMut(Range<u64>) -> Result>(&self, mut visit: F) -> Result {
+        /// # Safety
+        ///
+        /// `slot` is a slot, and `arg` points to an `F` that nobody else uses.
+        unsafe extern "C" fn step<F: FnMut(Range<u64>) -> Result>(
+            slot: *mut bindings::kvm_memory_slot,
+            arg: *mut c_void,
+        ) -> c_int {
+            // SAFETY: By the contract of this function.
+            let (flags, base, pages, visit) = unsafe {
+                (
+                    (*slot).flags,
+                    (*slot).base_gfn,
+                    (*slot).npages as u64,
+                    &mut *arg.cast::<F>(),
+                )
+            };
+            match flags & bindings::KVM_MEM_GUEST_MEMFD {
+                0 => 0,
+                _ => kernel::error::from_result(|| visit(base..base + pages).map(|()| 0)),
+            }
+        }
+        // SAFETY: The VM is alive, its `slots_lock` is held, and `visit` outlives the call.
+        to_result(unsafe {
+            ffi::kvm_rmi_helper_walk_memslots(
+                self.kvm.as_ptr(),
+                core::ptr::from_mut(&mut visit).cast(),
+                step::<F>,
+            )
+        })
+    }
+}
+
+impl Drop for SlotsLock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: This took the lock.
+        unsafe { bindings::mutex_unlock(&raw mut (*self.kvm.as_ptr()).slots_lock) };
+    }
+}

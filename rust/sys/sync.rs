@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Locks, and what else is shared between tasks.
+
+use kernel::prelude::*;
+
+pub use core::sync::atomic;
+pub use kernel::sync::{Arc, SetOnce};
+
+/// A mutex. It lies in an allocation of its own, so that what has it can be moved until it is shared.
+pub struct Mutex<T>(Pin<KBox<kernel::sync::Mutex<T>>>);
+
+impl<T> Mutex<T> {
+    /// For [`mutex!`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    #[doc(hidden)]
+    pub fn from_init(init: impl PinInit<kernel::sync::Mutex<T>>) -> Result<Self> {
+        KBox::pin_init(init, GFP_KERNEL_ACCOUNT).map(Self)
+    }
+
+    /// Waits for the mutex and takes it.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock()
+    }
+
+    /// Takes the mutex unless somebody has it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock()
+    }
+}
+
+/// A [`Mutex`] that is held.
+pub type MutexGuard<'a, T> =
+    kernel::sync::lock::Guard<'a, T, kernel::sync::lock::mutex::MutexBackend>;
+
+/// `mutex!(value, "name")`: a new mutex, of a class of its own to lockdep; `ENOMEM` if there is no
+/// memory for it.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! rmi_mutex {
+    ($value:expr, $name:literal) => {
+        $crate::sys::sync::Mutex::from_init(kernel::new_mutex!($value, $name))
+    };
+}
+pub use crate::rmi_mutex as mutex;

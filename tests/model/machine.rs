@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The host's memory, page by page, its firmware, its tasks; and running tests on it.
+
+use super::{guest::Guest, prelude::*};
+use crate::rmi::{Regs, GRANULE_SIZE};
+use shuttle::thread::ThreadId;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// What is at the other end of the SMC, and the memory that it shares with the host.
+pub trait Firmware {
+    /// A call, in one step: what RMM and host do at the same time is not explored.
+    fn smc(&self, args: &Regs) -> Regs;
+
+    /// The same for RMI_REC_ENTER of a REC whose realm then does what `guest` says.
+    fn enter(&self, args: &Regs, guest: &mut Guest) -> Regs;
+
+    /// True if the page at `pa` is not the host's.
+    fn is_delegated(&self, pa: u64) -> bool;
+
+    /// True if a realm can reach the host's page at `pa`.
+    fn is_reached(&self, pa: u64) -> bool;
+
+    /// The page that a realm has at `ipa` of its lower half, or of its upper one.
+    fn mapped(&self, ipa: u64, shared: bool) -> Option<u64>;
+
+    /// Reads a word of the host's memory.
+    fn read(&self, pa: u64) -> u64;
+
+    /// Writes a word of the host's memory.
+    fn write(&self, pa: u64, value: u64);
+
+    /// Clears a page of the host's memory.
+    fn clear(&self, pa: u64);
+
+    /// The memory that the host can use.
+    fn ram(&self) -> Range<u64>;
+}
+
+/// What is known of a task.
+#[derive(Default)]
+struct Task {
+    /// Spinning locks that it holds.
+    spinning: u32,
+    signal: bool,
+}
+
+/// The machine that a test runs on.
+pub struct Machine {
+    firmware: Box<dyn Firmware>,
+    /// References to pages that are not free.
+    references: RefCell<BTreeMap<u64, u32>>,
+    free: RefCell<BTreeSet<u64>>,
+    /// Allocations until one fails; 0 for never.
+    fails: Cell<u64>,
+    allocations: Cell<u64>,
+    fault_around: Cell<u32>,
+    tasks: RefCell<HashMap<ThreadId, Task>>,
+    log: RefCell<Vec<String>>,
+    /// Something shared, to be looked at where tasks may change places.
+    point: shuttle::sync::atomic::AtomicBool,
+}
+
+thread_local! {
+    static MACHINE: RefCell<Option<Rc<Machine>>> = const { RefCell::new(None) };
+}
+
+/// The machine of the test that runs.
+///
+/// # Panics
+///
+/// None runs.
+pub fn machine() -> Rc<Machine> {
+    let machine = MACHINE.with(|machine| machine.borrow().clone());
+    machine.expect("inside of machine::on()")
+}
+
+/// Runs `test` on a new machine with that firmware; inside of `shuttle`.
+pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R) -> R {
+    let ram = firmware.ram();
+    let machine = Rc::new(Machine {
+        firmware: Box::new(firmware),
+        references: RefCell::default(),
+        free: RefCell::new(ram.step_by(GRANULE_SIZE as usize).collect()),
+        fails: Cell::new(0),
+        allocations: Cell::new(0),
+        fault_around: Cell::new(4 * GRANULE_SIZE as u32),
+        tasks: RefCell::default(),
+        log: RefCell::default(),
+        point: shuttle::sync::atomic::AtomicBool::new(false),
+    });
+    MACHINE.with(|current| *current.borrow_mut() = Some(machine.clone()));
+    let _end = End;
+    test(&machine)
+}
+
+/// The machine and the process go with the test, however that ends.
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        super::mm::forget();
+        let machine = MACHINE.with(|current| current.borrow_mut().take());
+        drop(machine);
+    }
+}
+
+/// The process that the test plays has ended.
+pub fn forget_process() {
+    super::mm::forget();
+}
+
+impl Machine {
+    /// The firmware.
+    pub fn firmware(&self) -> &dyn Firmware {
+        &*self.firmware
+    }
+
+    /// Another task may run here.
+    pub fn switch(&self) {
+        let _ = self.point.load(core::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(super) fn smc(&self, args: &Regs) -> Regs {
+        self.switch();
+        let results = self.firmware.smc(args);
+        self.switch();
+        results
+    }
+
+    fn task<R>(&self, f: impl FnOnce(&mut Task) -> R) -> R {
+        let me = shuttle::thread::current().id();
+        f(self.tasks.borrow_mut().entry(me).or_default())
+    }
+
+    /// The current task has taken a spinning lock, or dropped it.
+    pub(super) fn spinning(&self, is: bool) {
+        self.task(|task| match is {
+            true => task.spinning += 1,
+            false => task.spinning -= 1,
+        });
+    }
+
+    /// The current task is about to sleep, perhaps.
+    #[track_caller]
+    pub(super) fn may_sleep(&self, what: &str) {
+        let spinning = self.task(|task| task.spinning);
+        assert!(
+            spinning == 0 || std::thread::panicking(),
+            "{what} where a spinning lock is held"
+        );
+    }
+
+    pub(super) fn signal_pending(&self) -> bool {
+        self.task(|task| task.signal)
+    }
+
+    /// Sends task `id` a signal, which waits for ever.
+    pub fn signal(&self, id: ThreadId) {
+        self.tasks.borrow_mut().entry(id).or_default().signal = true;
+    }
+
+    /// Bytes to map around a private fault.
+    pub(super) fn fault_around(&self) -> u32 {
+        self.fault_around.get()
+    }
+
+    /// Sets [`Self::fault_around`].
+    pub fn set_fault_around(&self, bytes: u32) {
+        self.fault_around.set(bytes);
+    }
+
+    /// From now on the `n`th allocation fails, counted from 1; 0 for none.
+    pub fn fail_allocation(&self, n: u64) {
+        self.fails.set(n);
+        self.allocations.set(0);
+    }
+
+    /// Allocations since then.
+    pub fn allocations(&self) -> u64 {
+        self.allocations.get()
+    }
+
+    pub(super) fn allocate(&self) -> Result {
+        self.may_sleep("an allocation");
+        let number = self.allocations.get() + 1;
+        self.allocations.set(number);
+        match self.fails.get() == number {
+            true => Err(ENOMEM),
+            false => Ok(()),
+        }
+    }
+
+    /// Allocates `1 << order` pages, aligned to their size, each with one reference.
+    pub(super) fn alloc_pages(&self, order: u32) -> Result<u64> {
+        self.allocate()?;
+        let bytes = GRANULE_SIZE << order;
+        let mut free = self.free.borrow_mut();
+        let all = |base: u64| (base..base + bytes).step_by(GRANULE_SIZE as usize);
+        let fits = |base: &u64| base % bytes == 0 && all(*base).all(|pa| free.contains(&pa));
+        let base = free.iter().copied().find(fits).ok_or(ENOMEM)?;
+        for pa in all(base) {
+            free.remove(&pa);
+            self.references.borrow_mut().insert(pa, 1);
+        }
+        Ok(base)
+    }
+
+    /// One more reference to a page.
+    pub(super) fn get_page(&self, pa: u64) {
+        let mut references = self.references.borrow_mut();
+        *references.get_mut(&pa).expect("the page is free") += 1;
+    }
+
+    /// One reference less.
+    ///
+    /// # Panics
+    ///
+    /// There was none; or it was the last, and the page is not the host's.
+    pub(super) fn put_page(&self, pa: u64) {
+        let mut references = self.references.borrow_mut();
+        let count = references.get_mut(&pa).expect("the page is free");
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        references.remove(&pa);
+        assert!(
+            !self.firmware.is_reached(pa) || std::thread::panicking(),
+            "page {pa:#x} is freed, and a realm can reach it"
+        );
+        assert!(
+            !self.firmware.is_delegated(pa) || std::thread::panicking(),
+            "page {pa:#x} is freed, and the realm world has it"
+        );
+        assert!(self.free.borrow_mut().insert(pa));
+    }
+
+    /// True if nobody has the page.
+    pub fn is_free(&self, pa: u64) -> bool {
+        self.free.borrow().contains(&pa)
+    }
+
+    /// Pages that are not free.
+    pub fn pages_in_use(&self) -> usize {
+        self.references.borrow().len()
+    }
+
+    /// Writes a line to the log.
+    #[doc(hidden)]
+    pub fn log(&self, line: core::fmt::Arguments<'_>) {
+        self.log.borrow_mut().push(line.to_string());
+    }
+
+    /// The log.
+    pub fn lines(&self) -> Vec<String> {
+        self.log.borrow().clone()
+    }
+}
+
+/// Writes to the kernel's log.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! model_pr_err {
+    ($($args:tt)*) => { $crate::sys::machine::machine().log(format_args!($($args)*)) };
+}
+
+/// Writes to the kernel's log.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! model_pr_info {
+    ($($args:tt)*) => { $crate::sys::machine::machine().log(format_args!($($args)*)) };
+}
+
+/// What can be formatted.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! model_fmt {
+    ($($args:tt)*) => { format_args!($($args)*) };
+}

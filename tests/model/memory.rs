@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory of the host: pages for the RMM to look into, and granules to give away.
+
+use super::{machine::machine, mm, prelude::*};
+use crate::rmi::{AddrRange, GranuleRange, PhysAddr, SharedPage, Undelegated, GRANULE_SIZE};
+
+/// A page of the host that the RMM may read and write during a call.
+#[derive(Debug)]
+pub struct Page(u64);
+
+impl Page {
+    /// A zeroed page.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        let pa = machine().alloc_pages(0)?;
+        machine().firmware().clear(pa);
+        Ok(Self(pa))
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        machine().put_page(self.0);
+    }
+}
+
+impl SharedPage for Page {
+    fn pa(&self) -> PhysAddr {
+        PhysAddr::new(self.0)
+    }
+
+    fn write(&mut self, offset: usize, value: u64) {
+        machine().firmware().write(self.0 + offset as u64, value);
+    }
+
+    fn read(&self, offset: usize) -> u64 {
+        machine().firmware().read(self.0 + offset as u64)
+    }
+}
+
+fn granules(base: u64, bytes: u64) -> GranuleRange<Undelegated> {
+    let range = AddrRange::new(PhysAddr::new(base), PhysAddr::new(base + bytes));
+    // SAFETY: The memory is the model's, which keeps account of it.
+    unsafe { GranuleRange::new(range.expect("whole pages")) }
+}
+
+/// Allocates `1 << order` granules that are next to each other.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn alloc(order: u32) -> Result<GranuleRange<Undelegated>> {
+    let base = machine().alloc_pages(order)?;
+    Ok(granules(base, GRANULE_SIZE << order))
+}
+
+/// A page of a file of guest_memfd, with a reference.
+#[derive(Debug)]
+pub struct GmemPage(u64);
+
+impl GmemPage {
+    /// Takes over a reference.
+    pub(super) fn new(pa: u64) -> Self {
+        Self(pa)
+    }
+
+    /// Where it is.
+    pub fn pa(&self) -> PhysAddr {
+        PhysAddr::new(self.0)
+    }
+
+    /// Pages that follow each other in memory, as one range. Those that do not are dropped.
+    pub fn join(mut pages: impl Iterator<Item = Self>) -> Option<GranuleRange<Undelegated>> {
+        let first = pages.next()?;
+        let (base, mut bytes) = (first.0, GRANULE_SIZE);
+        core::mem::forget(first);
+        for page in pages {
+            if page.0 == base + bytes {
+                bytes += GRANULE_SIZE;
+                core::mem::forget(page);
+            }
+        }
+        Some(granules(base, bytes))
+    }
+}
+
+impl Drop for GmemPage {
+    fn drop(&mut self) {
+        machine().put_page(self.0);
+    }
+}
+
+/// Drops the references that come with granules.
+pub fn put(granules: GranuleRange<Undelegated>) {
+    let range = granules.into_range();
+    for pa in (range.base().raw()..range.top().raw()).step_by(GRANULE_SIZE as usize) {
+        machine().put_page(pa);
+    }
+}
+
+/// Calls `visit` for each range of the host's memory.
+///
+/// # Errors
+///
+/// The first that `visit` returns.
+pub fn for_each_ram(mut visit: impl FnMut(AddrRange) -> Result) -> Result {
+    let ram = machine().firmware().ram();
+    AddrRange::new(PhysAddr::new(ram.start), PhysAddr::new(ram.end)).map_or(Ok(()), &mut visit)
+}
+
+/// Pages of user space, pinned.
+#[derive(Debug)]
+pub struct Pinned(Vec<u64>);
+
+impl Pinned {
+    /// Pins `wanted` pages of the current task's from `address` on.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the first cannot be read, `ENOMEM`.
+    pub fn new(address: u64, wanted: usize) -> Result<Self> {
+        machine().may_sleep("a fault of user space");
+        let pages =
+            (0..wanted as u64).map_while(|n| mm::current()?.get(address + n * GRANULE_SIZE));
+        match pages.collect::<Vec<_>>() {
+            pages if pages.is_empty() => Err(EFAULT),
+            pages => Ok(Self(pages)),
+        }
+    }
+
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty, reason = "there always is one")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Where page `n` is.
+    pub fn pa(&self, n: usize) -> Option<PhysAddr> {
+        self.0.get(n).copied().map(PhysAddr::new)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        for pa in &self.0 {
+            machine().put_page(*pa);
+        }
+    }
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KVM's half of a VM: what its C does around the component's operations, in the same order.
+
+use super::{
+    gmem::Gmem,
+    guest::Guest,
+    kvm::{Kvm, MmuReadLock, MmuWriteLock},
+    machine::machine,
+    mm::{Mm, Notifier},
+    ops::{Component, Entry, Halves, Next, Shared},
+    prelude::*,
+    slots::{NewSlot, SlotState, Slots, SlotsLock},
+    user::OneReg,
+    vcpu::{Exit, Held, Locked, VcpuState},
+};
+use crate::rmi::{Fid, Regs, GRANULE_SIZE};
+use crate::uapi::KvmArmRmiPopulate;
+use shuttle::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::Arc as StdArc;
+
+/// A VM.
+pub struct Vm<C: Component>(StdArc<Inner<C>>);
+
+struct Inner<C: Component> {
+    kvm: Kvm,
+    ours: Arc<C>,
+    mm: StdArc<Mm>,
+    ran: AtomicBool,
+}
+
+impl<C: Component> Clone for Vm<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// Bytes of a huge page.
+const HUGE: u64 = 2 << 20;
+
+const BOTH: Halves = Halves {
+    private: true,
+    shared: true,
+};
+
+impl<C: Component> Vm<C> {
+    /// `KVM_CREATE_VM`, by a process with that address space.
+    ///
+    /// # Errors
+    ///
+    /// The component's.
+    pub fn new(host: &Arc<C::Host>, mm: &StdArc<Mm>, ipa_bits: u32) -> Result<Self> {
+        let kvm = Kvm::new();
+        let vm = StdArc::new(Inner {
+            ours: C::init_vm(host, kvm.clone(), ipa_bits)?,
+            kvm,
+            mm: mm.clone(),
+            ran: AtomicBool::new(false),
+        });
+        let notifier: StdArc<dyn Notifier> = vm.clone();
+        mm.register(&notifier);
+        Ok(Self(vm))
+    }
+
+    /// The component's half.
+    pub fn ours(&self) -> &C {
+        &self.0.ours
+    }
+
+    /// `KVM_CREATE_VCPU`.
+    pub fn add_vcpu(&self, id: u32) {
+        let mut vcpus = self.0.kvm.0.vcpus.write().unwrap();
+        let index = vcpus.len();
+        vcpus.push(StdArc::new(VcpuState::new(id, index)));
+    }
+
+    /// `KVM_SET_USER_MEMORY_REGION2`: a slot.
+    ///
+    /// # Errors
+    ///
+    /// The component's.
+    pub fn add_slot(
+        &self,
+        gfns: Range<u64>,
+        hva: u64,
+        gmem: Option<(&StdArc<Gmem>, u64)>,
+    ) -> Result {
+        let slots = SlotsLock::new(&self.0.kvm)?;
+        self.0.ours.check_slot(&NewSlot {
+            first: gfns.start,
+            granules: gfns.end - gfns.start,
+            watched: false,
+            gmem_only: false,
+        })?;
+        let notifier: StdArc<dyn Notifier> = self.0.clone();
+        if let Some((file, _)) = gmem {
+            file.bind(&notifier);
+        }
+        let gmem = gmem.map(|(file, first)| (file.clone(), first));
+        slots.replace(|all| {
+            all.push(SlotState {
+                gfns,
+                hva,
+                gmem,
+                invalid: false,
+            });
+        });
+        Ok(())
+    }
+
+    /// The same with no size: the slot that begins at `first` goes.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`.
+    pub fn delete_slot(&self, first: u64) -> Result {
+        let kvm = &self.0.kvm;
+        let slots = SlotsLock::new(kvm)?;
+        let mut gfns = 0..0;
+        slots.replace(|all| {
+            for slot in all.iter_mut().filter(|slot| slot.gfns.start == first) {
+                slot.invalid = true;
+                gfns = slot.gfns.clone();
+            }
+        });
+        let mut lock = MmuWriteLock::new(kvm);
+        self.0.ours.unmap(gfns.clone(), BOTH, &mut lock, true);
+        drop(lock);
+        slots.replace(|all| all.retain(|slot| slot.gfns.start != first));
+        Ok(())
+    }
+
+    /// `KVM_SET_MEMORY_ATTRIBUTES`.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`.
+    pub fn set_private(&self, gfns: Range<u64>, private: bool) -> Result {
+        let kvm = &self.0.kvm;
+        let _slots = SlotsLock::new(kvm)?;
+        let halves = Halves {
+            private: !private,
+            shared: private,
+        };
+        self.0.begin(&gfns, halves);
+        for gfn in gfns.clone() {
+            kvm.set_private(gfn, private);
+        }
+        self.0.end();
+        Ok(())
+    }
+
+    /// `KVM_ARM_RMI_POPULATE`.
+    ///
+    /// # Errors
+    ///
+    /// The component's, or that the VM is dead.
+    pub fn populate(&self, args: &mut KvmArmRmiPopulate) -> Result {
+        match self.0.kvm.is_dead() {
+            true => Err(EIO),
+            false => self.0.ours.populate(args),
+        }
+    }
+
+    /// `KVM_SET_ONE_REG`, as far as it is the component's business.
+    ///
+    /// # Errors
+    ///
+    /// The component's.
+    pub fn may_set_reg(&self, n: usize, reg: &OneReg) -> Result<bool> {
+        self.with_vcpu(n, |vm, vcpu| {
+            vm.ours.may_set_reg(&mut Held::new(vcpu.clone()), reg)
+        })
+    }
+
+    /// Does something that takes a vCPU's mutex, as ioctls do, and for as long as `f` likes.
+    pub fn with_mutex<R>(&self, n: usize, f: impl FnOnce() -> R) -> R {
+        self.with_vcpu(n, |_, _| f())
+    }
+
+    fn with_vcpu<R>(&self, n: usize, f: impl FnOnce(&Inner<C>, &StdArc<VcpuState>) -> R) -> R {
+        let vcpu = self.0.kvm.0.vcpus.read().unwrap()[n].clone();
+        vcpu.lock();
+        let result = f(&self.0, &vcpu);
+        vcpu.unlock();
+        result
+    }
+
+    /// `KVM_RUN`, until the guest has done all that it has to do or user space is needed.
+    ///
+    /// # Errors
+    ///
+    /// The component's, with what `kvm_run` has; or that the VM is dead.
+    pub fn run(&self, n: usize, guest: &mut Guest) -> Result<Exit, (Error, Exit)> {
+        self.with_vcpu(n, |vm, vcpu| {
+            let mut held = Held::<C::Vcpu>::new(vcpu.clone());
+            held.split().0.regs().exit = Exit::None;
+            let result = vm.run(&mut held, guest);
+            let exit = held.split().0.regs().exit;
+            result.map(|()| exit).map_err(|error| (error, exit))
+        })
+    }
+
+    /// The vCPUs that wait to be turned on stop waiting.
+    pub fn stop(&self) {
+        self.0.ran.store(true, Ordering::SeqCst);
+    }
+
+    /// The process ends: nobody uses the VM any more.
+    pub fn destroy(self) {
+        let vm = &self.0;
+        vm.ours.flush();
+        for vcpu in vm.kvm.0.vcpus.read().unwrap().clone() {
+            if let Some(ours) = Held::<C::Vcpu>::new(vcpu).split().1.take() {
+                vm.ours.destroy_vcpu(ours);
+            }
+        }
+        vm.ours.destroy();
+        *vm.kvm.0.slots.lock().unwrap() = StdArc::default();
+    }
+}
+
+impl<C: Component> Inner<C> {
+    /// An invalidation begins.
+    fn begin(&self, gfns: &Range<u64>, halves: Halves) {
+        let mut lock = MmuWriteLock::new(&self.kvm);
+        self.kvm.invalidate_begin(&lock, gfns);
+        self.ours.unmap(gfns.clone(), halves, &mut lock, true);
+    }
+
+    /// It ends.
+    fn end(&self) {
+        let lock = MmuWriteLock::new(&self.kvm);
+        self.kvm.invalidate_end(&lock);
+    }
+
+    fn run(&self, held: &mut Held<'_, C::Vcpu>, guest: &mut Guest) -> Result {
+        if held.split().0.rec().is_none() {
+            if self.kvm.is_dead() {
+                return Err(EIO);
+            }
+            self.ours.first_run(held)?;
+        }
+        let (vcpu, data) = held.split();
+        let data = data.as_mut().ok_or(EIO)?;
+        loop {
+            if self.kvm.is_dead() {
+                return Err(EIO);
+            }
+            if machine().signal_pending() {
+                vcpu.exit_intr();
+                return Err(EINTR);
+            }
+            if vcpu.regs().owes {
+                self.ours.complete(vcpu, data)?;
+                vcpu.regs().owes = false;
+            }
+            if vcpu.is_stopped() {
+                if self.ran.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+                shuttle::thread::yield_now();
+                continue;
+            }
+            if !self.once(vcpu, data, guest)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One entry, and what comes of it. False if it is user space's turn.
+    fn once(&self, vcpu: &mut Locked<'_>, data: &mut C::Vcpu, guest: &mut Guest) -> Result<bool> {
+        let entry = Entry {
+            pc_advanced: false,
+            external_abort: false,
+        };
+        self.ours.enter(vcpu, data, entry);
+        let rec = vcpu.rec().ok_or(EIO)?.raw();
+        let args = [rec, vcpu.regs().run_pa];
+        let args = Regs::new(Fid::REC_ENTER.raw().into(), &args);
+        machine().switch();
+        vcpu.regs().result = machine().firmware().enter(&args, guest).x(0);
+        machine().switch();
+        match self.ours.handle_exit(vcpu, data)? {
+            Next::Enter => return Ok(!guest.ops.is_empty()),
+            Next::User => return Ok(false),
+            Next::Trap => return self.shared_fault(vcpu, data),
+            Next::Psci => self.psci(vcpu),
+            Next::Hypercall => vcpu.gprs_mut()[0] = u64::MAX,
+            Next::Complete => vcpu.regs().owes = true,
+            Next::Off => {
+                let state = self.vcpu_state(vcpu);
+                state.stopped.store(true, Ordering::SeqCst);
+                if state.turned_on.swap(false, Ordering::SeqCst) {
+                    state.stopped.store(false, Ordering::SeqCst);
+                }
+                return Ok(!guest.ops.is_empty());
+            }
+        }
+        Ok(vcpu.regs().exit != Exit::SystemEvent)
+    }
+
+    fn vcpu_state(&self, vcpu: &Locked<'_>) -> StdArc<VcpuState> {
+        self.kvm.0.vcpus.read().unwrap()[vcpu.index()].clone()
+    }
+
+    /// `kvm_psci_call()`.
+    fn psci(&self, vcpu: &mut Locked<'_>) {
+        match vcpu.gprs()[0] as u32 {
+            0xc400_0003 => {
+                let target = u32::try_from(vcpu.gprs()[1]).unwrap_or(u32::MAX);
+                let vcpus = self.kvm.0.vcpus.read().unwrap().clone();
+                for other in vcpus.iter().filter(|other| other.id == target) {
+                    // Nothing is done to one that runs.
+                    other.stopped.store(false, Ordering::SeqCst);
+                }
+            }
+            0x8400_0008 | 0x8400_0009 => vcpu.regs().exit = Exit::SystemEvent,
+            _ => {}
+        }
+    }
+
+    /// `kvm_handle_guest_abort()` and `user_mem_abort()`.
+    fn shared_fault(&self, vcpu: &mut Locked<'_>, data: &mut C::Vcpu) -> Result<bool> {
+        let gfn = vcpu.regs().fault.ipa / GRANULE_SIZE;
+        let slots = Slots::read(&self.kvm);
+        let Some(hva) = slots.find(gfn).and_then(|slot| slot.hva(gfn)) else {
+            vcpu.regs().exit = Exit::Mmio(gfn * GRANULE_SIZE);
+            return Ok(false);
+        };
+        loop {
+            let seq = self.kvm.invalidate_seq();
+            let pa = self.mm.get(hva).ok_or(ENOMEM)?;
+            let lock = MmuReadLock::new(&self.kvm);
+            let memory = match self.mm.huge(hva) {
+                // As it is seen under the lock: what changes it waits for that.
+                Some((first, base)) if base + (hva - first) == pa => Shared {
+                    ipa: gfn * GRANULE_SIZE - (hva - first),
+                    pa: base,
+                    size: HUGE,
+                    writable: true,
+                },
+                _ => Shared {
+                    ipa: gfn * GRANULE_SIZE,
+                    pa,
+                    size: GRANULE_SIZE,
+                    writable: true,
+                },
+            };
+            let mapped = match lock.anything_since(seq) {
+                true => Err(EAGAIN),
+                false => self.ours.map_shared(vcpu, data, memory, &lock),
+            };
+            drop(lock);
+            machine().put_page(pa);
+            match mapped {
+                Err(error) if error != EAGAIN => return Err(error),
+                _ if !self.ours.make_room(data)? => return Ok(true),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl<C: Component> Notifier for Inner<C> {
+    fn start(&self, hvas: &Range<u64>) -> usize {
+        self.kvm.0.notifying.fetch_add(1, Ordering::SeqCst);
+        let ranges = Slots::read(&self.kvm).at_hvas(hvas);
+        let halves = Halves {
+            private: false,
+            shared: true,
+        };
+        ranges.iter().for_each(|gfns| self.begin(gfns, halves));
+        ranges.len()
+    }
+
+    fn end(&self, begun: usize) {
+        (0..begun).for_each(|_| Inner::end(self));
+        self.kvm.0.notifying.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn start_gmem(&self, file: &Gmem, pages: &Range<u64>) -> usize {
+        let ranges = Slots::read(&self.kvm).in_file(file, pages);
+        let halves = Halves {
+            private: true,
+            shared: false,
+        };
+        ranges.iter().for_each(|gfns| self.begin(gfns, halves));
+        ranges.len()
+    }
+
+    fn end_gmem(&self, begun: usize) {
+        (0..begun).for_each(|_| Inner::end(self));
+    }
+}
