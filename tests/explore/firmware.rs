@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The embedded RMM on its machine in memory, as the firmware of the model's machine; and the CPU that
+//! realms run on, which goes by their tables.
+
+use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
+use kvm_arm_rmi::rmi::{Fid, Regs, GRANULE_SIZE};
+use kvm_arm_rmi::sys::guest::{Guest, Op};
+use kvm_arm_rmi::sys::machine::Firmware;
+use rmm::rec::{Context, Trap};
+use rmm::rtt::{block_size, Entry, Table, ENTRIES};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+/// Where the stage 2 tables of a realm start.
+#[derive(Clone, Copy, Debug)]
+struct Root {
+    table: u64,
+    level: u8,
+    tables: u64,
+    bits: u32,
+}
+
+/// ESR_EL2 of an SMC.
+const SMC: u64 = 0x17 << 26 | 1 << 25;
+/// ESR_EL2 of a store to what is not mapped, at level 3.
+const STORE: u64 = 0x24 << 26 | 1 << 25 | 1 << 6 | 7;
+
+/// See the file.
+pub(crate) struct Embedded {
+    machine: Arc<Machine>,
+    realms: RefCell<BTreeMap<u64, Root>>,
+}
+
+/// What is at an IPA.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum At {
+    Nothing,
+    Realm(u64),
+    Host(u64),
+}
+
+impl Embedded {
+    pub(crate) fn new() -> Self {
+        let machine = Machine::new();
+        machine.fake().cpu.set_counter(1);
+        Self {
+            machine: Arc::new(machine),
+            realms: RefCell::default(),
+        }
+    }
+
+    /// Keeps account of where tables start.
+    fn note(&self, args: &Regs, results: &Regs) {
+        let fid = Fid::from_raw(args.x(0) as u32);
+        if fid == Fid::REALM_CREATE && results.x(0) == 0 {
+            let params = self.machine.fake().data(args.x(2));
+            let root = Root {
+                table: params[0x808 / 8],
+                level: params[0x810 / 8] as u8,
+                tables: params[0x818 / 8],
+                bits: params[1] as u32,
+            };
+            self.realms.borrow_mut().insert(args.x(1), root);
+        }
+        if fid == Fid::REALM_DESTROY && results.x(0) == 0 {
+            self.realms.borrow_mut().remove(&args.x(1));
+        }
+    }
+}
+
+/// Follows the tables.
+fn translate(machine: &Machine, root: Root, ipa: u64) -> At {
+    let first = ipa / block_size(root.level) / ENTRIES as u64;
+    let mut table = root.table + first * GRANULE_SIZE;
+    for level in root.level.. {
+        let mut data = machine.fake().data(table);
+        let index = (ipa / block_size(level)) as usize % ENTRIES;
+        let offset = ipa % block_size(level);
+        return match Table::view(&mut data, level).get(index) {
+            Entry::Table(next) => {
+                table = next.raw();
+                continue;
+            }
+            Entry::Assigned(rmm::rtt::Ripas::Ram, pa) => At::Realm(pa.raw() + offset),
+            Entry::AssignedNs(_, pa) => At::Host(pa.raw() + offset),
+            _ => At::Nothing,
+        };
+    }
+    At::Nothing
+}
+
+/// True if one of the entries below maps the host's page.
+fn maps(machine: &Machine, table: u64, level: u8, wanted: u64) -> bool {
+    let mut data = machine.fake().data(table);
+    let view = Table::view(&mut data, level);
+    let entries: Vec<Entry> = (0..ENTRIES).map(|index| view.get(index)).collect();
+    entries.into_iter().any(|entry| match entry {
+        Entry::Table(next) => maps(machine, next.raw(), level + 1, wanted),
+        Entry::AssignedNs(_, pa) => (pa.raw()..pa.raw() + block_size(level)).contains(&wanted),
+        _ => false,
+    })
+}
+
+impl Firmware for Embedded {
+    fn smc(&self, args: &Regs) -> Regs {
+        let mut regs = *args;
+        self.machine.rmm.handle(&mut regs);
+        self.note(args, &regs);
+        regs
+    }
+
+    fn enter(&self, args: &Regs, guest: &mut Guest) -> Regs {
+        let shared = Arc::new(Mutex::new(std::mem::take(guest)));
+        let (machine, inside) = (Arc::downgrade(&self.machine), shared.clone());
+        let realms = self.realms.borrow().clone();
+        let cpu = &self.machine.fake().cpu;
+        cpu.forget();
+        cpu.then(move |ctx| {
+            let machine = machine.upgrade().expect("it runs");
+            let mut guest = inside.lock().unwrap();
+            let root = ctx.el2.vttbr_el2 & 0xffff_ffff_f000;
+            let root = realms.values().find(|realm| realm.table == root);
+            stay(&machine, *root.expect("a realm"), &mut guest, ctx)
+        });
+        let results = self.smc(args);
+        cpu.forget();
+        *guest = std::mem::take(&mut *shared.lock().unwrap());
+        results
+    }
+
+    fn is_delegated(&self, pa: u64) -> bool {
+        self.machine.fake().pas(pa) != Pas::NonSecure
+    }
+
+    fn is_reached(&self, pa: u64) -> bool {
+        let realms = self.realms.borrow();
+        realms.values().any(|root| {
+            (0..root.tables)
+                .any(|n| maps(&self.machine, root.table + n * GRANULE_SIZE, root.level, pa))
+        })
+    }
+
+    fn mapped(&self, ipa: u64, shared: bool) -> Option<u64> {
+        let realms = self.realms.borrow();
+        realms.values().find_map(|root| {
+            let half = if shared { 1 << (root.bits - 1) } else { 0 };
+            match translate(&self.machine, *root, ipa | half) {
+                At::Nothing => None,
+                At::Realm(pa) | At::Host(pa) => Some(pa),
+            }
+        })
+    }
+
+    fn read(&self, pa: u64) -> u64 {
+        self.machine.fake().word(pa)
+    }
+
+    fn write(&self, pa: u64, value: u64) {
+        self.machine.fake().host_write_word(pa, value);
+    }
+
+    fn clear(&self, pa: u64) {
+        self.machine.fake().host_write(pa, &[0; 512]);
+    }
+
+    fn ram(&self) -> Range<u64> {
+        pa(512)..RAM_TOP
+    }
+}
+
+/// The realm is in its CPU, until it has done one thing or cannot go on.
+fn stay(machine: &Machine, root: Root, guest: &mut Guest, ctx: &mut Context) -> Trap {
+    let call = |ctx: &mut Context, args: &[u64]| {
+        ctx.gprs[..args.len()].copy_from_slice(args);
+        Trap::Sync {
+            esr: SMC,
+            far: 0,
+            hpfar: 0,
+        }
+    };
+    let Some(op) = guest.ops.front().cloned() else {
+        return Trap::Irq;
+    };
+    if let Some(pc) = guest.pc.take().filter(|pc| *pc != ctx.pc) {
+        // It has taken an exception instead.
+        ctx.pc = pc;
+        guest.done(false);
+        return Trap::Irq;
+    }
+    if guest.called {
+        let (result, at, response) = (ctx.gprs[0], ctx.gprs[1], ctx.gprs[2]);
+        match op {
+            Op::Ripas {
+                end,
+                ram,
+                destroyed,
+                ..
+            } if result == 0 && at < end * GRANULE_SIZE && response == 0 => {
+                // As far as that: the rest is asked for.
+                guest.called = false;
+                let first = at / GRANULE_SIZE;
+                guest.ops[0] = Op::Ripas {
+                    first,
+                    end,
+                    ram,
+                    destroyed,
+                };
+            }
+            Op::Ripas { .. } => guest.done(result == 0 && response == 0),
+            _ => guest.done(result == 0),
+        }
+        return Trap::Irq;
+    }
+    let half = 1 << (root.bits - 1);
+    match op {
+        Op::Private(gfn) | Op::Shared(gfn) => {
+            let shared = matches!(op, Op::Shared(_));
+            let ipa = gfn * GRANULE_SIZE | if shared { half } else { 0 };
+            match translate(machine, root, ipa) {
+                At::Realm(pa) if !shared => {
+                    assert_eq!(machine.fake().pas(pa), Pas::Realm, "{pa:#x} faults");
+                    guest.done(true);
+                    Trap::Irq
+                }
+                At::Host(pa) if shared => {
+                    assert_eq!(machine.fake().pas(pa), Pas::NonSecure, "{pa:#x} faults");
+                    assert!(
+                        !kvm_arm_rmi::sys::machine::machine().is_free(pa),
+                        "a realm stores to page {pa:#x}, which is free"
+                    );
+                    guest.done(true);
+                    Trap::Irq
+                }
+                _ => {
+                    guest.pc = Some(ctx.pc);
+                    Trap::Sync {
+                        esr: STORE,
+                        far: ipa & 0xfff,
+                        hpfar: ipa >> 8 & !0xf,
+                    }
+                }
+            }
+        }
+        Op::Ripas {
+            first,
+            end,
+            ram,
+            destroyed,
+        } => {
+            guest.called = true;
+            let (first, end) = (first * GRANULE_SIZE, end * GRANULE_SIZE);
+            call(
+                ctx,
+                &[0xc400_0197, first, end, ram.into(), destroyed.into()],
+            )
+        }
+        Op::TurnOn(mpidr) => {
+            guest.called = true;
+            call(ctx, &[0xc400_0003, mpidr, 0, 0])
+        }
+        Op::TurnOff => {
+            guest.done(true);
+            call(ctx, &[0x8400_0002])
+        }
+        Op::SystemOff => {
+            guest.done(true);
+            call(ctx, &[0x8400_0008])
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! First runs, and vCPUs that are turned on and off.
+
+use super::*;
+use kvm_arm_rmi::sys::user::OneReg;
+
+#[test]
+fn first_runs_of_three() {
+    explore(|| {
+        let parts = vec![
+            runs(0, private(0..1)),
+            part(|world| {
+                let _ = world.vm.run(1, &mut Guest::new(shared(SHARED..SHARED + 1)));
+            }),
+            part(|world| {
+                let _ = world.vm.run(2, &mut Guest::new([]));
+            }),
+            part(|world| {
+                shuttle::thread::yield_now();
+                world.vm.stop();
+            }),
+        ];
+        scenario(&[0, 1, 2], nothing, parts);
+    });
+}
+
+/// Numbers with a gap are refused, also if two run at once.
+#[test]
+fn first_runs_with_a_gap() {
+    explore(|| {
+        let refused = |n| {
+            part(move |world| {
+                let result = world.vm.run(n, &mut Guest::new([]));
+                assert_eq!(result, Err((EINVAL, Exit::None)));
+            })
+        };
+        scenario(&[0, 5], nothing, vec![refused(0), refused(1)]);
+    });
+}
+
+#[test]
+fn a_first_run_and_registers() {
+    explore(|| {
+        let parts = vec![
+            runs(0, private(0..1)),
+            part(|world| {
+                // Another PC, until it is a REC; the same at any time.
+                let other = OneReg {
+                    id: PC,
+                    words: [4, 0, 0, 0, 0, 0, 0, 0],
+                };
+                let result = world.vm.may_set_reg(1, &other);
+                assert!(matches!(result, Ok(false) | Err(EBUSY)), "{result:?}");
+                let same = OneReg {
+                    id: PC,
+                    words: [0; 8],
+                };
+                assert_eq!(world.vm.may_set_reg(1, &same), Ok(true));
+            }),
+        ];
+        scenario(&[0, 1], nothing, parts);
+    });
+}
+
+/// Who has a vCPU's mutex and wants `slots_lock` is not waited for with that lock held.
+#[test]
+fn a_first_run_and_an_ioctl_that_takes_long() {
+    explore(|| {
+        let parts = vec![
+            runs(0, private(0..1)),
+            part(|world| {
+                world
+                    .vm
+                    .with_mutex(1, || world.vm.set_private(40..41, true).unwrap());
+            }),
+        ];
+        scenario(&[0, 1], nothing, parts);
+    });
+}
+
+#[test]
+fn one_turns_the_realm_off() {
+    explore(|| {
+        let parts = vec![
+            part(|world| {
+                let result = world.vm.run(0, &mut Guest::new([Op::SystemOff]));
+                assert_eq!(result, Ok(Exit::SystemEvent));
+                world.vm.stop();
+            }),
+            part(|world| {
+                let result = world.vm.run(1, &mut Guest::new(private(0..4)));
+                assert_eq!(result, Ok(Exit::None), "it waits");
+            }),
+        ];
+        scenario(&[0, 1], start_second, parts);
+    });
+}
+
+/// Turned off and on at once: it is never lost.
+#[test]
+fn off_and_on() {
+    explore(|| {
+        let parts = vec![
+            part(|world| {
+                // PSCI says ALREADY_ON until it is off.
+                while world.run(0, [Op::TurnOn(1)]) != [true] {
+                    shuttle::thread::yield_now();
+                }
+            }),
+            part(|world| {
+                let mut guest = Guest::new([Op::TurnOff, Op::Private(3)]);
+                assert_eq!(world.go_on(1, &mut guest), Ok(Exit::None));
+                assert!(guest.ops.is_empty(), "{guest:?}");
+            }),
+        ];
+        scenario(&[0, 1], start_second, parts);
+    });
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is asked of a VM at once, in twos and threes.
+
+mod life;
+mod private;
+mod ripas;
+mod shared;
+
+pub(crate) use crate::explore;
+pub(crate) use crate::world::{hvas, part, scenario, scenario_with, Part, World, GRANULES, SHARED};
+pub(crate) use kvm_arm_rmi::sys::guest::{Guest, Op};
+pub(crate) use kvm_arm_rmi::sys::prelude::{EAGAIN, EBUSY, EFAULT, EHWPOISON, EINVAL, ENOMEM};
+pub(crate) use kvm_arm_rmi::sys::vcpu::Exit;
+pub(crate) use shuttle::rand::RngCore as _;
+pub(crate) use std::ops::Range;
+
+/// Stores to private granules.
+pub(crate) fn private(gfns: Range<u64>) -> Vec<Op> {
+    gfns.map(Op::Private).collect()
+}
+
+/// Stores to shared granules.
+pub(crate) fn shared(gfns: Range<u64>) -> Vec<Op> {
+    gfns.map(Op::Shared).collect()
+}
+
+/// RSI_IPA_STATE_SET, which may lose what was destroyed or not.
+pub(crate) fn ripas(gfns: Range<u64>, ram: bool, destroyed: bool) -> Op {
+    let (first, end) = (gfns.start, gfns.end);
+    Op::Ripas {
+        first,
+        end,
+        ram,
+        destroyed,
+    }
+}
+
+pub(crate) fn nothing(_: &World) {}
+
+/// vCPU `n` does that, and nothing goes wrong.
+pub(crate) fn runs(n: usize, ops: Vec<Op>) -> Part {
+    part(move |world| {
+        let wanted = vec![true; ops.len()];
+        assert_eq!(world.run(n, ops), wanted);
+    })
+}
+
+/// vCPU `n` does that as far as it can: what it wants may have been taken from it, which it or its VMM is
+/// told, and nothing else goes wrong.
+pub(crate) fn tries(n: usize, ops: Vec<Op>) -> Part {
+    part(move |world| match world.go_on(n, &mut Guest::new(ops)) {
+        Ok(_) => {}
+        Err((error, exit)) => {
+            let lost = matches!(exit, Exit::MemoryFault { private: true, .. });
+            assert!(lost && error == EHWPOISON, "{error:?}, {exit:?}");
+        }
+    })
+}
+
+/// The file gives up pages.
+pub(crate) fn punches(pages: Range<u64>) -> Part {
+    part(move |world| world.gmem.punch(pages))
+}
+
+/// The VMM gives up pages of the shared half.
+pub(crate) fn discards(gfns: Range<u64>) -> Part {
+    part(move |world| world.mm.discard(hvas(gfns)))
+}
+
+/// The VMM converts memory.
+pub(crate) fn converts(gfns: Range<u64>, private: bool) -> Part {
+    part(move |world| world.vm.set_private(gfns, private).unwrap())
+}
+
+/// The first vCPU has run: the realm is active, and this was done.
+pub(crate) fn after(ops: Vec<Op>) -> impl Fn(&World) + Clone {
+    move |world| {
+        let wanted = vec![true; ops.len()];
+        assert_eq!(world.run(0, ops.clone()), wanted);
+    }
+}
+
+/// vCPU 1 has been turned on, and both have run.
+pub(crate) fn start_second(world: &World) {
+    assert_eq!(world.run(0, [Op::TurnOn(1)]), [true]);
+}
+
+pub(crate) const FAR: u64 = 1 << 12;
+
+pub(crate) const HVA_FAR: u64 = 0x8000_0000;
+
+pub(crate) const PC: u64 = 0x6030_0000_0010_0040;

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Private memory: faults, files that give it up, slots that go, populate.
+
+use super::*;
+
+#[test]
+fn private_faults_of_two() {
+    explore(|| {
+        let parts = vec![runs(0, private(0..6)), runs(1, private(4..10))];
+        scenario(&[0, 1], start_second, parts);
+    });
+}
+
+#[test]
+fn a_private_fault_and_a_punch() {
+    explore(|| {
+        let parts = vec![tries(0, private(0..8)), punches(2..6)];
+        scenario(&[0], after(private(4..6)), parts);
+    });
+}
+
+#[test]
+fn two_punches_and_a_fault() {
+    explore(|| {
+        let parts = vec![tries(0, private(0..8)), punches(0..4), punches(2..8)];
+        scenario(&[0], after(private(0..8)), parts);
+    });
+}
+
+#[test]
+fn a_private_fault_and_a_conversion() {
+    explore(|| {
+        let parts = vec![
+            part(|world| {
+                let mut guest = Guest::new(private(0..6));
+                let result = world.vm.run(0, &mut guest);
+                let asked = matches!(
+                    result,
+                    Ok(_) | Err((EHWPOISON | EFAULT, Exit::MemoryFault { private: true, .. }))
+                );
+                assert!(asked, "{result:?}");
+            }),
+            converts(2..5, false),
+        ];
+        scenario(&[0], after(private(3..4)), parts);
+    });
+}
+
+#[test]
+fn populate_and_the_first_run() {
+    explore(|| {
+        let parts = vec![
+            part(|world| {
+                let result = world.populate(0..4);
+                assert!(matches!(result, Ok(()) | Err(EBUSY)), "{result:?}");
+            }),
+            runs(0, private(0..6)),
+        ];
+        scenario(&[0], nothing, parts);
+    });
+}
+
+#[test]
+fn populate_and_a_punch() {
+    explore(|| {
+        let parts = vec![part(|world| world.populate(0..8).unwrap()), punches(2..6)];
+        scenario(&[0], nothing, parts);
+    });
+}
+
+/// What was populated and taken away again is not there; the realm runs all the same.
+#[test]
+fn populate_then_punch_then_run() {
+    explore(|| {
+        let first = |world: &World| {
+            world.populate(0..4).unwrap();
+            world.gmem.punch(1..2);
+        };
+        scenario(&[0], first, vec![runs(0, private(2..4))]);
+    });
+}
+
+#[test]
+fn a_slot_goes_under_faults() {
+    explore(|| {
+        let parts = vec![
+            part(|world| {
+                let mut guest = Guest::new([private(0..24), shared(SHARED..SHARED + 4)].concat());
+                let result = world.vm.run(0, &mut guest);
+                let told = matches!(
+                    result,
+                    Ok(Exit::None | Exit::Mmio(_))
+                        | Err((EFAULT | EHWPOISON, Exit::MemoryFault { .. }))
+                );
+                assert!(told, "{result:?}");
+            }),
+            part(|world| world.vm.delete_slot(0).unwrap()),
+        ];
+        let warm = [private(2..3), shared(SHARED..SHARED + 1)].concat();
+        let last = |world: &World| world.assert_nothing_mapped(0..GRANULES);
+        scenario_with(&[0], after(warm), parts, last);
+    });
+}
+
+#[test]
+fn the_file_is_closed_under_faults() {
+    explore(|| {
+        let parts = vec![
+            part(|world| {
+                let result = world.vm.run(0, &mut Guest::new(private(0..24)));
+                let told = matches!(
+                    result,
+                    Ok(_) | Err((EFAULT | EHWPOISON, Exit::MemoryFault { private: true, .. }))
+                );
+                assert!(told, "{result:?}");
+            }),
+            part(|world| world.gmem.close()),
+        ];
+        let last = |world: &World| world.assert_nothing_mapped(0..GRANULES);
+        scenario_with(&[0], after(private(2..3)), parts, last);
+    });
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! RIPAS changes, and what they do to tables.
+
+use super::*;
+
+#[test]
+fn ripas_changes_of_two() {
+    explore(|| {
+        let parts = vec![
+            runs(0, vec![ripas(0..8, false, true), ripas(0..8, true, true)]),
+            runs(1, vec![ripas(8..16, false, true), ripas(8..16, true, true)]),
+        ];
+        scenario(&[0, 1], start_second, parts);
+    });
+}
+
+/// A change to EMPTY of a whole table folds it, while the VMM converts it back and the other vCPU faults
+/// there: at worst it is EMPTY for that one.
+#[test]
+fn a_fold_and_a_fault() {
+    explore(|| {
+        let table = FAR..FAR + 512;
+        let all = table.clone();
+        let first = move |world: &World| {
+            let file = kvm_arm_rmi::sys::gmem::Gmem::new();
+            world
+                .vm
+                .add_slot(all.clone(), HVA_FAR, Some((&file, 0)))
+                .unwrap();
+            world.vm.set_private(all.clone(), true).unwrap();
+            start_second(world);
+            after(private(FAR..FAR + 1))(world);
+            world.vm.set_private(all, false).unwrap();
+        };
+        let parts = vec![
+            runs(0, vec![ripas(table.clone(), false, true)]),
+            // What was there may have been taken away.
+            tries(1, [FAR + 3, FAR + 300].map(Op::Private).to_vec()),
+            converts(table, true),
+        ];
+        scenario(&[0, 1], first, parts);
+    });
+}
+
+#[test]
+fn a_ripas_change_and_a_punch() {
+    explore(|| {
+        let parts = vec![
+            part(|world| {
+                // The one that must not lose what was destroyed may be refused.
+                let _ = world.run(0, [ripas(0..16, true, false)]);
+                assert_eq!(world.run(0, [ripas(0..16, true, true)]), [true]);
+            }),
+            punches(4..12),
+        ];
+        scenario(&[0], after(private(0..12)), parts);
+    });
+}
+
+/// An RSI that does not allow for the loss of what was destroyed is refused there, not stuck.
+#[test]
+fn a_destroyed_granule_is_told() {
+    explore(|| {
+        let first = |world: &World| {
+            after(private(0..4))(world);
+            world.gmem.punch(2..3);
+        };
+        let parts = vec![part(|world| {
+            assert_eq!(world.run(0, [ripas(0..4, true, false)]), [false]);
+            assert_eq!(world.run(0, [ripas(0..4, true, true)]), [true]);
+            assert_eq!(world.run(0, private(0..4)), [true; 4]);
+        })];
+        scenario(&[0], first, parts);
+    });
+}
+
+/// Each allocation fails once in a VM's life, while two vCPUs are at work: what fails may be tried again.
+#[test]
+fn no_memory() {
+    explore(|| {
+        let number = 1 + shuttle::rand::thread_rng().next_u64() % 60;
+        let first = move |world: &World| {
+            let file = kvm_arm_rmi::sys::gmem::Gmem::new();
+            let top = FAR + 1024;
+            world
+                .vm
+                .add_slot(FAR..top, HVA_FAR, Some((&file, 0)))
+                .unwrap();
+            world.vm.set_private(FAR + 500..FAR + 524, true).unwrap();
+            kvm_arm_rmi::sys::machine::machine().fail_allocation(number);
+        };
+        let goes_on = |n: usize, ops: Vec<Op>| {
+            part(move |world| {
+                let mut guest = Guest::new(ops);
+                while let Err((error, exit)) = world.go_on(n, &mut guest) {
+                    assert_eq!(error, ENOMEM, "{exit:?}");
+                }
+                assert!(guest.results.iter().all(|done| *done), "{guest:?}");
+            })
+        };
+        let far = [
+            private(0..2),
+            shared(SHARED..SHARED + 2),
+            // The second table does not exist before.
+            vec![
+                Op::Private(FAR + 500),
+                ripas(FAR + 504..FAR + 520, false, true),
+                ripas(FAR + 504..FAR + 520, true, true),
+            ],
+            private(8..10),
+        ];
+        let parts = vec![goes_on(0, far.concat()), discards(SHARED..SHARED + 2)];
+        scenario(&[0], first, parts);
+    });
+}
