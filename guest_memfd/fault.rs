@@ -72,6 +72,13 @@ pub fn fault(
     let Some(slot) = slots.find(gfn).filter(Memslot::has_gmem) else {
         return Ok(Faulted::NotPrivate);
     };
+    if slot.is_invalid() {
+        // What is mapped in it now nobody would unmap: that may have been done already. When the slot has
+        // gone, or has moved, the next attempt will see.
+        drop(slots);
+        sched::wait_a_little();
+        return Ok(Faulted::Again);
+    }
     let chunk = chunk_of(gfn);
     let _faulting = vm.lock_chunk(chunk);
     let this = Bits::of(chunk, &(gfn..gfn + 1));

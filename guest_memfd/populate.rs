@@ -158,6 +158,10 @@ fn try_chunk(
     let seq = vm.kvm.invalidate_seq();
     let start = range.base() / GRANULE_SIZE;
     let slot = slots.find(start).filter(Memslot::has_gmem).ok_or(EINVAL)?;
+    if slot.is_invalid() {
+        // As for a fault: see there.
+        return Err(EAGAIN);
+    }
     let chunk = chunk_of(start);
     let top = start + sources.len() as u64;
     let gfns = not_yet(vm, chunk, start..top.min(slot.gfns().end))?;
