@@ -281,6 +281,7 @@ fn map(
         Step::Done => Ok(Mapped::All),
         Step::Until(_) => Ok(Mapped::Some),
         Step::NeedTable(_, table) => Ok(Mapped::Lacks(table)),
+        Step::Failed(_, error) if error.is_blocked() => Ok(Mapped::Some),
         Step::Failed(_, error) if error.status() == Some(rmi::Status::ErrorRtt) => {
             Ok(Mapped::Refused(error))
         }

@@ -295,5 +295,9 @@ fn map_one(
         .granules
         .into_iter()
         .for_each(|page| vm.give_back(page));
+    if failed.error.is_blocked() {
+        sched::sleep_1ms();
+        return Err(EAGAIN);
+    }
     Err(errno(failed.error))
 }

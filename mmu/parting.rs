@@ -62,6 +62,13 @@ pub struct Part {
     pub kept: Option<Kept>,
 }
 
+impl Part {
+    /// True if it may be tried again after a while: an operation of the RMM's has to end first.
+    pub fn is_blocked(&self) -> bool {
+        matches!(self.kept, Some(Kept::Refused(error)) if error.is_blocked())
+    }
+}
+
 /// A realm, and what is noted of one half of its memory.
 pub struct Parting<'a, C, T, N> {
     /// The way to the RMM.

@@ -16,6 +16,7 @@ use crate::{
         PageSet, //
     },
     rmi::{
+        self,
         cmd::data::{Access, MemAttr},
         AddrRange,
         IpaRange,
@@ -144,9 +145,14 @@ pub fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock<'_>) -> Result<Mapped
     }
 }
 
-/// True if something is mapped there, though not the same, or the tables are not what they were.
+/// True if something is mapped there, though not the same, or the tables are not what they were, or
+/// an operation has to end first.
 fn is_conflict(step: &Step) -> bool {
-    matches!(step, Step::Failed(_, error) if error.status() == Some(Status::ErrorRtt))
+    matches!(step, Step::Failed(_, error) if may_try_again(error))
+}
+
+fn may_try_again(error: &rmi::Error) -> bool {
+    error.is_blocked() || error.status() == Some(Status::ErrorRtt)
 }
 
 /// The chunks that granules are in.
@@ -195,7 +201,7 @@ fn unmap(vm: &Vm, gfns: &Range<u64>, range: IpaRange<Unprotected>) -> Result<boo
                     return Ok(true);
                 }
             },
-            Err(error) if error.status() == Some(Status::ErrorRtt) => return Ok(false),
+            Err(error) if may_try_again(&error) => return Ok(false),
             Err(error) => return Err(errno_or_off(error)),
         };
     }

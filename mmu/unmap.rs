@@ -17,10 +17,11 @@ use crate::{
         smc::{Pause, RealmSmc},
         vm::Vm, //
     },
-    rmi::{Rmi, GRANULE_SIZE},
+    rmi::{Rmi, BLOCKED_TRIES, GRANULE_SIZE},
     sys::{
         kvm::MmuWriteLock,
         prelude::*,
+        sched,
         trace, //
     }, //
 };
@@ -81,7 +82,17 @@ pub fn shared(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>, may_block:
         return;
     };
     let mut left = gfns;
+    let mut blocked = 0;
     while let Some(part) = realm.shared(&left) {
+        if part.is_blocked() && blocked < BLOCKED_TRIES {
+            // An operation has to end first, which may be another realm's and sleep.
+            blocked += 1;
+            if may_block {
+                lock.without(sched::sleep_1ms);
+            }
+            continue;
+        }
+        blocked = 0;
         left.start = part.top;
         took(vm, Half::Unprotected, part);
         if may_block && left.start < left.end {

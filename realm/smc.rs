@@ -92,10 +92,11 @@ impl Conduit for RealmSmc<'_> {
     }
 
     fn wait(&self) {
-        match self.pause {
-            Pause::Resched => self.smc.wait(),
-            Pause::Never => {}
-        }
+        self.smc.wait();
+    }
+
+    fn may_wait(&self) -> bool {
+        self.pause == Pause::Resched
     }
 
     fn dialect(&self) -> &Dialect {

@@ -41,13 +41,14 @@ use crate::{
             data::Pieces,
             realm::{RdName, RealmGranules},
         },
-        Counts, Delegated, GranuleRange, IpaSpace, Rmi, RttLevel,
+        Counts, Delegated, GranuleRange, IpaSpace, Rmi, RttLevel, BLOCKED_TRIES,
     },
     sys::{
         debugfs::Dir,
         kvm::{Kvm, MmuReadLock},
         memory::{self, Page},
         prelude::*,
+        sched,
         sync::{
             atomic::{AtomicBool, AtomicU32, Ordering},
             MutexGuard, //
@@ -288,19 +289,36 @@ impl Vm {
         };
         // What it takes is there before the lock is, under which nothing can be allocated.
         let (left, result) = match TableSet::reserve(&self.tables, table) {
-            true => {
-                let _lock = MmuReadLock::new(&self.kvm);
-                let rmi = self.rmi(Pause::Never);
-                match self.tables().create(&rmi, name, table, granule) {
-                    Ok(left) => (left, Ok(())),
-                    Err(failed) => (failed.granules, Err(errno(failed.error))),
-                }
-            }
+            true => self.create_table(name, table, granule),
             false => (Some(granule), Err(ENOMEM)),
         };
         let left = left.and_then(|left| cache.keep(left));
         left.into_iter().for_each(|left| self.free(left));
         result
+    }
+
+    /// Makes a table of `granule`, of which nobody else is at work. What is left of that comes back.
+    fn create_table(
+        &self,
+        name: RdName,
+        table: MissingTable,
+        granule: GranuleRange<Delegated>,
+    ) -> (Option<GranuleRange<Delegated>>, Result) {
+        let rmi = self.rmi(Pause::Never);
+        let mut left = Some(granule);
+        for _ in 0..BLOCKED_TRIES {
+            let Some(granule) = left.take() else { break };
+            let lock = MmuReadLock::new(&self.kvm);
+            let created = self.tables().create(&rmi, name, table, granule);
+            drop(lock);
+            match created {
+                Ok(unused) => return (unused, Ok(())),
+                Err(failed) if failed.error.is_blocked() => left = failed.granules,
+                Err(failed) => return (failed.granules, Err(errno(failed.error))),
+            }
+            sched::sleep_1ms();
+        }
+        (left, Err(EIO))
     }
 
     /// The first table at `level` for `ipa` or what follows it.

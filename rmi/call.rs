@@ -12,7 +12,7 @@ const BUSY_TRIES: u32 = 10_000;
 /// another realm's, which this one can only wait for. At most that waits for memory, which takes the
 /// host that runs it some milliseconds. [`Conduit::wait`] is called between two tries, so this
 /// is a matter of a second.
-const BLOCKED_TRIES: u32 = 1000;
+pub const BLOCKED_TRIES: u32 = 1000;
 
 /// How often in a row a ranged command may succeed without having done anything.
 ///
@@ -96,7 +96,7 @@ impl<C: Conduit> Rmi<C> {
                 }
                 Status::Blocked => {
                     blocked = blocked.saturating_add(1);
-                    if blocked >= BLOCKED_TRIES {
+                    if blocked >= BLOCKED_TRIES || !self.conduit.may_wait() {
                         return Err(Error::Refused(fid, code));
                     }
                     self.conduit.wait();

@@ -67,6 +67,12 @@ pub trait Conduit {
         self.pause();
     }
 
+    /// False where a lock is held that spins: who is told BLOCKED gets that back at once, to wait without
+    /// the lock.
+    fn may_wait(&self) -> bool {
+        true
+    }
+
     /// What is known of how the RMM behind this wants things put.
     fn dialect(&self) -> &Dialect;
 

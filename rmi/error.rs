@@ -54,6 +54,12 @@ impl Error {
         }
     }
 
+    /// True if an operation has to end first, which may be another realm's: the command may be tried
+    /// again after a while.
+    pub fn is_blocked(&self) -> bool {
+        self.status() == Some(Status::Blocked)
+    }
+
     /// True if the RMM certainly left everything as it was.
     pub fn changed_nothing(&self) -> bool {
         !matches!(self, Error::Broken(..) | Error::WantsMemory(_))

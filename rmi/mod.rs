@@ -39,7 +39,7 @@ mod sro;
 mod status;
 
 pub use addr::{AddrRange, PhysAddr, GRANULE_SIZE};
-pub use call::Rmi;
+pub use call::{Rmi, BLOCKED_TRIES};
 use conduit::Results;
 pub use conduit::{Conduit, Regs, SharedPage, NREGS};
 pub use counts::Counts;

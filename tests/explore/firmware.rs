@@ -4,12 +4,12 @@
 //! realms run on, which goes by their tables.
 
 use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
-use kvm_arm_rmi::rmi::{Fid, Regs, GRANULE_SIZE};
+use kvm_arm_rmi::rmi::{Fid, Regs, Status, GRANULE_SIZE};
 use kvm_arm_rmi::sys::guest::{Guest, Op};
 use kvm_arm_rmi::sys::machine::Firmware;
 use rmm::rec::{Context, Trap};
 use rmm::rtt::{block_size, Entry, Table, ENTRIES};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -34,6 +34,25 @@ pub(crate) struct Embedded {
     realms: RefCell<BTreeMap<u64, Root>>,
 }
 
+thread_local! {
+    /// An operation of another realm's keeps this one's tables as they are: the RMM answers BLOCKED.
+    static BLOCKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether there is such an operation.
+pub(crate) fn block(is: bool) {
+    BLOCKED.set(is);
+}
+
+/// What it answers so.
+const BLOCKED_COMMANDS: [Fid; 5] = [
+    Fid::RTT_CREATE,
+    Fid::RTT_DATA_MAP,
+    Fid::RTT_DATA_MAP_INIT,
+    Fid::RTT_UNPROT_MAP,
+    Fid::RTT_UNPROT_UNMAP,
+];
+
 /// What is at an IPA.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum At {
@@ -44,6 +63,7 @@ enum At {
 
 impl Embedded {
     pub(crate) fn new() -> Self {
+        block(false);
         let machine = Machine::new();
         machine.fake().cpu.set_counter(1);
         Self {
@@ -106,6 +126,10 @@ fn maps(machine: &Machine, table: u64, level: u8, wanted: u64) -> bool {
 
 impl Firmware for Embedded {
     fn smc(&self, args: &Regs) -> Regs {
+        let fid = Fid::from_raw(args.x(0) as u32);
+        if BLOCKED.get() && BLOCKED_COMMANDS.contains(&fid) {
+            return Regs::new(Status::Blocked.raw().into(), &[]);
+        }
         let mut regs = *args;
         self.machine.rmm.handle(&mut regs);
         self.note(args, &regs);

@@ -3,6 +3,7 @@
 //! First runs, and vCPUs that are turned on and off.
 
 use super::*;
+use crate::firmware::block;
 use kvm_arm_rmi::sys::user::OneReg;
 
 #[test]
@@ -115,5 +116,25 @@ fn off_and_on() {
             }),
         ];
         scenario(&[0, 1], start_second, parts);
+    });
+}
+
+/// The RMM is at work for another realm, for as long as it takes: this one only waits.
+#[test]
+fn another_realms_operation() {
+    explore(|| {
+        let parts = vec![
+            tries(0, [private(0..6), shared(SHARED..SHARED + 4)].concat()),
+            discards(SHARED..SHARED + 2),
+            punches(4..6),
+            part(|_| {
+                block(true);
+                for _ in 0..400 {
+                    shuttle::thread::yield_now();
+                }
+                block(false);
+            }),
+        ];
+        scenario(&[0], after(shared(SHARED..SHARED + 1)), parts);
     });
 }
