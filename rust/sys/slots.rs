@@ -90,7 +90,7 @@ impl Memslot<'_> {
     /// `KVM_MEMSLOT_INVALID`: the slot is about to go, or to be moved.
     pub fn is_invalid(&self) -> bool {
         // SAFETY: By the type's invariant.
-        unsafe { u64::from((*self.slot).flags) & bindings::KVM_MEMSLOT_INVALID as u64 != 0 }
+        unsafe { (*self.slot).flags & bindings::KVM_MEMSLOT_INVALID != 0 }
     }
 
     /// The page of granule `gfn`, which is in the slot, with a reference. It is zeroed if it is new.
