@@ -31,6 +31,8 @@ esac
 CLANG=${LLVM_PREFIX}clang$LLVM_SUFFIX
 LLD=${LLVM_PREFIX}ld.lld$LLVM_SUFFIX
 LLVM_OBJCOPY=${LLVM_PREFIX}llvm-objcopy$LLVM_SUFFIX
+LLVM_AR=${LLVM_PREFIX}llvm-ar$LLVM_SUFFIX
+LLVM_NM=${LLVM_PREFIX}llvm-nm$LLVM_SUFFIX
 # For bare-metal programs rustc would use the linker of its own that Debian does not ship.
 export CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER=$LLD
 
