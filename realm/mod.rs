@@ -57,6 +57,7 @@ mod layout;
 mod notes;
 pub mod smc;
 pub mod status;
+mod table_cache;
 mod tables;
 mod teardown;
 

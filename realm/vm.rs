@@ -31,6 +31,7 @@ use super::{
     shape::Shape,
     host::{errno, report, Host},
     smc::{rd, HostPages, Pause, RealmSmc},
+    table_cache::TableCache,
     tables::{MissingTable, TableSet, Tables},
     Layout, Realm, State,
 };
@@ -67,31 +68,6 @@ pub struct Lifecycle {
     pub list: Page,
     /// What it was made with, from when it is New.
     pub shape: Option<Shape>,
-}
-
-/// Delegated granules that were tables, and are kept for the next ones.
-#[derive(Default)]
-pub struct TableCache([Option<GranuleRange<Delegated>>; 8]);
-
-impl TableCache {
-    /// Keeps a granule, or gives it back where there are enough.
-    pub fn keep(
-        &mut self,
-        granule: GranuleRange<Delegated>,
-    ) -> Option<GranuleRange<Delegated>> {
-        match self.0.iter_mut().find(|spare| spare.is_none()) {
-            Some(spare) => {
-                *spare = Some(granule);
-                None
-            }
-            None => Some(granule),
-        }
-    }
-
-    /// Takes one.
-    fn take(&mut self) -> Option<GranuleRange<Delegated>> {
-        self.0.iter_mut().find_map(Option::take)
-    }
 }
 
 /// A VM.
