@@ -4,7 +4,7 @@
 
 use super::smc::HostSmc;
 use crate::{
-    rmi::{self, Decline, Delegated, GranuleRange, Negotiated, Rmi},
+    rmi::{self, Conduit, Decline, Delegated, GranuleRange, Negotiated, Rmi},
     sys::{
         memory::{self, Page},
         platform::{self, NoTakeover},
@@ -34,45 +34,47 @@ impl Drop for Host {
     }
 }
 
-impl Host {
-    /// Allocates `1 << order` granules and delegates them.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer. Either way nothing is kept.
-    pub fn alloc_delegated(&self, order: u32) -> Result<GranuleRange<Delegated>> {
-        let moved = memory::alloc(order)?.delegate(&self.rmi);
-        if let Some(rest) = moved.rest {
-            memory::put(rest);
-        }
-        match (moved.done, moved.error) {
-            (Some(granules), None) => Ok(granules),
-            (done, error) => {
-                // What cannot be taken back either is leaked, which the log will say.
-                let _ = done.map(|granules| self.free_delegated(granules));
-                Err(error.map_or(EIO, errno))
-            }
+/// Allocates `1 << order` granules and delegates them.
+///
+/// # Errors
+///
+/// `ENOMEM`, or what [`errno`] makes of the RMM's answer. Either way nothing is kept.
+pub fn alloc_delegated<C: Conduit>(rmi: &Rmi<C>, order: u32) -> Result<GranuleRange<Delegated>> {
+    let moved = memory::alloc(order)?.delegate(rmi);
+    if let Some(rest) = moved.rest {
+        memory::put(rest);
+    }
+    match (moved.done, moved.error) {
+        (Some(granules), None) => Ok(granules),
+        (done, error) => {
+            // What cannot be taken back either is leaked, which the log will say.
+            let _ = done.map(|granules| undelegate(rmi, granules));
+            Err(error.map_or(EIO, errno))
         }
     }
+}
 
-    /// Takes granules back and frees them.
-    ///
-    /// # Errors
-    ///
-    /// What [`errno`] makes of the RMM's answer. What the RMM keeps is leaked.
-    pub fn free_delegated(&self, granules: GranuleRange<Delegated>) -> Result {
-        let moved = granules.undelegate(&self.rmi);
-        if let Some(done) = moved.done {
-            memory::put(done);
-        }
-        if let Some(rest) = moved.rest {
-            rest.leak(&self.rmi);
-        }
-        moved.error.map_or(Ok(()), |error| {
-            report(error);
-            Err(errno(error))
-        })
+/// Takes granules back, and drops the references to their pages. What the RMM keeps is leaked, and the
+/// log says so.
+///
+/// # Errors
+///
+/// It keeps some.
+pub fn undelegate<C: Conduit>(
+    rmi: &Rmi<C>,
+    granules: GranuleRange<Delegated>,
+) -> Result<(), rmi::Error> {
+    let moved = granules.undelegate(rmi);
+    if let Some(done) = moved.done {
+        memory::put(done);
     }
+    if let Some(rest) = moved.rest {
+        rest.leak(rmi);
+    }
+    moved.error.map_or(Ok(()), |error| {
+        report(error);
+        Err(error)
+    })
 }
 
 /// What user space is told of a command that failed: it can help where memory lacks, and the counters
@@ -129,7 +131,7 @@ pub fn start() -> Result<Host> {
         no_takeover: Some(no_takeover),
     };
     // Nothing above delegates: know that it works before a realm depends on it.
-    host.free_delegated(host.alloc_delegated(0)?)?;
+    undelegate(&host.rmi, alloc_delegated(&host.rmi, 0)?).map_err(errno)?;
     announce(&host);
     Ok(host)
 }

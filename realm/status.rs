@@ -13,23 +13,13 @@ use crate::{
     }, //
 };
 
-/// The directory.
-pub struct Directory(Dir<Host>);
-
-impl Directory {
-    /// Makes it.
-    ///
-    /// # Errors
-    ///
-    /// Out of memory.
-    pub fn new(host: &Arc<Host>) -> Result<Self> {
-        Ok(Self(Dir::new(c"kvm_arm_rmi", host, FILES)?))
-    }
-
-    /// Where more can be put.
-    pub fn dir(&self) -> &Dir<Host> {
-        &self.0
-    }
+/// Makes the directory.
+///
+/// # Errors
+///
+/// Out of memory.
+pub fn show(host: &Arc<Host>) -> Result<Dir<Host>> {
+    Dir::new(c"kvm_arm_rmi", host, FILES)
 }
 
 /// The files.

@@ -28,8 +28,8 @@
 
 use super::{
     bitmap::{Bitmap, TableMap},
+    host::{self, errno, report, Host},
     shape::Shape,
-    host::{errno, report, Host},
     smc::{rd, HostPages, Pause, RealmSmc},
     table_cache::TableCache,
     tables::{MissingTable, TableSet, Tables},
@@ -37,7 +37,6 @@ use super::{
 };
 use crate::{
     rmi::{
-        self,
         cmd::{
             data::Pieces,
             realm::{RdName, RealmGranules},
@@ -47,7 +46,7 @@ use crate::{
     sys::{
         debugfs::Dir,
         kvm::{Kvm, MmuReadLock},
-        memory::{self, Page},
+        memory::Page,
         prelude::*,
         sched,
         sync::{
@@ -195,31 +194,19 @@ impl Vm {
     ///
     /// `ENOMEM`, or what [`errno`] makes of the RMM's answer. Either way nothing is kept.
     pub fn alloc_delegated(&self, order: u32) -> Result<GranuleRange<Delegated>> {
-        let moved = memory::alloc(order)?.delegate(&self.rmi(Pause::Resched));
-        if let Some(rest) = moved.rest {
-            memory::put(rest);
-        }
-        match (moved.done, moved.error) {
-            (Some(granules), None) => Ok(granules),
-            (done, error) => {
-                done.into_iter().for_each(|granules| self.free(granules));
-                Err(error.map_or(EIO, errno))
-            }
-        }
+        host::alloc_delegated(&self.rmi(Pause::Resched), order)
     }
 
     /// Takes granules back that came from [`Self::alloc_delegated`]. What the RMM keeps is leaked.
     pub fn free(&self, granules: GranuleRange<Delegated>) {
-        if let Err(error) = self.undelegate(granules) {
-            report(error);
-        }
+        // It is in the log, and there is nobody to tell.
+        let _ = host::undelegate(&self.rmi(Pause::Resched), granules);
     }
 
     /// Takes pages of guest_memfd back. What the RMM keeps is leaked, and the realm with it: its file
     /// would offer such a page again.
     pub fn give_back(&self, pages: GranuleRange<Delegated>) {
-        if let Err(error) = self.undelegate(pages) {
-            report(error);
+        if let Err(error) = host::undelegate(&self.rmi(Pause::Resched), pages) {
             self.kill(fmt!("the RMM keeps a page of its: {error}"));
         }
     }
@@ -229,23 +216,6 @@ impl Vm {
         while let Some(piece) = pieces.pop() {
             self.give_back(piece);
         }
-    }
-
-    /// Takes granules back, and drops the references to their pages. What the RMM keeps is leaked.
-    ///
-    /// # Errors
-    ///
-    /// It keeps some.
-    fn undelegate(&self, granules: GranuleRange<Delegated>) -> Result<(), rmi::Error> {
-        let rmi = self.rmi(Pause::Resched);
-        let moved = granules.undelegate(&rmi);
-        if let Some(done) = moved.done {
-            memory::put(done);
-        }
-        if let Some(rest) = moved.rest {
-            rest.leak(&rmi);
-        }
-        moved.error.map_or(Ok(()), Err)
     }
 
     /// Makes a table. Another vCPU may have made it meanwhile, which is as good.
@@ -295,11 +265,6 @@ impl Vm {
             sched::sleep_1ms();
         }
         (left, Err(EIO))
-    }
-
-    /// The first table at `level` for `ipa` or what follows it.
-    pub fn next_table(&self, level: RttLevel, ipa: u64) -> Option<MissingTable> {
-        self.tables.next_table(level, ipa)
     }
 
     /// Makes all tables that entries at `level` for `ipa` need.

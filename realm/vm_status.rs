@@ -13,13 +13,12 @@ use super::{
     vm::Vm,
     State, //
 };
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use crate::sys::{
     debugfs::{Dir, Spec},
     prelude::*,
     sched, //
 };
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes the files of a VM that the current task makes.
 pub fn show(parent: &Dir<Host>, vm: &Arc<Vm>) -> Option<Dir<Vm>> {

@@ -31,6 +31,7 @@ use crate::{
 pub struct Parts {
     /// For its parameters, zeroed.
     pub page: Page,
+    /// Becomes the REC.
     pub granule: GranuleRange<Delegated>,
 }
 

@@ -5,9 +5,10 @@
 use crate::{
     guest_memfd,
     mmu::unmap,
-    realm::{self, host::Host, status::Directory, vm::Vm},
+    realm::{self, host::Host, vm::Vm},
     rec::{self, RealmVm, RecVcpu, Running},
     sys::{
+        debugfs::Dir,
         kvm::{Kvm, MmuReadLock, MmuWriteLock},
         ops::{Component, Entry, Halves, Next, Shared},
         prelude::*,
@@ -24,7 +25,7 @@ pub struct AllVms {
     /// The RMM.
     pub host: Arc<Host>,
     /// Where their files in debugfs are.
-    pub status: Arc<Directory>,
+    pub status: Dir<Host>,
 }
 
 impl Component for RealmVm {
@@ -34,7 +35,7 @@ impl Component for RealmVm {
     fn init_vm(all: &Arc<AllVms>, kvm: Kvm, ipa_bits: u32) -> Result<Arc<Self>> {
         let vm = Vm::new(all.host.clone(), kvm, ipa_bits)?;
         let ours = Arc::new(Self::new(vm.clone())?, GFP_KERNEL_ACCOUNT)?;
-        *vm.files.lock() = realm::show_vm(all.status.dir(), &vm);
+        *vm.files.lock() = realm::show_vm(&all.status, &vm);
         Ok(ours)
     }
 

@@ -20,7 +20,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use realm::{host, status::Directory};
+use realm::{host, status};
 
 /// log2 of the granule size in bytes: the RMM is told to use the kernel's page size.
 pub(crate) const GRANULE_SHIFT: u32 = kernel::bindings::PAGE_SHIFT;
@@ -73,12 +73,11 @@ struct KvmArmRmi {
 impl kernel::Module for KvmArmRmi {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let host = Arc::new(host::start()?, GFP_KERNEL)?;
-        let status = Arc::new(Directory::new(&host)?, GFP_KERNEL)?;
+        let status = status::show(&host)?;
         #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
         let selftest = {
             let test = selftest::SelfTest::new(&host)?;
-            let dir = status.dir();
-            dir.subdir(fmt!("selftest"), &test, selftest::FILES)?
+            status.subdir(fmt!("selftest"), &test, selftest::FILES)?
         };
         let settings = settings(&host.negotiated.features);
         let all = Arc::new(kvm::AllVms { host, status }, GFP_KERNEL)?;

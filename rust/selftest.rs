@@ -10,7 +10,7 @@
 //! | `fault` | `x1,x2,...`: has an RMM that is built for it misbehave, see `tests/rmm/src/fault.rs` | |
 
 use crate::{
-    realm::host::Host,
+    realm::host::{alloc_delegated, errno, undelegate, Host},
     rmi::{Conduit, Delegated, GranuleRange, Regs, GRANULE_SIZE},
     sys::debugfs::Spec, //
 };
@@ -71,22 +71,27 @@ pub(crate) const FILES: &[Spec<SelfTest>] = &[
     },
 ];
 
+/// # Errors
+///
+/// The RMM keeps some.
+fn free(host: &Host, granules: GranuleRange<Delegated>) -> Result {
+    undelegate(&host.rmi, granules).map_err(errno)
+}
+
 fn cycle(data: &SelfTest, mib: &str) -> Result {
     let mib = mib.parse::<u64>().ok().filter(|mib| *mib <= MAX_MIB);
     let mib = mib.ok_or(EINVAL)?;
     let mut held = KVec::new();
     let mut result = Ok(());
     for _ in 0..(mib << 20).div_ceil(BLOCK_SIZE) {
-        result = data
-            .host
-            .alloc_delegated(BLOCK_ORDER)
+        result = alloc_delegated(&data.host.rmi, BLOCK_ORDER)
             .and_then(|granules| held.push(granules, GFP_KERNEL).map_err(Error::from));
         if result.is_err() {
             break;
         }
     }
     for granules in held {
-        result = result.and(data.host.free_delegated(granules));
+        result = result.and(free(&data.host, granules));
     }
     result
 }
@@ -100,10 +105,10 @@ fn hold(data: &SelfTest, word: &str) -> Result {
     let mut held = data.held.lock();
     match (order, held.take()) {
         (Some(order), None) if order <= BLOCK_ORDER => {
-            *held = Some(data.host.alloc_delegated(order)?);
+            *held = Some(alloc_delegated(&data.host.rmi, order)?);
             Ok(())
         }
-        (None, Some(granules)) => data.host.free_delegated(granules),
+        (None, Some(granules)) => free(&data.host, granules),
         (_, unchanged) => {
             *held = unchanged;
             Err(EINVAL)
@@ -141,7 +146,7 @@ impl PinnedDrop for SelfTest {
     fn drop(self: Pin<&mut Self>) {
         if let Some(granules) = self.held.lock().take() {
             // A failure is logged and counted; there is nobody left to tell.
-            let _ = self.host.free_delegated(granules);
+            let _ = free(&self.host, granules);
         }
     }
 }

@@ -119,12 +119,6 @@ pub struct AllVcpus<'a, D> {
 }
 
 impl<D> AllVcpus<'_, D> {
-    /// How many there are.
-    #[allow(clippy::len_without_is_empty, reason = "there always is one")]
-    pub fn len(&self) -> usize {
-        self.vcpus.len()
-    }
-
     /// Calls `f` for each of them, in the order of their numbers.
     ///
     /// # Errors

@@ -56,11 +56,11 @@ impl<T: Send + Sync> Dir<T> {
     /// # Errors
     ///
     /// Out of memory. What debugfs itself does not do is no error: nothing depends on it.
-    pub fn new(name: &CStr, data: &Arc<T>, files: &'static [Spec<T>]) -> Result<Self, AllocError> {
+    pub fn new(name: &CStr, data: &Arc<T>, files: &'static [Spec<T>]) -> Result<Self> {
         // SAFETY: `name` is a string; a null parent is the top.
         let dentry =
             unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), core::ptr::null_mut()) };
-        Self::fill(dentry, data, files)
+        Self::fill(dentry, data, files).map_err(Error::from)
     }
 
     /// Makes a directory `name` in this one, with files about `data`.

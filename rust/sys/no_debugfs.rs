@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `debugfs.rs` is where there is no debugfs: nothing is shown.
+//! What `debugfs.rs` is where there is no debugfs, and on the test machine: nothing is shown.
 
+use super::prelude::*;
 use core::marker::PhantomData;
-use kernel::{
-    alloc::AllocError,
-    fmt,
-    prelude::*,
-    sync::Arc, //
-};
 
 /// A file about a `T`.
 #[allow(dead_code, reason = "nobody looks")]
@@ -30,11 +25,7 @@ impl<T: Send + Sync> Dir<T> {
     /// # Errors
     ///
     /// None.
-    pub fn new(
-        _name: &CStr,
-        _data: &Arc<T>,
-        _files: &'static [Spec<T>],
-    ) -> Result<Self, AllocError> {
+    pub fn new(_name: &CStr, _data: &Arc<T>, _files: &'static [Spec<T>]) -> Result<Self> {
         Ok(Self(PhantomData))
     }
 

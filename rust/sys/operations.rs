@@ -274,7 +274,7 @@ impl<C: Component> Ops<C> {
         let (vcpu, data) = held.split();
         from_result(|| {
             let data = data.as_mut().ok_or(EIO)?;
-            // CAST: As below.
+            // CAST: Its numbers are KVM's, see above.
             vm.handle_exit(vcpu, data).map(|next| next as c_int)
         })
     }

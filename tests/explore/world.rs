@@ -4,7 +4,7 @@
 
 use crate::firmware::Embedded;
 use kvm_arm_rmi::kvm::AllVms;
-use kvm_arm_rmi::realm::{host, status::Directory};
+use kvm_arm_rmi::realm::{host, status};
 use kvm_arm_rmi::rec::RealmVm;
 use kvm_arm_rmi::rmi::GRANULE_SIZE;
 use kvm_arm_rmi::sys::gmem::Gmem;
@@ -123,7 +123,7 @@ pub(crate) fn scenario_with(
         let in_use = machine.pages_in_use();
         {
             let host = Arc::new(host::start().unwrap(), GFP_KERNEL).unwrap();
-            let status = Arc::new(Directory::new(&host).unwrap(), GFP_KERNEL).unwrap();
+            let status = status::show(&host).unwrap();
             let all = Arc::new(AllVms { host, status }, GFP_KERNEL).unwrap();
             let world = World::new(vcpus, &all);
             first(&world);

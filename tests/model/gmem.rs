@@ -2,8 +2,7 @@
 
 //! A file of guest_memfd.
 
-use super::{machine::machine, mm::Notifier, prelude::*};
-use std::collections::BTreeMap;
+use super::{machine::machine, mm::Notifier, pages::Pages, prelude::*};
 use std::ops::Range;
 use std::sync::{Arc as StdArc, Weak};
 
@@ -11,7 +10,7 @@ use std::sync::{Arc as StdArc, Weak};
 #[derive(Default)]
 pub struct Gmem {
     /// The first page is number 0.
-    pages: shuttle::sync::Mutex<BTreeMap<u64, u64>>,
+    pages: shuttle::sync::Mutex<Pages>,
     invalidate_lock: shuttle::sync::Mutex<()>,
     bound: shuttle::sync::Mutex<Vec<Weak<dyn Notifier>>>,
     closed: shuttle::sync::atomic::AtomicBool,
@@ -33,17 +32,7 @@ impl Gmem {
         if self.closed.load(core::sync::atomic::Ordering::SeqCst) {
             return Err(EFAULT);
         }
-        let mut pages = self.pages.lock().unwrap();
-        let pa = match pages.get(&page) {
-            Some(pa) => *pa,
-            None => {
-                let pa = machine().alloc_pages(0)?;
-                pages.insert(page, pa);
-                pa
-            }
-        };
-        machine().get_page(pa);
-        Ok(pa)
+        self.pages.lock().unwrap().find(page)
     }
 
     /// The page with this number, if there is one.
@@ -57,11 +46,7 @@ impl Gmem {
         let bound = self.bound.lock().unwrap().clone();
         let bound: Vec<_> = bound.iter().filter_map(Weak::upgrade).collect();
         let begun: Vec<_> = bound.iter().map(|vm| vm.start_gmem(self, &pages)).collect();
-        let gone: Vec<u64> = {
-            let mut all = self.pages.lock().unwrap();
-            let numbers: Vec<u64> = all.range(pages.clone()).map(|(page, _)| *page).collect();
-            numbers.iter().filter_map(|page| all.remove(page)).collect()
-        };
+        let gone = self.pages.lock().unwrap().take(pages);
         for pa in gone {
             machine().put_page(pa);
         }
@@ -75,16 +60,5 @@ impl Gmem {
         self.closed
             .store(true, core::sync::atomic::Ordering::SeqCst);
         self.punch(0..u64::MAX);
-    }
-}
-
-impl Drop for Gmem {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        for (_, pa) in core::mem::take(&mut *self.pages.lock().unwrap()) {
-            machine().put_page(pa);
-        }
     }
 }

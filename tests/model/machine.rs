@@ -57,7 +57,6 @@ pub struct Machine {
     /// Allocations until one fails; 0 for never.
     fails: Cell<u64>,
     allocations: Cell<u64>,
-    fault_around: Cell<u32>,
     tasks: RefCell<HashMap<ThreadId, Task>>,
     log: RefCell<Vec<String>>,
     /// Something shared, to be looked at where tasks may change places.
@@ -87,7 +86,6 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         free: RefCell::new(ram.step_by(GRANULE_SIZE as usize).collect()),
         fails: Cell::new(0),
         allocations: Cell::new(0),
-        fault_around: Cell::new(4 * GRANULE_SIZE as u32),
         tasks: RefCell::default(),
         log: RefCell::default(),
         point: shuttle::sync::atomic::AtomicBool::new(false),
@@ -165,23 +163,13 @@ impl Machine {
 
     /// Bytes to map around a private fault.
     pub(super) fn fault_around(&self) -> u32 {
-        self.fault_around.get()
-    }
-
-    /// Sets [`Self::fault_around`].
-    pub fn set_fault_around(&self, bytes: u32) {
-        self.fault_around.set(bytes);
+        4 * GRANULE_SIZE as u32
     }
 
     /// From now on the `n`th allocation fails, counted from 1; 0 for none.
     pub fn fail_allocation(&self, n: u64) {
         self.fails.set(n);
         self.allocations.set(0);
-    }
-
-    /// Allocations since then.
-    pub fn allocations(&self) -> u64 {
-        self.allocations.get()
     }
 
     pub(super) fn allocate(&self) -> Result {

@@ -3,7 +3,7 @@
 //! The VMM's address space: pages that come when they are touched and can be taken away, of which MMU
 //! notifiers are told.
 
-use super::machine::machine;
+use super::{machine::machine, pages::Pages};
 use crate::rmi::GRANULE_SIZE;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(super) trait Notifier: Send + Sync {
 #[derive(Default)]
 pub struct Mm {
     /// By their numbers.
-    pages: shuttle::sync::Mutex<BTreeMap<u64, u64>>,
+    pages: shuttle::sync::Mutex<Pages>,
     /// Huge pages, by the number of their first page. All of their pages are in `pages` as well.
     huge: shuttle::sync::Mutex<BTreeMap<u64, u64>>,
     notifiers: shuttle::sync::Mutex<Vec<Weak<dyn Notifier>>>,
@@ -67,18 +67,8 @@ impl Mm {
 
     /// The page at `hva`, with a reference; a new one if there is none. `None` if there is no memory.
     pub fn get(&self, hva: u64) -> Option<u64> {
-        let page = hva / GRANULE_SIZE;
         let mut pages = self.pages.lock().unwrap();
-        let pa = match pages.get(&page) {
-            Some(pa) => *pa,
-            None => {
-                let pa = machine().alloc_pages(0).ok()?;
-                pages.insert(page, pa);
-                pa
-            }
-        };
-        machine().get_page(pa);
-        Some(pa)
+        pages.find(hva / GRANULE_SIZE).ok()
     }
 
     /// The huge page that `hva` is in: its first address, and where it is.
@@ -95,8 +85,7 @@ impl Mm {
             return;
         };
         self.change(first..first + HUGE, |pages| {
-            let gone = (first..first + HUGE).filter_map(|page| pages.remove(&page));
-            let gone = gone.collect();
+            let gone = pages.take(first..first + HUGE);
             pages.extend((0..HUGE).map(|n| (first + n, base + n * GRANULE_SIZE)));
             self.huge.lock().unwrap().insert(first, base);
             gone
@@ -126,17 +115,13 @@ impl Mm {
         self.change(range.clone(), |pages| {
             let mut huge = self.huge.lock().unwrap();
             huge.retain(|first, _| !range.contains(first));
-            let numbers: Vec<u64> = pages.range(range.clone()).map(|(page, _)| *page).collect();
-            numbers
-                .iter()
-                .filter_map(|page| pages.remove(page))
-                .collect()
+            pages.take(range.clone())
         });
     }
 
     /// Changes what pages of these numbers are, between the two calls of the notifiers. `f` returns those
     /// that go.
-    fn change(&self, range: Range<u64>, f: impl FnOnce(&mut BTreeMap<u64, u64>) -> Vec<u64>) {
+    fn change(&self, range: Range<u64>, f: impl FnOnce(&mut Pages) -> Vec<u64>) {
         let hvas = range.start * GRANULE_SIZE..range.end * GRANULE_SIZE;
         let notifiers = self.notifiers.lock().unwrap().clone();
         let notifiers: Vec<_> = notifiers.iter().filter_map(Weak::upgrade).collect();
@@ -151,17 +136,6 @@ impl Mm {
         }
         for (notifier, begun) in notifiers.iter().zip(begun) {
             notifier.end(begun);
-        }
-    }
-}
-
-impl Drop for Mm {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        for (_, pa) in core::mem::take(&mut *self.pages.lock().unwrap()) {
-            machine().put_page(pa);
         }
     }
 }

@@ -11,10 +11,11 @@
 //!   component through its operations, as C does.
 //!
 //! Whatever is shared is behind a lock or an atomic of `shuttle`'s, so this works only inside of
-//! [`machine::explore`] and its like. What may not be done where a spinning lock is held is checked.
+//! [`machine::on`], in a test that `shuttle` runs. What may not be done where a spinning lock is held is checked.
 
 pub mod all_vcpus;
 pub mod alloc;
+#[path = "../../rust/sys/no_debugfs.rs"]
 pub mod debugfs;
 mod error;
 pub mod gmem;
@@ -25,6 +26,7 @@ pub mod memory;
 pub mod mm;
 #[path = "../../rust/sys/ops.rs"]
 pub mod ops;
+mod pages;
 pub mod platform;
 pub mod sched;
 pub mod slots;

@@ -63,11 +63,6 @@ impl<C: Component> Vm<C> {
         Ok(Self(vm))
     }
 
-    /// The component's half.
-    pub fn ours(&self) -> &C {
-        &self.0.ours
-    }
-
     /// `KVM_CREATE_VCPU`.
     pub fn add_vcpu(&self, id: u32) {
         let mut vcpus = self.0.kvm.0.vcpus.write().unwrap();
