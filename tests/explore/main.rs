@@ -3,7 +3,7 @@
 //! Schedules of the component's parts, explored: each scenario is a VM of which several things are
 //! asked at once, in orders that a seed chooses. A failure names its seed; `EXPLORE_SEED` makes it the
 //! only one that is tried, and `EXPLORE_SECONDS` says how long a scenario is explored (300 schedules
-//! otherwise, in 4 seconds at most).
+//! otherwise, in 4 seconds at most) or `EXPLORE_SCHEDULES` how many schedules of it are.
 
 #![allow(unreachable_pub, reason = "a program of its own")]
 
@@ -24,10 +24,11 @@ fn number(name: &str) -> Option<u64> {
 
 /// Explores a scenario.
 fn explore(scenario: impl Fn() + Send + Sync + Clone + 'static) {
-    let asked = number("EXPLORE_SECONDS");
-    let time = Duration::from_secs(asked.unwrap_or(4));
+    let (asked, count) = (number("EXPLORE_SECONDS"), number("EXPLORE_SCHEDULES"));
+    let time = asked.or(count.map(|_| u64::MAX)).unwrap_or(4);
+    let time = Duration::from_secs(time);
     // The same ones each time, unless somebody wants to find more.
-    let most = asked.map_or(300, |_| u64::MAX);
+    let most = count.unwrap_or(asked.map_or(300, |_| u64::MAX));
     let only = number("EXPLORE_SEED");
     let begin = Instant::now();
     let mut seed = only.unwrap_or(0);
