@@ -56,6 +56,7 @@ pub struct Running<'a, 'v> {
 
 impl Running<'_, '_> {
     /// Describes the next entry. Interrupts are off.
+    #[inline]
     pub fn enter(&mut self, entry: Entry) {
         let (trap_wfi, trap_wfe) = self.vcpu.traps_waits();
         let input = Input {
@@ -77,6 +78,7 @@ impl Running<'_, '_> {
     /// # Errors
     ///
     /// What KVM_RUN returns, see `uapi/README.md`.
+    #[inline]
     pub fn exited(&mut self) -> Result<Next> {
         let x0 = ReturnCode::new(self.vcpu.entered());
         self.vm.rmi(Pause::Never).entered(x0);
@@ -110,6 +112,7 @@ impl Running<'_, '_> {
     /// # Errors
     ///
     /// As for [`Self::exited`].
+    #[inline]
     fn handle(&mut self, exit: Exit) -> Result<Next> {
         exit.take_gprs(&self.rec.run, self.vcpu.gprs_mut());
         match exit {
@@ -206,6 +209,7 @@ impl Running<'_, '_> {
     /// # Errors
     ///
     /// `EFAULT` if the memory is private. `kvm_run` has the rest.
+    #[inline]
     fn shared_fault(&mut self, fault: &Fault) -> Result<Next> {
         let (gfn, kvm) = (fault.ipa / GRANULE_SIZE, &self.vm.kvm);
         self.rec.seen = kvm.invalidate_seq();

@@ -28,6 +28,7 @@ pub struct AllVms {
     pub status: Dir<Host>,
 }
 
+// What every entry and exit goes through is inlined into what KVM calls.
 impl Component for RealmVm {
     type Host = AllVms;
     type Vcpu = RecVcpu;
@@ -66,14 +67,17 @@ impl Component for RealmVm {
         rec::activate(self, vcpu)
     }
 
+    #[inline]
     fn complete(&self, vcpu: &mut Locked<'_>, rec: &mut RecVcpu) -> Result {
         running(self, vcpu, rec).complete()
     }
 
+    #[inline]
     fn enter(&self, vcpu: &mut Locked<'_>, rec: &mut RecVcpu, entry: Entry) {
         running(self, vcpu, rec).enter(entry);
     }
 
+    #[inline]
     fn handle_exit(&self, vcpu: &mut Locked<'_>, rec: &mut RecVcpu) -> Result<Next> {
         running(self, vcpu, rec).exited()
     }
