@@ -118,7 +118,7 @@ pub fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock<'_>) -> Result<Mapped
         PhysAddr::new(mapping.pa + mapping.size),
     )
     .ok_or(EFAULT)?;
-    if chunks(&gfns).any(|chunk| !vm.shared.has_room(chunk)) {
+    if !vm.shared.has_room(&chunks(&gfns)) {
         return Ok(Mapped::Lacks(Wanted::Note(chunks(&gfns))));
     }
     if mapping.replaces && next_span(&vm.shared, &gfns).is_some() && !unmap(vm, &gfns, range)? {

@@ -38,9 +38,10 @@ impl Bitmap {
         XArray::new().map(Self)
     }
 
-    /// True if there is room to note something of a chunk.
-    pub fn has_room(&self, chunk: u64) -> bool {
-        self.word(chunk).is_some()
+    /// True if there is room to note something of each chunk.
+    pub fn has_room(&self, chunks: &Range<u64>) -> bool {
+        let mut together = chunks.start / TOGETHER..chunks.end.div_ceil(TOGETHER);
+        together.all(|words| self.0.get(words).is_some())
     }
 
     /// The word of a chunk.
@@ -57,7 +58,7 @@ impl PageSet for Bitmap {
     }
 
     fn reserve(&self, chunk: u64) -> bool {
-        if self.has_room(chunk) {
+        if self.word(chunk).is_some() {
             return true;
         }
         let words = core::array::from_fn(|_| AtomicU32::new(0));

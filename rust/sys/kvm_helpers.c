@@ -93,11 +93,13 @@ struct kvm_memory_slot *kvm_rmi_helper_first_memslot(struct kvm *kvm, u64 start,
 int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,
 				 kvm_rmi_visit_slot fn)
 {
-	struct kvm_memory_slot *slot;
-	int bkt, ret;
+	struct kvm_memslots *slots = kvm_memslots(kvm);
+	struct kvm_memslot_iter iter;
+	int ret;
 
-	kvm_for_each_memslot(slot, bkt, kvm_memslots(kvm)) {
-		ret = fn(slot, arg);
+	/* By address: by number they are in a hash table, most of which is empty. */
+	kvm_for_each_memslot_in_gfn_range(&iter, slots, 0, ULONG_MAX) {
+		ret = fn(iter.slot, arg);
 		if (ret)
 			return ret;
 	}
