@@ -80,7 +80,9 @@ pub fn populate(vm: &Vm, args: &mut KvmArmRmiPopulate) -> Result {
         match result {
             Ok(()) => {}
             // Memory was invalidated meanwhile, which need not have been any of this.
-            Err(error) if error == EAGAIN => {}
+            Err(error) if error == EAGAIN && !vm.is_dead() => {}
+            // The RMM has kept a page, which is not to be delegated again.
+            Err(error) if error == EAGAIN => return Err(EIO),
             Err(error) => return Err(error),
         }
         match range.from(args.base) {

@@ -38,6 +38,8 @@ pub enum Kept {
     Refused(Error),
     /// It has mapped a block, which nobody has asked for.
     Block,
+    /// It has not given back so many granules.
+    Granules(u64),
 }
 
 impl fmt::Display for Kept {
@@ -45,6 +47,7 @@ impl fmt::Display for Kept {
         match self {
             Kept::Refused(error) => error.fmt(f),
             Kept::Block => f.write_str("it is mapped in blocks"),
+            Kept::Granules(lacking) => write!(f, "{lacking} granules have not come back"),
         }
     }
 }
@@ -58,7 +61,7 @@ pub struct Part {
     pub granules: u64,
     /// Where to go on, past the first granule of the range that was noted.
     pub top: u64,
-    /// Something before that is still mapped.
+    /// Something before that is still mapped, or has not come back.
     pub kept: Option<Kept>,
 }
 
@@ -101,13 +104,17 @@ impl<C: Conduit, T: TableSet, N: PageSet> Parting<'_, C, T, N> {
         let start = next_span(self.notes, gfns)?.start;
         let end = gfns.end.min(start.saturating_add(BATCH));
         let mut pending = Pending::new(give);
+        let mut back = 0u64;
         let mut from = start;
         let mut kept = None;
         let mut top = end;
         while let Some(span) = next_span(self.notes, &(from..end)) {
             let (base, limit) = (bytes(span.start), bytes(span.end));
             let range = self.space.protected(base, limit)?;
-            let each = |granules| pending.add(granules);
+            let each = |granules: GranuleRange<Delegated>| {
+                back = back.saturating_add(granules.range().granules());
+                pending.add(granules);
+            };
             let step = super::unmap_protected(self.rmi, self.rd, &self.tables, range, list, each);
             from = span.end;
             let (at, why) = match step {
@@ -120,7 +127,13 @@ impl<C: Conduit, T: TableSet, N: PageSet> Parting<'_, C, T, N> {
             break;
         }
         drop(pending);
-        Some(self.strike_out(start..from, top, kept))
+        let mut part = self.strike_out(start..from, top, kept);
+        // Its file will offer a page again whose granule is not noted.
+        let lacking = part.granules.saturating_sub(back);
+        if part.kept.is_none() && lacking != 0 {
+            part.kept = Some(Kept::Granules(lacking));
+        }
+        Some(part)
     }
 
     /// Unmaps shared memory, from the start of `gfns` on, with one command, and strikes it out. `None` if

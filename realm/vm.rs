@@ -286,6 +286,11 @@ impl Vm {
         self.kvm.kill();
     }
 
+    /// True if the realm is beyond help.
+    pub fn is_dead(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
     /// The log says why the realm is dead, once. Its state keeps it from being used.
     pub fn log_death(&self, why: fmt::Arguments<'_>) {
         if !self.killed.swap(true, Ordering::Relaxed) {
