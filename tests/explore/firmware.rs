@@ -3,13 +3,15 @@
 //! The embedded RMM on its machine in memory, as the firmware of the model's machine; and the CPU that
 //! realms run on, which goes by their tables.
 
+use crate::injection;
 use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
-use kvm_arm_rmi::rmi::{Fid, Regs, Status, GRANULE_SIZE};
+use kvm_arm_rmi::rmi::{Fid, PhysAddr, Regs, ReturnCode, Status, GRANULE_SIZE};
 use kvm_arm_rmi::sys::guest::{Guest, Op};
 use kvm_arm_rmi::sys::machine::Firmware;
+use rmm::granule::State;
 use rmm::rec::{Context, Trap};
 use rmm::rtt::{block_size, Entry, Table, ENTRIES};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -35,23 +37,18 @@ pub(crate) struct Embedded {
 }
 
 thread_local! {
-    /// An operation of another realm's keeps this one's tables as they are: the RMM answers BLOCKED.
-    static BLOCKED: Cell<bool> = const { Cell::new(false) };
+    static MACHINE: RefCell<Option<Arc<Machine>>> = const { RefCell::new(None) };
 }
 
-/// Says whether there is such an operation.
-pub(crate) fn block(is: bool) {
-    BLOCKED.set(is);
+/// The machine under the test that runs.
+///
+/// # Panics
+///
+/// There is none.
+pub(crate) fn machine() -> Arc<Machine> {
+    let machine = MACHINE.with_borrow(Clone::clone);
+    machine.expect("an embedded RMM")
 }
-
-/// What it answers so.
-const BLOCKED_COMMANDS: [Fid; 5] = [
-    Fid::RTT_CREATE,
-    Fid::RTT_DATA_MAP,
-    Fid::RTT_DATA_MAP_INIT,
-    Fid::RTT_UNPROT_MAP,
-    Fid::RTT_UNPROT_UNMAP,
-];
 
 /// What is at an IPA.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,19 +60,31 @@ enum At {
 
 impl Embedded {
     pub(crate) fn new() -> Self {
-        block(false);
-        let machine = Machine::new();
+        injection::reset();
+        let machine = Arc::new(Machine::new());
         machine.fake().cpu.set_counter(1);
+        MACHINE.set(Some(machine.clone()));
         Self {
-            machine: Arc::new(machine),
+            machine,
             realms: RefCell::default(),
         }
+    }
+
+    /// The realms that can run.
+    fn realms(&self) -> Vec<Root> {
+        let (realms, granules) = (self.realms.borrow(), self.machine.rmm.granules());
+        let is = |rd: u64| granules.state(PhysAddr::new(rd)) == Some(State::Rd);
+        let realms = realms.iter().filter(|(rd, _)| is(**rd));
+        realms.map(|(_, root)| *root).collect()
     }
 
     /// Keeps account of where tables start.
     fn note(&self, args: &Regs, results: &Regs) {
         let fid = Fid::from_raw(args.x(0) as u32);
-        if fid == Fid::REALM_CREATE && results.x(0) == 0 {
+        // It may be no more than the beginning of an operation.
+        let status = ReturnCode::new(results.x(0)).status();
+        let begun = matches!(status, Status::Success | Status::Incomplete);
+        if fid == Fid::REALM_CREATE && begun {
             let params = self.machine.fake().data(args.x(2));
             let root = Root {
                 table: params[0x808 / 8],
@@ -85,7 +94,8 @@ impl Embedded {
             };
             self.realms.borrow_mut().insert(args.x(1), root);
         }
-        if fid == Fid::REALM_DESTROY && results.x(0) == 0 {
+        if fid == Fid::REALM_TERMINATE && status == Status::Success {
+            // It never runs again, and what is mapped for it is of no use to anybody.
             self.realms.borrow_mut().remove(&args.x(1));
         }
     }
@@ -112,41 +122,52 @@ fn translate(machine: &Machine, root: Root, ipa: u64) -> At {
     At::Nothing
 }
 
-/// True if one of the entries below maps the host's page.
-fn maps(machine: &Machine, table: u64, level: u8, wanted: u64) -> bool {
+/// True if one of the entries `indices` of a table, or one below, maps the host's page.
+fn maps(machine: &Machine, table: u64, level: u8, indices: Range<usize>, wanted: u64) -> bool {
     let mut data = machine.fake().data(table);
     let view = Table::view(&mut data, level);
-    let entries: Vec<Entry> = (0..ENTRIES).map(|index| view.get(index)).collect();
-    entries.into_iter().any(|entry| match entry {
-        Entry::Table(next) => maps(machine, next.raw(), level + 1, wanted),
+    indices.into_iter().any(|index| match view.get(index) {
+        Entry::Table(next) => maps(machine, next.raw(), level + 1, 0..ENTRIES, wanted),
         Entry::AssignedNs(_, pa) => (pa.raw()..pa.raw() + block_size(level)).contains(&wanted),
         _ => false,
     })
 }
 
+impl Root {
+    /// True if the realm has the host's page in its upper half.
+    fn reaches(&self, machine: &Machine, wanted: u64) -> bool {
+        let entries = 1 << (self.bits - block_size(self.level).ilog2());
+        (0..self.tables).any(|n| {
+            let first = n as usize * ENTRIES;
+            let half = (entries / 2usize).clamp(first, first + ENTRIES) - first;
+            let end = entries.clamp(first, first + ENTRIES) - first;
+            let table = self.table + n * GRANULE_SIZE;
+            maps(machine, table, self.level, half..end, wanted)
+        })
+    }
+}
+
 impl Firmware for Embedded {
     fn smc(&self, args: &Regs) -> Regs {
-        let fid = Fid::from_raw(args.x(0) as u32);
-        if BLOCKED.get() && BLOCKED_COMMANDS.contains(&fid) {
-            return Regs::new(Status::Blocked.raw().into(), &[]);
-        }
-        let mut regs = *args;
-        self.machine.rmm.handle(&mut regs);
-        self.note(args, &regs);
-        regs
+        injection::call(args, &|args| {
+            let mut regs = *args;
+            self.machine.rmm.handle(&mut regs);
+            self.note(args, &regs);
+            regs
+        })
     }
 
     fn enter(&self, args: &Regs, guest: &mut Guest) -> Regs {
         let shared = Arc::new(Mutex::new(std::mem::take(guest)));
         let (machine, inside) = (Arc::downgrade(&self.machine), shared.clone());
-        let realms = self.realms.borrow().clone();
+        let realms = self.realms();
         let cpu = &self.machine.fake().cpu;
         cpu.forget();
         cpu.then(move |ctx| {
             let machine = machine.upgrade().expect("it runs");
             let mut guest = inside.lock().unwrap();
             let root = ctx.el2.vttbr_el2 & 0xffff_ffff_f000;
-            let root = realms.values().find(|realm| realm.table == root);
+            let root = realms.iter().find(|realm| realm.table == root);
             stay(&machine, *root.expect("a realm"), &mut guest, ctx)
         });
         let results = self.smc(args);
@@ -160,16 +181,12 @@ impl Firmware for Embedded {
     }
 
     fn is_reached(&self, pa: u64) -> bool {
-        let realms = self.realms.borrow();
-        realms.values().any(|root| {
-            (0..root.tables)
-                .any(|n| maps(&self.machine, root.table + n * GRANULE_SIZE, root.level, pa))
-        })
+        let mut realms = self.realms().into_iter();
+        realms.any(|root| root.reaches(&self.machine, pa))
     }
 
     fn mapped(&self, ipa: u64, shared: bool) -> Option<u64> {
-        let realms = self.realms.borrow();
-        realms.values().find_map(|root| {
+        self.realms().iter().find_map(|root| {
             let half = if shared { 1 << (root.bits - 1) } else { 0 };
             match translate(&self.machine, *root, ipa | half) {
                 At::Nothing => None,

@@ -4,17 +4,21 @@
 //! asked at once, in orders that a seed chooses. A failure names its seed; `EXPLORE_SEED` makes it the
 //! only one that is tried, and `EXPLORE_SECONDS` says how long a scenario is explored (300 schedules
 //! otherwise, in 4 seconds at most) or `EXPLORE_SCHEDULES` how many schedules of it are.
+//!
+//! Beside those there are whole lives of VMs, one thing after the other, on an RMM that goes wrong.
 
 #![allow(unreachable_pub, reason = "a program of its own")]
 
 mod firmware;
+mod injection;
+mod lives;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
 mod scenarios;
 mod world;
 
-use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::{Config, FailurePersistence, Runner};
+use shuttle::scheduler::{PctScheduler, RandomScheduler, RoundRobinScheduler};
+use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
@@ -46,11 +50,23 @@ fn explore(scenario: impl Fn() + Send + Sync + Clone + 'static) {
     }
 }
 
-/// One schedule: by its seed, at random or with few changes from one task to another.
-fn once(seed: u64, scenario: impl Fn() + Send + Sync + 'static) {
+fn config() -> Config {
     let mut config = Config::new();
     config.stack_size = 1 << 20;
     config.failure_persistence = FailurePersistence::None;
+    config
+}
+
+/// Runs a test that has one task.
+fn alone(test: impl Fn() + Send + Sync + 'static) {
+    let mut config = config();
+    config.max_steps = MaxSteps::None;
+    Runner::new(RoundRobinScheduler::new(1), config).run(test);
+}
+
+/// One schedule: by its seed, at random or with few changes from one task to another.
+fn once(seed: u64, scenario: impl Fn() + Send + Sync + 'static) {
+    let config = config();
     match seed % 4 {
         0 | 1 => {
             let scheduler = RandomScheduler::new_from_seed(seed, 1);

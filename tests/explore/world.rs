@@ -48,15 +48,28 @@ pub(crate) fn hvas(gfns: Range<u64>) -> Range<u64> {
 }
 
 impl World {
-    fn new(vcpus: &[u32], host: &Arc<AllVms>) -> Self {
+    /// A VM with these vCPUs, and an IPA space of so many bits.
+    ///
+    /// # Errors
+    ///
+    /// Those of `KVM_CREATE_VM`.
+    pub(crate) fn new(vcpus: &[u32], host: &Arc<AllVms>, ipa_bits: u32) -> Result<Self> {
         let (mm, gmem) = (Mm::new(), Gmem::new());
-        let vm = Vm::<RealmVm>::new(host, &mm, 32).unwrap();
+        let vm = Vm::<RealmVm>::new(host, &mm, ipa_bits)?;
         for id in vcpus {
             vm.add_vcpu(*id);
         }
-        vm.add_slot(0..GRANULES, HVA, Some((&gmem, 0))).unwrap();
-        vm.set_private(0..SHARED, true).unwrap();
-        Self { vm, mm, gmem }
+        vm.add_slot(0..GRANULES, HVA, Some((&gmem, 0)))?;
+        vm.set_private(0..SHARED, true)?;
+        Ok(Self { vm, mm, gmem })
+    }
+
+    /// The process ends.
+    pub(crate) fn end(self) {
+        let Self { vm, mm, gmem } = self;
+        vm.destroy();
+        drop((mm, gmem));
+        machine::forget_process();
     }
 
     /// Runs a vCPU until its guest has done what it has to do, converts what it asks for. Returns what
@@ -84,6 +97,15 @@ impl World {
                 other => return other,
             }
         }
+    }
+
+    /// The realm is New from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the ioctl.
+    pub(crate) fn begin(&self) -> Result {
+        self.vm.populate(&mut KvmArmRmiPopulate::default())
     }
 
     /// Populates granules from a page of the VMM's.
@@ -122,10 +144,8 @@ pub(crate) fn scenario_with(
     machine::on(Embedded::new(), |machine| {
         let in_use = machine.pages_in_use();
         {
-            let host = Arc::new(host::start().unwrap(), GFP_KERNEL).unwrap();
-            let status = status::show(&host).unwrap();
-            let all = Arc::new(AllVms { host, status }, GFP_KERNEL).unwrap();
-            let world = World::new(vcpus, &all);
+            let all = start();
+            let world = World::new(vcpus, &all, 32).unwrap();
             first(&world);
             let threads: Vec<_> = parts
                 .into_iter()
@@ -139,19 +159,19 @@ pub(crate) fn scenario_with(
                 .for_each(|thread| thread.join().unwrap());
             last(&world);
             world.assert_pages_are_the_files();
-            end(world, &all);
+            world.end();
+            let counts = all.host.rmi.conduit().counts();
+            assert_eq!((counts.delegated(), counts.leaked()), (0, 0));
         }
         assert_eq!(machine.pages_in_use(), in_use, "memory is lost");
     });
 }
 
-fn end(world: World, all: &AllVms) {
-    let World { vm, mm, gmem } = world;
-    vm.destroy();
-    drop((mm, gmem));
-    machine::forget_process();
-    let counts = all.host.rmi.conduit().counts();
-    assert_eq!((counts.delegated(), counts.leaked()), (0, 0));
+/// The component is loaded.
+pub(crate) fn start() -> Arc<AllVms> {
+    let host = Arc::new(host::start().unwrap(), GFP_KERNEL).unwrap();
+    let status = status::show(&host).unwrap();
+    Arc::new(AllVms { host, status }, GFP_KERNEL).unwrap()
 }
 
 impl World {

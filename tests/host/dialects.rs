@@ -3,9 +3,6 @@
 //! RMMs that want the state of undelegated memory written differently.
 
 use crate::fake::{rmm, status, success, Page};
-use crate::faults::life;
-use crate::machine::Host;
-use ::rmm::rmi::Undelegated;
 use kvm_arm_rmi::rmi::cmd::data::{unmap, unprot_map, Access, MemAttr};
 use kvm_arm_rmi::rmi::cmd::realm::RdName;
 use kvm_arm_rmi::rmi::{
@@ -55,23 +52,6 @@ fn the_form_of_the_state_is_found_out_once() {
     assert_eq!(states(&[1], 3), (vec![2, 1, 1, 1], done.clone()));
     // TF-RMM as it was in July of 2026 does not look.
     assert_eq!(states(&[0, 1, 2, 3], 3), (vec![2, 2, 2], done));
-}
-
-/// Whole lives on RMMs of either kind: one refusal at most, and nothing is left.
-#[test]
-fn realms_live_on_rmms_of_either_form() {
-    for (form, refused) in [
-        (Undelegated::Any, 0),
-        (Undelegated::Bit, 0),
-        (Undelegated::Field, 1),
-    ] {
-        let host = Host::new();
-        host.machine.rmm.want_undelegated(form);
-        assert_eq!(life(&host), Ok(()), "{form:?}");
-        host.assert_idle();
-        let failed: u64 = host.failed().iter().map(|(_, errors)| errors).sum();
-        assert_eq!(failed, refused, "{form:?}");
-    }
 }
 
 /// What is wrong in both forms is the command's error, as often as it is tried.

@@ -37,7 +37,6 @@ pub(crate) struct Smc {
     counts: Counts,
     dialect: Dialect,
     instead: RefCell<Option<Instead>>,
-    others: RefCell<Option<Box<dyn FnMut()>>>,
     free: Granules,
 }
 
@@ -52,11 +51,6 @@ impl Smc {
         instead: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + 'static,
     ) {
         *self.instead.borrow_mut() = Some(Box::new(instead));
-    }
-
-    /// From now on `others` happens while somebody else's operation is waited for.
-    pub(crate) fn meanwhile(&self, others: impl FnMut() + 'static) {
-        *self.others.borrow_mut() = Some(Box::new(others));
     }
 
     /// A host delegates only what it has allocated and not delegated before. It must not rely on the RMM
@@ -85,12 +79,6 @@ impl Conduit for Smc {
         match &mut *self.instead.borrow_mut() {
             Some(instead) => instead(args, &rmm),
             None => rmm(args),
-        }
-    }
-
-    fn wait(&self) {
-        if let Some(others) = &mut *self.others.borrow_mut() {
-            others();
         }
     }
 
@@ -127,7 +115,6 @@ impl Host {
                 counts: Counts::new(),
                 dialect: Dialect::new(),
                 instead: RefCell::new(None),
-                others: RefCell::new(None),
                 free: free.clone(),
             }),
             machine,
@@ -142,13 +129,6 @@ impl Host {
     pub(crate) fn speaking(dialect: rmm::rmi::Dialect) -> Self {
         let host = Self::new();
         host.machine.rmm.speak(dialect);
-        host
-    }
-
-    /// A host on which one allocation fails, by its number.
-    pub(crate) fn without(allocation: u64) -> Self {
-        let host = Self::new();
-        host.fail([allocation]);
         host
     }
 
@@ -193,6 +173,12 @@ impl Host {
     /// Frees a page.
     pub(crate) fn put(&self, page: Page) {
         self.free.borrow_mut().insert(page.pa.raw());
+    }
+
+    /// Granules that are delegated, and leaked.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let counts = self.rmi.conduit().counts();
+        (counts.delegated(), counts.leaked())
     }
 
     /// Commands that failed.

@@ -3,34 +3,29 @@
 //! Tests of the product's own code on the machine that builds it.
 //!
 //! The RMM is either a script of answers (`fake`), for what no good RMM would say, or the embedded
-//! RMM's state machine (`machine`), for what one does.
+//! RMM's state machine (`machine`), for what one does. Whole lives of VMs, with KVM's part in them, are
+//! in `tests/explore`.
 
 mod abi;
 mod arguments;
 mod bet2;
-mod blocked;
 mod dialects;
 mod entry;
 mod entry_seam;
 mod exits;
 mod fake;
-mod faults;
 mod granule;
-mod kept;
 mod lending;
-mod lies;
 mod life;
 mod machine;
 mod negotiate;
-mod nomem;
+mod operations;
 mod parting;
 mod private;
 mod psci;
 mod ripas;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
-mod skipped;
 mod stateful;
 mod uapi;
-mod vmm;
 mod world;

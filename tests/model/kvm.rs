@@ -119,6 +119,7 @@ impl Kvm {
 
     /// No vCPU of the VM runs any more.
     pub fn kill(&self) {
+        machine().kill();
         self.0.dead.store(true, Ordering::SeqCst);
     }
 

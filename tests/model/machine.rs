@@ -3,7 +3,7 @@
 //! The host's memory, page by page, its firmware, its tasks; and running tests on it.
 
 use super::{guest::Guest, prelude::*};
-use crate::rmi::{Regs, GRANULE_SIZE};
+use crate::rmi::{Fid, Regs, GRANULE_SIZE};
 use shuttle::thread::ThreadId;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -57,6 +57,8 @@ pub struct Machine {
     /// Allocations until one fails; 0 for never.
     fails: Cell<u64>,
     allocations: Cell<u64>,
+    /// A VM is dead: it will never run again, whatever the RMM has mapped for it.
+    killed: Cell<bool>,
     tasks: RefCell<HashMap<ThreadId, Task>>,
     log: RefCell<Vec<String>>,
     /// Something shared, to be looked at where tasks may change places.
@@ -86,6 +88,7 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         free: RefCell::new(ram.step_by(GRANULE_SIZE as usize).collect()),
         fails: Cell::new(0),
         allocations: Cell::new(0),
+        killed: Cell::new(false),
         tasks: RefCell::default(),
         log: RefCell::default(),
         point: shuttle::sync::atomic::AtomicBool::new(false),
@@ -124,9 +127,33 @@ impl Machine {
 
     pub(super) fn smc(&self, args: &Regs) -> Regs {
         self.switch();
+        if args.x(0) == u64::from(Fid::GRANULE_RANGE_DELEGATE.raw()) {
+            self.check_delegation(args.x(1)..args.x(2));
+        }
         let results = self.firmware.smc(args);
         self.switch();
         results
+    }
+
+    /// A host delegates only what it has allocated and not delegated before. It must not rely on the RMM
+    /// to say so if it does: one that passes over what is delegated already would not.
+    fn check_delegation(&self, range: Range<u64>) {
+        for pa in range.step_by(GRANULE_SIZE as usize) {
+            let delegated = self.firmware.is_delegated(pa);
+            assert!(!delegated, "{pa:#x} is delegated twice");
+            let allocated = self.references.borrow().contains_key(&pa);
+            assert!(allocated, "{pa:#x} is delegated and not allocated");
+        }
+    }
+
+    /// A VM is dead.
+    pub(super) fn kill(&self) {
+        self.killed.set(true);
+    }
+
+    /// True if a realm that may run can reach the host's page at `pa`.
+    pub(super) fn is_reached(&self, pa: u64) -> bool {
+        !self.killed.get() && self.firmware.is_reached(pa)
     }
 
     fn task<R>(&self, f: impl FnOnce(&mut Task) -> R) -> R {
@@ -170,6 +197,11 @@ impl Machine {
     pub fn fail_allocation(&self, n: u64) {
         self.fails.set(n);
         self.allocations.set(0);
+    }
+
+    /// Allocations since [`Self::fail_allocation`].
+    pub fn allocations(&self) -> u64 {
+        self.allocations.get()
     }
 
     pub(super) fn allocate(&self) -> Result {
@@ -217,7 +249,7 @@ impl Machine {
         }
         references.remove(&pa);
         assert!(
-            !self.firmware.is_reached(pa) || std::thread::panicking(),
+            std::thread::panicking() || !self.is_reached(pa),
             "page {pa:#x} is freed, and a realm can reach it"
         );
         assert!(

@@ -121,13 +121,13 @@ impl Pinned {
     ///
     /// # Errors
     ///
-    /// `EFAULT` if the first cannot be read, `ENOMEM`.
+    /// `EFAULT` if there is no user space, `ENOMEM` if there is no memory for the first page.
     pub fn new(address: u64, wanted: usize) -> Result<Self> {
         machine().may_sleep("a fault of user space");
-        let pages =
-            (0..wanted as u64).map_while(|n| mm::current()?.get(address + n * GRANULE_SIZE));
+        let mm = mm::current().ok_or(EFAULT)?;
+        let pages = (0..wanted as u64).map_while(|n| mm.get(address + n * GRANULE_SIZE));
         match pages.collect::<Vec<_>>() {
-            pages if pages.is_empty() => Err(EFAULT),
+            pages if pages.is_empty() => Err(ENOMEM),
             pages => Ok(Self(pages)),
         }
     }

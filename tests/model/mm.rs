@@ -129,7 +129,7 @@ impl Mm {
         let gone = f(&mut self.pages.lock().unwrap());
         for pa in gone {
             assert!(
-                !machine().firmware().is_reached(pa),
+                !machine().is_reached(pa),
                 "a realm can reach page {pa:#x} although its notifier has returned"
             );
             machine().put_page(pa);

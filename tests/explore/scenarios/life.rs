@@ -3,7 +3,7 @@
 //! First runs, and vCPUs that are turned on and off.
 
 use super::*;
-use crate::firmware::block;
+use crate::injection::block;
 use kvm_arm_rmi::sys::user::OneReg;
 
 #[test]

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whole lives of realms on an RMM that does what it is told and says something else.
+//! An RMM that does what it is told and says something else.
 
-use crate::faults::{assert_accounted, calls, counts, life, name, places, with_fault};
-use crate::machine::Host;
-use crate::vmm::Why;
-use kvm_arm_rmi::rmi::{Error, Fid, Regs, Status, GRANULE_SIZE};
+use super::*;
 
 /// The commands that answer with how far they came, in X1, for a range that ends with a register.
 const RANGES: [(Fid, usize); 8] = [
@@ -19,11 +16,19 @@ const RANGES: [(Fid, usize); 8] = [
     (Fid::RTT_UNPROT_UNMAP, 3),
 ];
 
+fn with_lie(
+    fid: Fid,
+    places: (u64, u64),
+    wrong: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + Send + 'static,
+) -> Outcome {
+    with_fault(Dialect::Main, fid, places, wrong)
+}
+
 #[test]
 fn progress_that_cannot_be() {
-    let calls = calls();
+    let good = good_life(Dialect::Main);
     for (fid, register) in RANGES {
-        for place in places(calls[&fid.raw()]) {
+        for place in places(good.calls(fid)) {
             for lie in 0..6 {
                 let wrong = move |args: &Regs, rmm: &dyn Fn(&Regs) -> Regs| {
                     let (base, top) = (args.x(register - 1), args.x(register));
@@ -39,13 +44,13 @@ fn progress_that_cannot_be() {
                     ][lie];
                     regs
                 };
-                let (host, result) = with_fault(fid.raw(), place, 1, wrong);
-                let what = format!("{} {place}: top {lie}", fid.name());
-                assert_accounted(&host, &what);
+                let life = with_lie(fid, (place, 1), wrong);
+                let what = format!("{fid} {place}: top {lie}");
+                life.assert_accounted(&what);
                 // At the end of a life there is nobody to tell.
                 if place == 0 {
                     let ends = fid == Fid::GRANULE_RANGE_UNDELEGATE;
-                    assert!(result.is_err() || ends, "{what}");
+                    assert!(life.result.is_err() || ends, "{what}");
                 }
             }
         }
@@ -56,9 +61,9 @@ fn progress_that_cannot_be() {
 /// no harm is done. `before` it may have done parts of the range.
 #[test]
 fn no_progress_for_a_while() {
-    let calls = calls();
+    let good = good_life(Dialect::Main);
     for (fid, register) in RANGES {
-        for place in places(calls[&fid.raw()]) {
+        for place in places(good.calls(fid)) {
             for (before, times) in [(0, 1), (0, 50), (1, 1), (3, 999)] {
                 let mut number = 0;
                 let wrong = move |args: &Regs, rmm: &dyn Fn(&Regs) -> Regs| {
@@ -72,30 +77,30 @@ fn no_progress_for_a_while() {
                         false => Regs::new(0, &[base]),
                     }
                 };
-                let (host, result) = with_fault(fid.raw(), place, before + times, wrong);
-                let what = format!("{} {place}: idle {times} times", fid.name());
-                assert_eq!(result, Ok(()), "{what}");
+                let life = with_lie(fid, (place, before + times), wrong);
+                let what = format!("{fid} {place}: idle {times} times");
+                assert_eq!(life.result, Ok(()), "{what}");
                 // A part may end inside of an entry, for which a table is made.
-                assert!(before != 0 || host.failed().is_empty(), "{what}");
-                host.assert_idle();
+                assert!(before != 0 || life.failed().is_empty(), "{what}");
+                life.assert_idle(&what);
             }
         }
     }
 }
 
-/// The RMM never gets anywhere again. That ends, nothing is lost track of, and the host knows why.
+/// The RMM never gets anywhere again. That ends, and nothing is lost track of.
 #[test]
 fn no_progress_for_ever() {
-    let calls = calls();
+    let good = good_life(Dialect::Main);
     for (fid, register) in RANGES {
-        for place in places(calls[&fid.raw()]) {
-            let (host, result) = with_fault(fid.raw(), place, u64::MAX, move |args, _| {
+        for place in places(good.calls(fid)) {
+            let life = with_lie(fid, (place, u64::MAX), move |args, _| {
                 Regs::new(0, &[args.x(register - 1)])
             });
-            let what = format!("{} {place}: idle for ever", fid.name());
-            assert_accounted(&host, &what);
+            let what = format!("{fid} {place}: idle for ever");
+            life.assert_accounted(&what);
             if place == 0 && fid != Fid::GRANULE_RANGE_UNDELEGATE {
-                assert_eq!(result, Err(Why::Rmm(Error::Idle(fid))), "{what}");
+                assert_eq!(life.result, Err(Why::Errno(EIO)), "{what}");
             }
         }
     }
@@ -122,18 +127,17 @@ fn progress_by_granules() {
         };
         // All that is protected, granule by granule, takes a while.
         let times = 40;
-        let (host, result) = with_fault(fid.raw(), 0, times, wrong);
-        let what = fid.name();
-        assert_accounted(&host, what);
+        let life = with_lie(fid, (0, times), wrong);
+        life.assert_accounted(fid.name());
         let may_fail = matches!(fid, Fid::RTT_UNPROT_UNMAP | Fid::RTT_DATA_UNMAP);
-        assert!(result.is_ok() || may_fail, "{what}: {result:?}");
+        assert!(life.result.is_ok() || may_fail, "{fid}: {:?}", life.result);
     }
 }
 
 /// What the RMM says of memory that it gives back: tables, and data.
 #[test]
 fn memory_that_is_somebody_elses() {
-    let calls = calls();
+    let good = good_life(Dialect::Main);
     let foreign = [
         0,
         8,
@@ -143,25 +147,24 @@ fn memory_that_is_somebody_elses() {
         1 << 51,
         u64::MAX,
     ];
-    for place in places(calls[&Fid::RTT_DESTROY.raw()]) {
+    for place in places(good.calls(Fid::RTT_DESTROY)) {
         for address in foreign {
-            let (host, _) = with_fault(Fid::RTT_DESTROY.raw(), place, 1, move |args, rmm| {
+            let life = with_lie(Fid::RTT_DESTROY, (place, 1), move |args, rmm| {
                 let mut regs = rmm(args);
                 regs.0[1] = address;
                 regs
             });
-            assert_accounted(&host, &format!("table {place}: {address:#x}"));
+            life.assert_accounted(&format!("table {place}: {address:#x}"));
         }
     }
-    for place in places(calls[&Fid::RTT_DATA_UNMAP.raw()]) {
+    for place in places(good.calls(Fid::RTT_DATA_UNMAP)) {
         for entries in [0, 1, 513, u64::MAX] {
-            let fid = Fid::RTT_DATA_UNMAP.raw();
-            let (host, _) = with_fault(fid, place, 1, move |args, rmm| {
+            let life = with_lie(Fid::RTT_DATA_UNMAP, (place, 1), move |args, rmm| {
                 let mut regs = rmm(args);
                 regs.0[3] = entries;
                 regs
             });
-            assert_accounted(&host, &format!("data {place}: {entries} entries"));
+            life.assert_accounted(&format!("data {place}: {entries} entries"));
         }
     }
 }
@@ -169,31 +172,24 @@ fn memory_that_is_somebody_elses() {
 /// A list of data whose first entry is said twice, is the host's, or is nothing.
 #[test]
 fn lists_that_are_wrong() {
-    let calls = calls();
-    for place in places(calls[&Fid::RTT_DATA_UNMAP.raw()]) {
+    let good = good_life(Dialect::Main);
+    for place in places(good.calls(Fid::RTT_DATA_UNMAP)) {
         for wrong in [0, 1, 2] {
-            let fid = Fid::RTT_DATA_UNMAP.raw();
-            let host = Host::new();
-            let machine = host.machine.clone();
-            let mut number = 0;
-            host.rmi.conduit().replace(move |args, rmm| {
+            let life = with_lie(Fid::RTT_DATA_UNMAP, (place, 1), move |args, rmm| {
                 let regs = rmm(args);
-                if args.x(0) == u64::from(fid) {
-                    number += 1;
-                    if number == place + 1 && regs.x(3) != 0 {
-                        let mut list = machine.fake().data(args.x(5));
-                        list[0] = match wrong {
-                            0 => list[regs.x(3) as usize - 1],
-                            1 => 0x4020_0000 | 1 << 2,
-                            _ => 0,
-                        };
-                        machine.fake().host_write(args.x(5), &list);
-                    }
+                if regs.x(3) != 0 {
+                    let machine = rmm_machine();
+                    let mut list = machine.fake().data(args.x(5));
+                    list[0] = match wrong {
+                        0 => list[regs.x(3) as usize - 1],
+                        1 => 0x4020_0000 | 1 << 2,
+                        _ => 0,
+                    };
+                    machine.fake().host_write(args.x(5), &list);
                 }
                 regs
             });
-            let _ = life(&host);
-            assert_accounted(&host, &format!("list {place}: {wrong}"));
+            life.assert_accounted(&format!("list {place}: {wrong}"));
         }
     }
 }
@@ -204,21 +200,21 @@ fn lists_that_are_wrong() {
 /// on, or it could never free one.
 #[test]
 fn an_rmm_that_denies_what_it_has_done() {
-    for (fid, calls) in calls() {
-        if fid == Fid::GRANULE_RANGE_DELEGATE.raw() {
+    for (fid, (calls, _)) in good_life(Dialect::Main).calls {
+        let fid = Fid::from_raw(fid);
+        if fid == Fid::GRANULE_RANGE_DELEGATE {
             continue;
         }
         for place in places(calls) {
             for status in [Status::ErrorInput, Status::ErrorRtt, Status::ErrorRealm] {
-                let code = status.raw().into();
-                let (host, _) = with_fault(fid, place, 1, move |args, rmm| {
+                let life = with_lie(fid, (place, 1), move |args, rmm| {
                     let mut regs = rmm(args);
-                    regs.0[0] = code;
+                    regs.0[0] = status.raw().into();
                     regs
                 });
-                let what = format!("{} {place}: {status:?}", name(fid));
-                let (delegated, leaked) = counts(&host);
-                assert_eq!(host.allocated() as u64, delegated, "{what}");
+                let what = format!("{fid} {place}: {status:?}");
+                let (delegated, leaked) = life.counts;
+                assert_eq!(life.pages, delegated, "{what}");
                 assert!(
                     delegated <= leaked,
                     "{what}: {leaked} of {delegated} leaked"

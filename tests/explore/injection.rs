@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What goes wrong between a host and the RMM of the test that runs: answers that are not the RMM's, an
+//! operation of somebody else's, a VMM that loses its patience. What the RMM itself does wrong it is told
+//! by its own fault injection ([`rmm::fault`]).
+
+use kvm_arm_rmi::rmi::{Fid, Regs, ReturnCode, Status};
+use kvm_arm_rmi::sys::machine;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+/// What is done instead of a call, with its registers and with what the RMM would do about it.
+type Instead = Box<dyn FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs>;
+
+/// Calls of a command: how many, and how many failed.
+pub(crate) type Calls = BTreeMap<u32, (u64, u64)>;
+
+thread_local! {
+    static BLOCKED: Cell<bool> = const { Cell::new(false) };
+    static INSTEAD: Cell<Option<Instead>> = const { Cell::new(None) };
+    static CALLS: RefCell<Calls> = const { RefCell::new(BTreeMap::new()) };
+    static PATIENCE: Cell<u64> = const { Cell::new(u64::MAX) };
+}
+
+/// Nothing goes wrong.
+pub(crate) fn reset() {
+    BLOCKED.set(false);
+    INSTEAD.set(None);
+    CALLS.take();
+    PATIENCE.set(u64::MAX);
+}
+
+/// Says whether an operation of another realm's keeps this one's tables as they are: the RMM answers
+/// BLOCKED.
+pub(crate) fn block(is: bool) {
+    BLOCKED.set(is);
+}
+
+/// What it answers so.
+const BLOCKED_COMMANDS: [Fid; 5] = [
+    Fid::RTT_CREATE,
+    Fid::RTT_DATA_MAP,
+    Fid::RTT_DATA_MAP_INIT,
+    Fid::RTT_UNPROT_MAP,
+    Fid::RTT_UNPROT_UNMAP,
+];
+
+/// From now on calls are made by `instead`.
+pub(crate) fn replace(instead: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + 'static) {
+    INSTEAD.set(Some(Box::new(instead)));
+}
+
+/// From now on the calls are made by the RMM again.
+pub(crate) fn end() {
+    INSTEAD.set(None);
+}
+
+/// The calls are counted from here on. After so many the task that makes the next one gets a signal.
+pub(crate) fn signal_after(calls: u64) {
+    CALLS.take();
+    PATIENCE.set(calls);
+}
+
+/// The calls so far.
+pub(crate) fn calls() -> Calls {
+    CALLS.with_borrow(Clone::clone)
+}
+
+/// A call, which `rmm` would deal with.
+pub(crate) fn call(args: &Regs, rmm: &dyn Fn(&Regs) -> Regs) -> Regs {
+    let fid = Fid::from_raw(args.x(0) as u32);
+    let mut instead = INSTEAD.take();
+    let regs = match &mut instead {
+        _ if BLOCKED.get() && BLOCKED_COMMANDS.contains(&fid) => {
+            Regs::new(Status::Blocked.raw().into(), &[])
+        }
+        Some(instead) => instead(args, rmm),
+        None => rmm(args),
+    };
+    INSTEAD.set(instead);
+    let status = ReturnCode::new(regs.x(0)).status();
+    let failed = !matches!(status, Status::Success | Status::Incomplete);
+    let all = CALLS.with_borrow_mut(|calls| {
+        let (all, bad) = calls.entry(fid.raw()).or_default();
+        (*all, *bad) = (*all + 1, *bad + u64::from(failed));
+        calls.values().map(|(all, _)| all).sum::<u64>()
+    });
+    if all > PATIENCE.get() {
+        machine::machine().signal(shuttle::thread::current().id());
+    }
+    regs
+}
