@@ -23,7 +23,6 @@ use crate::{
         window,
         Bits,
         MissingTable,
-        PageSet,
         CHUNK, //
     },
     rmi::{

@@ -13,7 +13,6 @@ use crate::{
         smc::Pause,
         vm::Vm,
         Bits,
-        PageSet,
         State,
         CHUNK, //
     },

@@ -6,8 +6,8 @@
 //! place, so that the caller can leave its locks, find a granule, make the table with
 //! [`Tables::create`](crate::realm::Tables::create), and go on.
 //!
-//! Which tables there are is written down ([`TableSet`](crate::realm::TableSet)), so that no command is tried just to learn
-//! that it cannot work.
+//! Which tables there are is written down ([`TableMap`](crate::realm::table_map::TableMap)), so that no
+//! command is tried just to learn that it cannot work.
 //!
 //! What maps and unmaps here may be called under a lock that spins: it is over after [`COMMANDS`], and
 //! says how far it came.

@@ -4,7 +4,7 @@
 
 use super::pending::Pending;
 use super::Step;
-use crate::realm::{forget, next_span, PageSet, TableSet, Tables};
+use crate::realm::{bitmap::Bitmap, forget, next_span, Tables};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
     Conduit,
@@ -73,20 +73,20 @@ impl Part {
 }
 
 /// A realm, and what is noted of one half of its memory.
-pub struct Parting<'a, C, T, N> {
+pub struct Parting<'a, C> {
     /// The way to the RMM.
     pub rmi: &'a Rmi<C>,
     /// The realm.
     pub rd: RdName,
     /// Its tables.
-    pub tables: Tables<'a, T>,
+    pub tables: Tables<'a>,
     /// Its IPA space.
     pub space: IpaSpace,
     /// The notes of the half that is meant.
-    pub notes: &'a N,
+    pub notes: &'a Bitmap,
 }
 
-impl<C: Conduit, T: TableSet, N: PageSet> Parting<'_, C, T, N> {
+impl<C: Conduit> Parting<'_, C> {
     /// Takes private memory out of the realm, from the start of `gfns` on, at most [`BATCH`]: unmaps it,
     /// hands it to `give`, which undelegates it, and strikes it out. `None` if nothing is noted.
     ///
@@ -179,7 +179,7 @@ fn bytes(gfn: u64) -> u64 {
 
 /// The next shared granules that follow each other and are noted, or have others between them that are
 /// not, in at most [`MERGED`] tables.
-fn next_shared_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
+fn next_shared_span(set: &Bitmap, gfns: &Range<u64>) -> Option<Range<u64>> {
     let mut span = next_span(set, gfns)?;
     let table = span.start & !PER_TABLE.wrapping_sub(1);
     let end = gfns

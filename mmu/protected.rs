@@ -3,7 +3,7 @@
 //! Memory that only the realm sees.
 
 use super::{Step, COMMANDS};
-use crate::realm::{MissingTable, TableSet, Tables};
+use crate::realm::{MissingTable, Tables};
 use crate::rmi::cmd::data::{self, Pieces};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::rtt::{self, EntryState};
@@ -16,10 +16,10 @@ use crate::rmi::{
 ///
 /// What is mapped has left `pieces`; after [`Step::Done`] nothing is left of them. `list` is used
 /// while this runs. It makes at most [`COMMANDS`].
-pub fn map_protected<C: Conduit, S: TableSet>(
+pub fn map_protected<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     range: IpaRange<Protected>,
     pieces: &mut Pieces,
     level: RttLevel,
@@ -47,10 +47,10 @@ pub fn map_protected<C: Conduit, S: TableSet>(
 ///
 /// A block that reaches beyond the range is split, for which a table is needed. `list` is used
 /// while this runs. It takes as many commands as there are entries at most, and pauses between them.
-pub fn unmap_protected<C: Conduit, S: TableSet>(
+pub fn unmap_protected<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     range: IpaRange<Protected>,
     list: &mut impl SharedPage,
     mut each: impl FnMut(GranuleRange<Delegated>),
@@ -92,10 +92,10 @@ pub(super) enum Straddled {
 /// # Errors
 ///
 /// Those of RTT_READ_ENTRY.
-pub(super) fn straddled<C: Conduit, S: TableSet, H>(
+pub(super) fn straddled<C: Conduit, H>(
     rmi: &Rmi<C>,
     rd: RdName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     range: IpaRange<H>,
 ) -> Result<Straddled, Error> {
     let at = range.base();

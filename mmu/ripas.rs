@@ -3,7 +3,7 @@
 //! RIPAS: what a realm takes its protected memory for.
 
 use super::Step;
-use crate::realm::{TableSet, Tables};
+use crate::realm::Tables;
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::rec::RecName;
 use crate::rmi::cmd::rtt;
@@ -14,10 +14,10 @@ use crate::rmi::{Conduit, Error, IpaRange, Protected, Rmi, RttLevel, Status};
 ///
 /// Entries are as coarse as the tables that are there. Where the range begins or ends inside of one
 /// a finer table is needed.
-pub fn init_ripas<C: Conduit, S: TableSet>(
+pub fn init_ripas<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     range: IpaRange<Protected>,
 ) -> Step {
     let mut left = range;
@@ -46,11 +46,11 @@ pub fn init_ripas<C: Conduit, S: TableSet>(
 ///
 /// [`Step::Failed`] with ERROR_RTT: what is there was destroyed, and the realm has not allowed for
 /// that to change. [`Step::Until`] where the range begins: another CPU is at work there.
-pub fn set_ripas<C: Conduit, S: TableSet>(
+pub fn set_ripas<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
     rec: RecName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     range: IpaRange<Protected>,
 ) -> Step {
     let step = change(rmi, tables, range, |part| {
@@ -77,13 +77,7 @@ enum Kept {
 }
 
 /// Looks at the entry at `at`, where the RMM has refused with `error`.
-fn kept<C: Conduit, S: TableSet>(
-    rmi: &Rmi<C>,
-    rd: RdName,
-    tables: &Tables<'_, S>,
-    at: u64,
-    error: Error,
-) -> Kept {
+fn kept<C: Conduit>(rmi: &Rmi<C>, rd: RdName, tables: &Tables<'_>, at: u64, error: Error) -> Kept {
     if error.status() != Some(Status::ErrorRtt) {
         return Kept::Otherwise(Step::Failed(at, error));
     }
@@ -98,9 +92,9 @@ fn kept<C: Conduit, S: TableSet>(
     }
 }
 
-fn change<C: Conduit, S: TableSet>(
+fn change<C: Conduit>(
     rmi: &Rmi<C>,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     range: IpaRange<Protected>,
     command: impl Fn(IpaRange<Protected>) -> Result<u64, Error>,
 ) -> Step {

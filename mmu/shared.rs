@@ -12,8 +12,7 @@ use crate::{
         note,
         smc::Pause,
         vm::Vm,
-        MissingTable,
-        PageSet, //
+        MissingTable, //
     },
     rmi::{
         self,

@@ -12,7 +12,7 @@ use super::{Part, Parting};
 use crate::{
     exit::Half,
     realm::{
-        bitmap::{Bitmap, TableMap},
+        bitmap::Bitmap,
         next_span,
         smc::{Pause, RealmSmc},
         vm::Vm, //
@@ -32,7 +32,7 @@ fn parting<'a>(
     vm: &'a Vm,
     rmi: &'a Rmi<RealmSmc<'a>>,
     notes: &'a Bitmap,
-) -> Option<Parting<'a, RealmSmc<'a>, TableMap, Bitmap>> {
+) -> Option<Parting<'a, RealmSmc<'a>>> {
     Some(Parting {
         rmi,
         rd: vm.name().ok()?,

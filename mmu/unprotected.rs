@@ -4,7 +4,7 @@
 
 use super::protected::{straddled, Straddled};
 use super::{Step, COMMANDS};
-use crate::realm::{TableSet, Tables};
+use crate::realm::Tables;
 use crate::rmi::cmd::data::{self, Access, MemAttr};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
@@ -23,10 +23,10 @@ use core::ops::Range;
 
 /// Maps memory of the host at an unprotected range of the same size, in blocks of `level`, to which
 /// both must be aligned. It makes at most [`COMMANDS`].
-pub fn map_unprotected<C: Conduit, S: TableSet>(
+pub fn map_unprotected<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     range: IpaRange<Unprotected>,
     memory: AddrRange,
     level: RttLevel,
@@ -63,10 +63,10 @@ pub fn map_unprotected<C: Conduit, S: TableSet>(
 /// # Errors
 ///
 /// Those of the commands: nothing is unmapped.
-pub fn unmap_unprotected<C: Conduit, S: TableSet>(
+pub fn unmap_unprotected<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     range: IpaRange<Unprotected>,
     within: IpaRange<Unprotected>,
 ) -> Result<Range<u64>, Error> {
@@ -83,10 +83,10 @@ pub fn unmap_unprotected<C: Conduit, S: TableSet>(
 /// # Errors
 ///
 /// Those of the command.
-fn whole_block<C: Conduit, S: TableSet>(
+fn whole_block<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     at: u64,
     within: IpaRange<Unprotected>,
 ) -> Result<Range<u64>, Error> {

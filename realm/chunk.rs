@@ -48,15 +48,6 @@ impl Bits {
         self.0 == 0
     }
 
-    /// The first granules that are next to each other, as places in the chunk; `None` if there are
-    /// none at all.
-    pub fn first_run(self) -> Option<Range<usize>> {
-        let start = self.0.trailing_zeros();
-        let length = self.0.checked_shr(start)?.trailing_ones();
-        let end = start.saturating_add(length);
-        Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
-    }
-
     /// The first and the last of them, as places in the chunk.
     pub fn ends(self) -> Option<(u64, u64)> {
         let last = u32::BITS

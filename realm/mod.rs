@@ -48,6 +48,7 @@ small_numbers! {
     pub mod bitmap;
     pub mod create;
     mod shape;
+    pub mod table_map;
     pub mod vm;
     mod vm_status;
 }
@@ -63,9 +64,10 @@ mod teardown;
 
 pub use chunk::{chunk_of, window, Bits, CHUNK};
 pub use layout::Layout;
-pub use notes::{count, forget, next_span, note, PageSet};
+pub use notes::{count, forget, next_span, note};
 pub use shape::Shape;
-pub use tables::{table_size, MissingTable, TableSet, Tables};
+pub use table_map::{table_size, MissingTable};
+pub use tables::Tables;
 pub use teardown::destroy_tables;
 pub use vm_status::show as show_vm;
 

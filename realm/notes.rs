@@ -5,40 +5,23 @@
 //! The rule: **whenever `mmu_lock` can be had, what the RMM has mapped is noted.** A granule is noted
 //! before it is mapped and struck out after it is unmapped, so that more may be noted than is mapped,
 //! never less. Whoever takes memory away looks at the notes alone: what is not noted is the caller's
-//! again at once.
+//! again at once. Several CPUs note and strike out at once; what keeps them from doing so to the same
+//! granule is said where they do it.
 //!
 //! A note of private memory lasts until its page is undelegated. So a page of a granule that is not
 //! noted is not delegated either, and nobody delegates what the realm world may still have.
 
+use super::bitmap::Bitmap;
 use super::chunk::{chunk_of, Bits, CHUNK};
 use crate::rmi::{RttLevel, GRANULE_SIZE};
 use core::ops::Range;
-
-/// The granules that are noted, by chunks. Several CPUs may note and strike out at once, also in the
-/// same chunk; what keeps them from doing so to the same granule is said where they do it.
-pub trait PageSet {
-    /// Those of a chunk.
-    fn get(&self, chunk: u64) -> Bits;
-
-    /// Makes room to note something of a chunk. False if there is no memory for that.
-    fn reserve(&self, chunk: u64) -> bool;
-
-    /// Notes granules of a chunk. For those that were [reserved](Self::reserve) once it cannot fail.
-    fn add(&self, chunk: u64, bits: Bits);
-
-    /// Strikes out granules of a chunk; returns those that were noted.
-    fn remove(&self, chunk: u64, bits: Bits) -> Bits;
-
-    /// The first of `chunks` of which something is noted.
-    fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)>;
-}
 
 /// Granules that the tables of the lowest level map each.
 const PER_TABLE: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
 
 /// The first granules of `gfns` that one command can unmap: they begin and end with one that is
 /// noted, and are in one table. `None` if nothing of the range is noted.
-pub fn next_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
+pub fn next_span(set: &Bitmap, gfns: &Range<u64>) -> Option<Range<u64>> {
     let mut span: Option<Range<u64>> = None;
     let mut chunk = chunk_of(gfns.start);
     let mut end = gfns.end;
@@ -64,7 +47,7 @@ pub fn next_span(set: &impl PageSet, gfns: &Range<u64>) -> Option<Range<u64>> {
 }
 
 /// Notes granules, for whose chunks there is room. They are about to be mapped.
-pub fn note(set: &impl PageSet, gfns: &Range<u64>) {
+pub fn note(set: &Bitmap, gfns: &Range<u64>) {
     for chunk in chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK) {
         set.add(chunk, Bits::of(chunk, gfns));
     }
@@ -72,7 +55,7 @@ pub fn note(set: &impl PageSet, gfns: &Range<u64>) {
 
 /// Strikes out `gfns`: nothing of them is mapped any more, and their pages are the host's. Returns how
 /// many were noted.
-pub fn forget(set: &impl PageSet, gfns: &Range<u64>) -> u64 {
+pub fn forget(set: &Bitmap, gfns: &Range<u64>) -> u64 {
     let mut noted = 0u64;
     let mut chunk = chunk_of(gfns.start);
     while let Some((found, _)) = set.next(chunk..gfns.end.div_ceil(CHUNK)) {
@@ -84,7 +67,7 @@ pub fn forget(set: &impl PageSet, gfns: &Range<u64>) -> u64 {
 }
 
 /// How many granules of `gfns` are noted.
-pub fn count(set: &impl PageSet, gfns: &Range<u64>) -> u64 {
+pub fn count(set: &Bitmap, gfns: &Range<u64>) -> u64 {
     let mut noted = 0u64;
     let mut chunk = chunk_of(gfns.start);
     while let Some((found, bits)) = set.next(chunk..gfns.end.div_ceil(CHUNK)) {

@@ -1,56 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which tables a realm has, and making and removing them.
+//! Making and removing a realm's tables.
 
+use super::table_map::{above, MissingTable, TableMap};
 use crate::rmi::cmd::realm::{Failed, RdName};
 use crate::rmi::cmd::rtt::{self, EntryState};
 use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel, Status};
-use core::ops::Range;
-
-/// A table that is not there: the one at `level` for the block that begins at `ipa`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct MissingTable {
-    /// Level of the table's entries.
-    pub level: RttLevel,
-    /// First IPA that the table maps: a multiple of the block size of the level above.
-    pub ipa: u64,
-}
-
-impl MissingTable {
-    /// What the table maps.
-    pub fn ipas(&self) -> Range<u64> {
-        let size = above(self.level).map_or(u64::MAX, RttLevel::block_size);
-        self.ipa..self.ipa.saturating_add(size)
-    }
-}
-
-/// A set of tables, for one realm. Several CPUs use it at once.
-pub trait TableSet {
-    /// True if the table is in the set.
-    fn has(&self, table: MissingTable) -> bool;
-
-    /// Makes room for a table. False if there is no memory for that.
-    fn reserve(&self, table: MissingTable) -> bool;
-
-    /// Adds a table, for which room was made.
-    fn insert(&self, table: MissingTable);
-
-    /// Takes a table out. There still is room for it.
-    fn remove(&self, table: MissingTable);
-
-    /// Any table of that level.
-    fn any(&self, level: RttLevel) -> Option<MissingTable>;
-}
 
 /// The tables of a realm, below its starting ones.
-pub struct Tables<'a, S> {
+pub struct Tables<'a> {
     /// Those that there are.
-    pub set: &'a S,
+    pub set: &'a TableMap,
     /// Level of the starting tables, which are always there.
     pub start: RttLevel,
 }
 
-impl<S: TableSet> Tables<'_, S> {
+impl Tables<'_> {
     /// The first table, from the top, that is missing on the way to entries at `level` for `ipa`.
     pub fn missing(&self, ipa: u64, level: RttLevel) -> Option<MissingTable> {
         // Where the last table is there, so are those above it.
@@ -158,24 +123,12 @@ impl<S: TableSet> Tables<'_, S> {
     }
 }
 
-/// Bytes of IPA that a table at `level` maps.
-pub fn table_size(level: RttLevel) -> u64 {
-    level.block_size() << (crate::GRANULE_SHIFT - 3)
-}
-
 /// The table below the entry at `level` for `ipa`, if there is such a level.
 fn table_below(level: RttLevel, ipa: u64) -> Option<MissingTable> {
     level.below().map(|below| MissingTable {
         level: below,
         ipa: ipa & !level.block_size().wrapping_sub(1),
     })
-}
-
-/// The level above.
-fn above(level: RttLevel) -> Option<RttLevel> {
-    [RttLevel::L0, RttLevel::L1, RttLevel::L2]
-        .into_iter()
-        .find(|upper| upper.below() == Some(level))
 }
 
 /// True if the entry that such a table would be at is one.

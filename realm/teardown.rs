@@ -12,7 +12,7 @@
 //! 5. [`super::Realm::destroy`], and the descriptor and the starting tables are the host's again.
 //! 6. [`Rmi::write_off`]: what the RMM has kept in spite of all this is leaked.
 
-use super::tables::{TableSet, Tables};
+use super::tables::Tables;
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel};
 
@@ -21,10 +21,10 @@ use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel};
 /// # Errors
 ///
 /// The first refusal. The tables that the RMM keeps are struck out; the others are gone.
-pub fn destroy_tables<C: Conduit, S: TableSet>(
+pub fn destroy_tables<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
-    tables: &Tables<'_, S>,
+    tables: &Tables<'_>,
     mut each: impl FnMut(GranuleRange<Delegated>),
 ) -> Result<(), Error> {
     let mut result = Ok(());

@@ -27,12 +27,13 @@
 //! a lock of the file's), with `mmu_lock` dropped; nothing is taken while it is held.
 
 use super::{
-    bitmap::{Bitmap, TableMap},
+    bitmap::Bitmap,
     host::{self, errno, report, Host},
     shape::Shape,
     smc::{rd, HostPages, Pause, RealmSmc},
     table_cache::TableCache,
-    tables::{MissingTable, TableSet, Tables},
+    table_map::{MissingTable, TableMap},
+    tables::Tables,
     Layout, Realm, State,
 };
 use crate::{
@@ -85,7 +86,7 @@ pub struct Vm {
     pub name: SetOnce<RdName>,
     /// The tables below the starting ones.
     pub tables: TableMap,
-    /// Notes of private granules, see [`PageSet`](super::PageSet). They are added under `mmu_lock` for
+    /// Notes of private granules, see `notes.rs`. They are added under `mmu_lock` for
     /// reading and the lock of their chunk (or `lifecycle`, before a vCPU can run), and struck out under
     /// [`Vm::parting`].
     pub pages: Bitmap,
@@ -161,7 +162,7 @@ impl Vm {
     }
 
     /// The tables.
-    pub fn tables(&self) -> Tables<'_, TableMap> {
+    pub fn tables(&self) -> Tables<'_> {
         Tables {
             set: &self.tables,
             start: self.layout.start,
@@ -234,7 +235,7 @@ impl Vm {
             None => self.alloc_delegated(0)?,
         };
         // What it takes is there before the lock is, under which nothing can be allocated.
-        let (left, result) = match TableSet::reserve(&self.tables, table) {
+        let (left, result) = match self.tables.reserve(table) {
             true => self.create_table(name, table, granule),
             false => (Some(granule), Err(ENOMEM)),
         };

@@ -206,11 +206,6 @@ impl IpaSpace {
             .flatten()
     }
 
-    /// All protected addresses.
-    pub fn all_protected(&self) -> Option<IpaRange<Protected>> {
-        self.protected(0, self.unprotected_bit())
-    }
-
     /// All unprotected addresses.
     pub fn all_unprotected(&self) -> Option<IpaRange<Unprotected>> {
         self.unprotected(0, self.unprotected_bit())

@@ -3,11 +3,13 @@
 //! What the host tells the RMM, bit by bit, and what it makes of the answer: where a wrong bit would
 //! still look like a realm that lives.
 
+use crate::alone::alone;
 use crate::fake::{rmm, status, success, Page};
 use crate::life::Guest;
-use crate::machine::{Host, Set};
+use crate::machine::Host;
 use kvm_arm_rmi::mmu::{self, Step};
-use kvm_arm_rmi::realm::{MissingTable, TableSet, Tables};
+use kvm_arm_rmi::realm::table_map::TableMap;
+use kvm_arm_rmi::realm::{MissingTable, Tables};
 use kvm_arm_rmi::realm::{Refused, State};
 use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr};
 use kvm_arm_rmi::rmi::cmd::realm::{self, HashAlgorithm, Params, RdName, RealmGranules};
@@ -64,39 +66,41 @@ fn rim(guest: &Guest<'_>) -> Measurement {
 /// measured of them, and nothing of how the host does it.
 #[test]
 fn what_is_populated_is_measured() {
-    let host = Host::new();
-    let guest = Guest::new(&host);
-    let mut expected = rim(&guest);
-    for (n, measure) in [
-        (0, Measure::Contents),
-        (1, Measure::Location),
-        (2, Measure::Contents),
-    ] {
-        let (ipa, mut source) = (0x4000 + n * PAGE, host.page());
-        source.write(0, CONTENTS + n);
-        source.write(4088, !n);
-        while let Some(table) = guest.tables().missing(ipa, RttLevel::L3) {
-            guest.make_table(table);
-        }
-        let moved = host.alloc(0).unwrap().delegate(&host.rmi);
-        let pa = source.pa();
-        data::map_init(&host.rmi, guest.rd(), moved.done.unwrap(), ipa, pa, measure).unwrap();
-        host.put(source);
+    alone(|| {
+        let host = Host::new();
+        let guest = Guest::new(&host);
+        let mut expected = rim(&guest);
+        for (n, measure) in [
+            (0, Measure::Contents),
+            (1, Measure::Location),
+            (2, Measure::Contents),
+        ] {
+            let (ipa, mut source) = (0x4000 + n * PAGE, host.page());
+            source.write(0, CONTENTS + n);
+            source.write(4088, !n);
+            while let Some(table) = guest.tables().missing(ipa, RttLevel::L3) {
+                guest.make_table(table);
+            }
+            let moved = host.alloc(0).unwrap().delegate(&host.rmi);
+            let pa = source.pa();
+            data::map_init(&host.rmi, guest.rd(), moved.done.unwrap(), ipa, pa, measure).unwrap();
+            host.put(source);
 
-        let mut contents = [0; 512];
-        (contents[0], contents[511]) = (CONTENTS + n, !n);
-        let (flags, contents) = match measure {
-            Measure::Contents => (1, Some(&contents)),
-            Measure::Location => (0, None),
-        };
-        let algorithm = rmm::measurement::Algorithm::Sha256;
-        Rim {
-            algorithm,
-            value: &mut expected,
+            let mut contents = [0; 512];
+            (contents[0], contents[511]) = (CONTENTS + n, !n);
+            let (flags, contents) = match measure {
+                Measure::Contents => (1, Some(&contents)),
+                Measure::Location => (0, None),
+            };
+            let algorithm = rmm::measurement::Algorithm::Sha256;
+            Rim {
+                algorithm,
+                value: &mut expected,
+            }
+            .add_data(ipa, flags, contents);
+            assert_eq!(rim(&guest), expected, "page {n}");
         }
-        .add_data(ipa, flags, contents);
-        assert_eq!(rim(&guest), expected, "page {n}");
-    }
+    });
 }
 
 /// The flag, the source and the destination of a page that is populated.
@@ -124,41 +128,43 @@ fn the_arguments_of_a_populate() {
 /// host's memory that belongs there, however little the RMM does at once.
 #[test]
 fn the_arguments_of_shared_memory() {
-    let rd = crate::lending::a_realm();
-    let bit = space().unprotected_bit();
-    for (access, s2ap) in [(Access::Read, 2), (Access::ReadWrite, 3)] {
-        for (attr, mem) in [
-            (MemAttr::Normal, 6),
-            (MemAttr::NormalNonCacheable, 5),
-            (MemAttr::Device, 1),
-        ] {
-            let calls = calls_of(Fid::RTT_UNPROT_MAP, |answer| {
-                let rmi = rmm(|_, args: &Regs| answer(args));
-                let tables = Tables {
-                    set: &Set::default(),
-                    start: RttLevel::L3,
-                };
-                let range = space().unprotected(0x8000, 0xc000).unwrap();
-                let memory = memory(0x9000_0000, 4);
-                let (level, how) = (RttLevel::L3, (attr, access));
-                let step = mmu::map_unprotected(&rmi, rd, &tables, range, memory, level, how);
-                assert_eq!(step, Step::Done);
-            });
-            assert_eq!(calls.len(), 4);
-            for (n, call) in (0..).zip(calls) {
-                let flags = 1 | 1 << 2 | mem << 16 | s2ap << 19;
-                let source = 0x9000_0000 + n * PAGE | (4 - n) << 2 | 1 << 63;
-                let arguments = [
-                    rd.raw(),
-                    bit + 0x8000 + n * PAGE,
-                    bit + 0xc000,
-                    flags,
-                    source,
-                ];
-                assert_eq!(call.0[1..6], arguments, "call {n}");
+    alone(|| {
+        let rd = crate::lending::a_realm();
+        let bit = space().unprotected_bit();
+        for (access, s2ap) in [(Access::Read, 2), (Access::ReadWrite, 3)] {
+            for (attr, mem) in [
+                (MemAttr::Normal, 6),
+                (MemAttr::NormalNonCacheable, 5),
+                (MemAttr::Device, 1),
+            ] {
+                let calls = calls_of(Fid::RTT_UNPROT_MAP, |answer| {
+                    let rmi = rmm(|_, args: &Regs| answer(args));
+                    let tables = Tables {
+                        set: &TableMap::new().unwrap(),
+                        start: RttLevel::L3,
+                    };
+                    let range = space().unprotected(0x8000, 0xc000).unwrap();
+                    let memory = memory(0x9000_0000, 4);
+                    let (level, how) = (RttLevel::L3, (attr, access));
+                    let step = mmu::map_unprotected(&rmi, rd, &tables, range, memory, level, how);
+                    assert_eq!(step, Step::Done);
+                });
+                assert_eq!(calls.len(), 4);
+                for (n, call) in (0..).zip(calls) {
+                    let flags = 1 | 1 << 2 | mem << 16 | s2ap << 19;
+                    let source = 0x9000_0000 + n * PAGE | (4 - n) << 2 | 1 << 63;
+                    let arguments = [
+                        rd.raw(),
+                        bit + 0x8000 + n * PAGE,
+                        bit + 0xc000,
+                        flags,
+                        source,
+                    ];
+                    assert_eq!(call.0[1..6], arguments, "call {n}");
+                }
             }
         }
-    }
+    });
 }
 
 /// A page of parameters that a test can look into.
@@ -242,65 +248,72 @@ fn entries_are_read() {
 /// A realm that the RMM does not activate can only be taken down: nothing is populated any more.
 #[test]
 fn a_failed_activation_is_the_end() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    host.rmi.conduit().replace(|args, rmm| {
-        match args.x(0) == u64::from(Fid::REALM_ACTIVATE.raw()) {
-            true => status(Status::ErrorRealm),
-            false => rmm(args),
-        }
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        host.rmi.conduit().replace(|args, rmm| {
+            match args.x(0) == u64::from(Fid::REALM_ACTIVATE.raw()) {
+                true => status(Status::ErrorRealm),
+                false => rmm(args),
+            }
+        });
+        let refused = Error::Refused(Fid::REALM_ACTIVATE, ReturnCode::new(2));
+        let result = guest.realm.activate(&host.rmi);
+        assert_eq!(result, Err(Refused::Rmm(refused)));
+        assert_eq!(guest.realm.state(), State::Dying);
+        let again = guest.realm.activate(&host.rmi);
+        assert_eq!(again, Err(Refused::State(State::Dying)));
+        guest.tear_down();
+        host.assert_idle();
     });
-    let refused = Error::Refused(Fid::REALM_ACTIVATE, ReturnCode::new(2));
-    let result = guest.realm.activate(&host.rmi);
-    assert_eq!(result, Err(Refused::Rmm(refused)));
-    assert_eq!(guest.realm.state(), State::Dying);
-    let again = guest.realm.activate(&host.rmi);
-    assert_eq!(again, Err(Refused::State(State::Dying)));
-    guest.tear_down();
-    host.assert_idle();
 }
 
 /// A table that the RMM does not fold is still there, or it would never be destroyed.
 #[test]
 fn a_refused_fold_leaves_the_table() {
-    let set = Set::default();
-    let tables = Tables {
-        set: &set,
-        start: RttLevel::L1,
-    };
-    let table = MissingTable {
-        level: RttLevel::L3,
-        ipa: 0,
-    };
-    set.insert(table);
-    let rd: RdName = crate::lending::a_realm();
-    for code in [0x304, 10, 1] {
-        let rmi = rmm(move |_, _| Regs::new(code, &[]));
-        assert!(tables.fold(&rmi, rd, table).is_err());
-        assert!(set.has(table), "{code:#x}");
-    }
-    let rmi = rmm(|_, _| success(&[0x9000_0000]));
-    let granule = tables.fold(&rmi, rd, table).unwrap();
-    assert_eq!(granule.range(), memory(0x9000_0000, 1));
-    granule.leak(&rmi);
-    assert!(!set.has(table));
+    alone(|| {
+        let set = TableMap::new().unwrap();
+        let tables = Tables {
+            set: &set,
+            start: RttLevel::L1,
+        };
+        let table = MissingTable {
+            level: RttLevel::L3,
+            ipa: 0,
+        };
+        assert!(set.reserve(table));
+        set.insert(table);
+        let rd: RdName = crate::lending::a_realm();
+        for code in [0x304, 10, 1] {
+            let rmi = rmm(move |_, _| Regs::new(code, &[]));
+            assert!(tables.fold(&rmi, rd, table).is_err());
+            assert!(set.has(table), "{code:#x}");
+        }
+        let rmi = rmm(|_, _| success(&[0x9000_0000]));
+        let granule = tables.fold(&rmi, rd, table).unwrap();
+        assert_eq!(granule.range(), memory(0x9000_0000, 1));
+        granule.leak(&rmi);
+        assert!(!set.has(table));
+    });
 }
 
 /// What is beside an unmapped range is still mapped, on both sides.
 #[test]
 fn an_unmap_takes_its_range_and_nothing_else() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    guest.map(0, 16 * PAGE, 0, RttLevel::L3);
-    assert_eq!(guest.unmap(4 * PAGE, 3 * PAGE), 3);
-    for n in 0..16 {
-        let entry = rtt::read_entry(&host.rmi, guest.rd(), n * PAGE, RttLevel::L3).unwrap();
-        let expected = match n {
-            4..7 => EntryState::Unassigned,
-            _ => EntryState::Assigned,
-        };
-        assert_eq!(entry.state, expected, "page {n}");
-    }
-    guest.tear_down();
-    host.assert_idle();
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        guest.map(0, 16 * PAGE, 0, RttLevel::L3);
+        assert_eq!(guest.unmap(4 * PAGE, 3 * PAGE), 3);
+        for n in 0..16 {
+            let entry = rtt::read_entry(&host.rmi, guest.rd(), n * PAGE, RttLevel::L3).unwrap();
+            let expected = match n {
+                4..7 => EntryState::Unassigned,
+                _ => EntryState::Assigned,
+            };
+            assert_eq!(entry.state, expected, "page {n}");
+        }
+        guest.tear_down();
+        host.assert_idle();
+    });
 }

@@ -3,8 +3,10 @@
 //! Whole lives of realms on the embedded RMM: no command fails that the host could have foreseen,
 //! and at the end nothing is left.
 
-use crate::machine::{Host, Page, Set, Smc};
+use crate::alone::alone;
+use crate::machine::{Host, Page, Smc};
 use kvm_arm_rmi::mmu::{self, map_protected, unmap_protected, Step};
+use kvm_arm_rmi::realm::table_map::TableMap;
 use kvm_arm_rmi::realm::Tables;
 use kvm_arm_rmi::realm::{destroy_tables, Realm, Refused, State};
 use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr, Pieces, PIECES};
@@ -47,7 +49,7 @@ const MIB: u64 = 0x10_0000;
 pub(crate) struct Guest<'h> {
     pub(crate) host: &'h Host,
     pub(crate) realm: Realm,
-    pub(crate) set: Set,
+    pub(crate) set: TableMap,
     pub(crate) recs: Vec<Rec>,
     pub(crate) list: Option<Page>,
     pub(crate) space: IpaSpace,
@@ -58,7 +60,7 @@ impl<'h> Guest<'h> {
         let mut guest = Self {
             host,
             realm: Realm::None,
-            set: Set::default(),
+            set: TableMap::new().unwrap(),
             recs: Vec::new(),
             list: Some(host.page()),
             space: IpaSpace::new(39).unwrap(),
@@ -87,11 +89,17 @@ impl<'h> Guest<'h> {
         self.realm.name().unwrap()
     }
 
-    pub(crate) fn tables(&self) -> Tables<'_, Set> {
+    pub(crate) fn tables(&self) -> Tables<'_> {
         Tables {
             set: &self.set,
             start: RttLevel::L1,
         }
+    }
+
+    /// How many tables there are below the starting ones.
+    pub(crate) fn table_count(&self) -> u64 {
+        let levels = [RttLevel::L1, RttLevel::L2, RttLevel::L3];
+        levels.map(|level| self.set.tables_at(level)).iter().sum()
     }
 
     pub(crate) fn range(&self, base: u64, size: u64) -> IpaRange<Protected> {
@@ -244,7 +252,7 @@ impl<'h> Guest<'h> {
             give_back(host, granules);
         };
         let (rmi, rd, tables) = (&host.rmi, self.rd(), self.tables());
-        let all = self.space.all_protected().unwrap();
+        let all = self.range(0, self.space.unprotected_bit());
         let step = unmap_protected(rmi, rd, &tables, all, &mut list, each);
         assert_eq!(step, Step::Done);
         let all = self.space.all_unprotected().unwrap();
@@ -253,7 +261,7 @@ impl<'h> Guest<'h> {
             give_back(host, granules);
         })
         .unwrap();
-        assert_eq!(self.set.len(), 0);
+        assert_eq!(self.table_count(), 0);
         let granules = self
             .realm
             .destroy(&host.rmi, (host, &mut list))
@@ -270,7 +278,7 @@ impl<'h> Guest<'h> {
 fn unshare(
     rmi: &Rmi<Smc>,
     rd: RdName,
-    tables: &Tables<'_, Set>,
+    tables: &Tables<'_>,
     range: IpaRange<Unprotected>,
     within: IpaRange<Unprotected>,
 ) {
@@ -301,202 +309,218 @@ pub(crate) fn calls(host: &Host, fid: Fid) -> u64 {
 
 #[test]
 fn a_realm_lives_and_leaves_nothing() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    for n in 0..5 {
-        guest.populate(0x1000 + n * PAGE);
-    }
-    guest.init_ripas(0, 16 * MIB);
-    guest.add_rec();
-    guest.add_rec();
-    guest.realm.activate(&host.rmi).unwrap();
-    guest.map(2 * MIB, MIB, 4, RttLevel::L3);
-    assert_eq!(guest.unmap(2 * MIB + 8 * PAGE, 16 * PAGE), 16);
-    assert_eq!(
-        guest.unmap(2 * MIB + 8 * PAGE, 16 * PAGE),
-        0,
-        "nothing is there any more"
-    );
-    guest.tear_down();
-    host.assert_idle();
-    assert_eq!(host.failed(), [], "all of it was foreseeable");
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        for n in 0..5 {
+            guest.populate(0x1000 + n * PAGE);
+        }
+        guest.init_ripas(0, 16 * MIB);
+        guest.add_rec();
+        guest.add_rec();
+        guest.realm.activate(&host.rmi).unwrap();
+        guest.map(2 * MIB, MIB, 4, RttLevel::L3);
+        assert_eq!(guest.unmap(2 * MIB + 8 * PAGE, 16 * PAGE), 16);
+        assert_eq!(
+            guest.unmap(2 * MIB + 8 * PAGE, 16 * PAGE),
+            0,
+            "nothing is there any more"
+        );
+        guest.tear_down();
+        host.assert_idle();
+        assert_eq!(host.failed(), [], "all of it was foreseeable");
+    });
 }
 
 #[test]
 fn a_realm_that_never_ran_leaves_nothing_either() {
-    let host = Host::new();
-    Guest::new(&host).tear_down();
-    let guest = Guest::new(&host);
-    guest.populate(0x40_0000);
-    guest.tear_down();
-    host.assert_idle();
-    assert_eq!(host.failed(), []);
+    alone(|| {
+        let host = Host::new();
+        Guest::new(&host).tear_down();
+        let guest = Guest::new(&host);
+        guest.populate(0x40_0000);
+        guest.tear_down();
+        host.assert_idle();
+        assert_eq!(host.failed(), []);
+    });
 }
 
 #[test]
 fn teardown_takes_one_unmap_a_table_and_one_destroy_a_table() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    guest.add_rec();
-    guest.realm.activate(&host.rmi).unwrap();
-    // 256 pages in four tables of level 3, below one of level 2.
-    for table in 0..4 {
-        guest.map(table * 2 * MIB, 64 * PAGE, 4, RttLevel::L3);
-    }
-    let tables = guest.set.len() as u64;
-    assert_eq!(tables, 5);
-    guest.tear_down();
-    host.assert_idle();
-    assert_eq!(calls(&host, Fid::RTT_DESTROY), tables);
-    assert_eq!(calls(&host, Fid::RTT_FOLD), 0);
-    // Level 3 tables, the rest of the level 2 table, and the rest of the starting table.
-    assert!(
-        calls(&host, Fid::RTT_DATA_UNMAP) <= 6,
-        "{}",
-        calls(&host, Fid::RTT_DATA_UNMAP)
-    );
-    assert_eq!(host.failed(), []);
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        guest.add_rec();
+        guest.realm.activate(&host.rmi).unwrap();
+        // 256 pages in four tables of level 3, below one of level 2.
+        for table in 0..4 {
+            guest.map(table * 2 * MIB, 64 * PAGE, 4, RttLevel::L3);
+        }
+        let tables = guest.table_count();
+        assert_eq!(tables, 5);
+        guest.tear_down();
+        host.assert_idle();
+        assert_eq!(calls(&host, Fid::RTT_DESTROY), tables);
+        assert_eq!(calls(&host, Fid::RTT_FOLD), 0);
+        // Level 3 tables, the rest of the level 2 table, and the rest of the starting table.
+        assert!(
+            calls(&host, Fid::RTT_DATA_UNMAP) <= 6,
+            "{}",
+            calls(&host, Fid::RTT_DATA_UNMAP)
+        );
+        assert_eq!(host.failed(), []);
+    });
 }
 
 #[test]
 fn a_block_is_split_to_unmap_a_part_of_it() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    guest.init_ripas(0, 4 * MIB);
-    guest.map(0, 2 * MIB, 9, RttLevel::L2);
-    assert_eq!(guest.set.len(), 1, "a block needs no table of its own");
-    assert_eq!(guest.unmap(5 * PAGE, 3 * PAGE), 3);
-    assert_eq!(guest.set.len(), 2);
-    assert_eq!(guest.unmap(0, 4 * MIB), 512 - 3);
-    guest.tear_down();
-    host.assert_idle();
-    assert_eq!(host.failed(), []);
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        guest.init_ripas(0, 4 * MIB);
+        guest.map(0, 2 * MIB, 9, RttLevel::L2);
+        assert_eq!(guest.table_count(), 1, "a block needs no table of its own");
+        assert_eq!(guest.unmap(5 * PAGE, 3 * PAGE), 3);
+        assert_eq!(guest.table_count(), 2);
+        assert_eq!(guest.unmap(0, 4 * MIB), 512 - 3);
+        guest.tear_down();
+        host.assert_idle();
+        assert_eq!(host.failed(), []);
+    });
 }
 
 #[test]
 fn no_table_is_made_to_unmap_nothing() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    for (base, size) in [
-        (0, PAGE),
-        (5 * PAGE, 700 * PAGE),
-        (1 << 30, MIB),
-        (PAGE, 1 << 31),
-    ] {
-        assert_eq!(guest.unmap(base, size), 0);
-    }
-    assert_eq!(guest.set.len(), 0);
-    guest.tear_down();
-    host.assert_idle();
-    assert_eq!(host.failed(), []);
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        for (base, size) in [
+            (0, PAGE),
+            (5 * PAGE, 700 * PAGE),
+            (1 << 30, MIB),
+            (PAGE, 1 << 31),
+        ] {
+            assert_eq!(guest.unmap(base, size), 0);
+        }
+        assert_eq!(guest.table_count(), 0);
+        guest.tear_down();
+        host.assert_idle();
+        assert_eq!(host.failed(), []);
+    });
 }
 
 #[test]
 fn unprotected_memory_is_mapped_by_pages_and_blocks_and_unmapped_without_a_table() {
-    let host = Host::new();
-    let guest = Guest::new(&host);
-    let how = (MemAttr::Normal, Access::ReadWrite);
-    let all = guest.space.all_unprotected().unwrap();
-    for (base, size, level) in [
-        (0, 16 * PAGE, RttLevel::L3),
-        (2 * MIB, 2 * MIB, RttLevel::L2),
-    ] {
-        let memory = PhysAddr::new(0x4020_0000);
-        let top = PhysAddr::new(0x4020_0000 + size);
-        let memory = AddrRange::new(memory, top).unwrap();
-        let range = guest.space.unprotected(base, base + size).unwrap();
-        let rmi = &host.rmi;
-        loop {
-            let tables = guest.tables();
-            match mmu::map_unprotected(rmi, guest.rd(), &tables, range, memory, level, how) {
-                Step::Done => break,
-                Step::NeedTable(_, table) => guest.make_table(table),
-                other => panic!("{other:?}"),
+    alone(|| {
+        let host = Host::new();
+        let guest = Guest::new(&host);
+        let how = (MemAttr::Normal, Access::ReadWrite);
+        let all = guest.space.all_unprotected().unwrap();
+        for (base, size, level) in [
+            (0, 16 * PAGE, RttLevel::L3),
+            (2 * MIB, 2 * MIB, RttLevel::L2),
+        ] {
+            let memory = PhysAddr::new(0x4020_0000);
+            let top = PhysAddr::new(0x4020_0000 + size);
+            let memory = AddrRange::new(memory, top).unwrap();
+            let range = guest.space.unprotected(base, base + size).unwrap();
+            let rmi = &host.rmi;
+            loop {
+                let tables = guest.tables();
+                match mmu::map_unprotected(rmi, guest.rd(), &tables, range, memory, level, how) {
+                    Step::Done => break,
+                    Step::NeedTable(_, table) => guest.make_table(table),
+                    other => panic!("{other:?}"),
+                }
             }
         }
-    }
-    let tables = guest.set.len();
-    // A page of the block: the block goes as a whole. Then everything, twice.
-    for (base, size) in [
-        (2 * MIB + 7 * PAGE, PAGE),
-        (3 * PAGE, PAGE),
-        (0, 8 * MIB),
-        (0, 1 << 32),
-    ] {
-        let range = guest.space.unprotected(base, base + size).unwrap();
-        unshare(&host.rmi, guest.rd(), &guest.tables(), range, all);
-    }
-    assert_eq!(guest.set.len(), tables);
-    guest.tear_down();
-    host.assert_idle();
-    assert_eq!(host.failed(), []);
+        let tables = guest.table_count();
+        // A page of the block: the block goes as a whole. Then everything, twice.
+        for (base, size) in [
+            (2 * MIB + 7 * PAGE, PAGE),
+            (3 * PAGE, PAGE),
+            (0, 8 * MIB),
+            (0, 1 << 32),
+        ] {
+            let range = guest.space.unprotected(base, base + size).unwrap();
+            unshare(&host.rmi, guest.rd(), &guest.tables(), range, all);
+        }
+        assert_eq!(guest.table_count(), tables);
+        guest.tear_down();
+        host.assert_idle();
+        assert_eq!(host.failed(), []);
+    });
 }
 
 #[test]
 fn states_have_an_order() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    let mut list = guest.list.take().unwrap();
-    let refused = guest.realm.destroy(&host.rmi, (&host, &mut list)).map(drop);
-    assert_eq!(refused, Err(Refused::State(State::New)));
-    assert_eq!(guest.realm.state(), State::New);
-    let granules = RealmGranules {
-        rd: guest.delegated(0),
-        roots: guest.delegated(0),
-    };
-    let mut page = host.page();
-    let again = guest
-        .realm
-        .create(&host.rmi, granules, &PARAMS, &mut page, (&host, &mut list));
-    let Err((Refused::State(State::New), Some(granules))) = again else {
-        panic!("a realm is created twice");
-    };
-    give_back(&host, granules.rd);
-    give_back(&host, granules.roots);
-    host.put(page);
-    guest.realm.activate(&host.rmi).unwrap();
-    assert_eq!(
-        guest.realm.activate(&host.rmi),
-        Err(Refused::State(State::Active))
-    );
-    guest.list = Some(list);
-    guest.tear_down();
-    host.assert_idle();
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        let mut list = guest.list.take().unwrap();
+        let refused = guest.realm.destroy(&host.rmi, (&host, &mut list)).map(drop);
+        assert_eq!(refused, Err(Refused::State(State::New)));
+        assert_eq!(guest.realm.state(), State::New);
+        let granules = RealmGranules {
+            rd: guest.delegated(0),
+            roots: guest.delegated(0),
+        };
+        let mut page = host.page();
+        let again = guest
+            .realm
+            .create(&host.rmi, granules, &PARAMS, &mut page, (&host, &mut list));
+        let Err((Refused::State(State::New), Some(granules))) = again else {
+            panic!("a realm is created twice");
+        };
+        give_back(&host, granules.rd);
+        give_back(&host, granules.roots);
+        host.put(page);
+        guest.realm.activate(&host.rmi).unwrap();
+        assert_eq!(
+            guest.realm.activate(&host.rmi),
+            Err(Refused::State(State::Active))
+        );
+        guest.list = Some(list);
+        guest.tear_down();
+        host.assert_idle();
 
-    let mut list = host.page();
-    let mut none = Realm::None;
-    assert_eq!(none.activate(&host.rmi), Err(Refused::State(State::None)));
-    none.terminate(&host.rmi, (&host, &mut list)).unwrap();
-    assert_eq!(none.state(), State::Dead);
-    host.put(list);
-    host.assert_idle();
+        let mut list = host.page();
+        let mut none = Realm::None;
+        assert_eq!(none.activate(&host.rmi), Err(Refused::State(State::None)));
+        none.terminate(&host.rmi, (&host, &mut list)).unwrap();
+        assert_eq!(none.state(), State::Dead);
+        host.put(list);
+        host.assert_idle();
+    });
 }
 
 /// Pieces that are not next to each other are mapped by one command.
 #[test]
 fn scattered_memory_is_mapped_by_one_command() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    guest.add_rec();
-    guest.realm.activate(&host.rmi).unwrap();
-    let mut pieces = Pieces::new();
-    let mut spacers = Vec::new();
-    for _ in 0..PIECES {
-        pieces.push(guest.delegated(0)).unwrap();
-        spacers.push(host.alloc(0).unwrap());
-    }
-    let one_more = guest.delegated(0);
-    let one_more = pieces.push(one_more).unwrap_err();
-    assert_eq!(pieces.bytes(), PIECES as u64 * PAGE);
-    guest.map_pieces(3 * PAGE, &mut pieces, RttLevel::L3);
-    assert_eq!(calls(&host, Fid::RTT_DATA_MAP), 1);
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        guest.add_rec();
+        guest.realm.activate(&host.rmi).unwrap();
+        let mut pieces = Pieces::new();
+        let mut spacers = Vec::new();
+        for _ in 0..PIECES {
+            pieces.push(guest.delegated(0)).unwrap();
+            spacers.push(host.alloc(0).unwrap());
+        }
+        let one_more = guest.delegated(0);
+        let one_more = pieces.push(one_more).unwrap_err();
+        assert_eq!(pieces.bytes(), PIECES as u64 * PAGE);
+        guest.map_pieces(3 * PAGE, &mut pieces, RttLevel::L3);
+        assert_eq!(calls(&host, Fid::RTT_DATA_MAP), 1);
 
-    assert_eq!(guest.unmap(3 * PAGE, PIECES as u64 * PAGE), PIECES as u64);
-    give_back(&host, one_more);
-    for spacer in spacers {
-        host.free(spacer);
-    }
-    guest.tear_down();
-    host.assert_idle();
-    assert_eq!(host.failed(), []);
+        assert_eq!(guest.unmap(3 * PAGE, PIECES as u64 * PAGE), PIECES as u64);
+        give_back(&host, one_more);
+        for spacer in spacers {
+            host.free(spacer);
+        }
+        guest.tear_down();
+        host.assert_idle();
+        assert_eq!(host.failed(), []);
+    });
 }

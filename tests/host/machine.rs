@@ -4,7 +4,6 @@
 //! its SMC, and the pages that it shows to the RMM.
 
 use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
-use kvm_arm_rmi::realm::{MissingTable, TableSet};
 use kvm_arm_rmi::rmi::{
     AddrRange,
     Conduit,
@@ -16,7 +15,6 @@ use kvm_arm_rmi::rmi::{
     PhysAddr,
     Regs,
     Rmi,
-    RttLevel,
     SharedPage,
     Undelegated,
     GRANULE_SIZE, //
@@ -254,41 +252,5 @@ impl SharedPage for Page {
 
     fn read(&self, offset: usize) -> u64 {
         self.machine.fake().data(self.pa.raw())[offset / 8]
-    }
-}
-
-/// The tables of a realm.
-#[derive(Default)]
-pub(crate) struct Set(RefCell<BTreeSet<MissingTable>>);
-
-impl Set {
-    pub(crate) fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-}
-
-impl TableSet for Set {
-    fn has(&self, table: MissingTable) -> bool {
-        self.0.borrow().contains(&table)
-    }
-
-    fn reserve(&self, _: MissingTable) -> bool {
-        true
-    }
-
-    fn insert(&self, table: MissingTable) {
-        self.0.borrow_mut().insert(table);
-    }
-
-    fn remove(&self, table: MissingTable) {
-        self.0.borrow_mut().remove(&table);
-    }
-
-    fn any(&self, level: RttLevel) -> Option<MissingTable> {
-        self.0
-            .borrow()
-            .iter()
-            .copied()
-            .find(|table| table.level == level)
     }
 }

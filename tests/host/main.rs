@@ -7,6 +7,7 @@
 //! in `tests/explore`.
 
 mod abi;
+mod alone;
 mod arguments;
 mod bet2;
 mod dialects;

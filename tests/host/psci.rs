@@ -2,6 +2,7 @@
 
 //! PSCI calls that the host has a part in.
 
+use crate::alone::alone;
 use crate::entry_seam::Seam;
 use crate::fake;
 use crate::machine::Host;
@@ -58,168 +59,182 @@ fn x0(seam: &mut Seam<'_>, n: usize) -> u64 {
 
 #[test]
 fn a_vcpu_turns_another_on() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 2);
-    // Before, it cannot run, and may later.
-    assert_eq!(seam.try_enter(1), Ok(Err(Refused::NotReady)));
-    let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0x77]);
-    assert_eq!((call.question, call.target()), (Question::TurnOn, 1));
-    assert_eq!(seam.cpus[0].gprs[..4], [CPU_ON, 1, 0, 0]);
-    assert_eq!(complete(&mut seam, 0, call), Wake::Target);
-    let ctx = seam.look(1);
-    assert_eq!((ctx.pc, ctx.gprs[0]), (0x3000, 0x77));
-    assert_eq!(x0(&mut seam, 0), 0);
-    // Once more: it is on.
-    let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0x77]);
-    assert_eq!(complete(&mut seam, 0, call), Wake::Target);
-    assert_eq!(x0(&mut seam, 0), ALREADY_ON);
-    seam.end(1);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 2);
+        // Before, it cannot run, and may later.
+        assert_eq!(seam.try_enter(1), Ok(Err(Refused::NotReady)));
+        let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0x77]);
+        assert_eq!((call.question, call.target()), (Question::TurnOn, 1));
+        assert_eq!(seam.cpus[0].gprs[..4], [CPU_ON, 1, 0, 0]);
+        assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+        let ctx = seam.look(1);
+        assert_eq!((ctx.pc, ctx.gprs[0]), (0x3000, 0x77));
+        assert_eq!(x0(&mut seam, 0), 0);
+        // Once more: it is on.
+        let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0x77]);
+        assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+        assert_eq!(x0(&mut seam, 0), ALREADY_ON);
+        seam.end(1);
+    });
 }
 
 #[test]
 fn bits_of_an_mpidr_that_the_rmm_ignores() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 2);
-    for ignored in [0, 1 << 31, 0xf0, 0xff << 24, 0xff << 40] {
-        let call = ask(&mut seam, 0, &[CPU_ON, 1 | ignored, 0x3000, 0]);
-        assert_eq!((call.target(), call.target_index()), (1, 1));
-        assert_eq!(complete(&mut seam, 0, call), Wake::Target);
-    }
-    seam.end(0);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 2);
+        for ignored in [0, 1 << 31, 0xf0, 0xff << 24, 0xff << 40] {
+            let call = ask(&mut seam, 0, &[CPU_ON, 1 | ignored, 0x3000, 0]);
+            assert_eq!((call.target(), call.target_index()), (1, 1));
+            assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+        }
+        seam.end(0);
+    });
 }
 
 #[test]
 fn calls_that_the_rmm_answers_alone() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 2);
-    for (args, answer) in [
-        // No such REC; itself; an address that is not protected.
-        ([CPU_ON, 2, 0x3000], -2i64),
-        ([CPU_ON, 0, 0x3000], -4),
-        ([CPU_ON, 1, 1 << 38], -9),
-        ([AFFINITY_INFO, 2, 0], -2),
-        ([AFFINITY_INFO, 0, 0], 0),
-    ] {
-        seam.smc(&args);
-        assert_eq!(x0(&mut seam, 0), answer as u64);
-    }
-    seam.end(0);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 2);
+        for (args, answer) in [
+            // No such REC; itself; an address that is not protected.
+            ([CPU_ON, 2, 0x3000], -2i64),
+            ([CPU_ON, 0, 0x3000], -4),
+            ([CPU_ON, 1, 1 << 38], -9),
+            ([AFFINITY_INFO, 2, 0], -2),
+            ([AFFINITY_INFO, 0, 0], 0),
+        ] {
+            seam.smc(&args);
+            assert_eq!(x0(&mut seam, 0), answer as u64);
+        }
+        seam.end(0);
+    });
 }
 
 #[test]
 fn a_vcpu_asks_about_another() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 2);
-    for (state, turn_on) in [(1, true), (0, false)] {
-        let call = ask(&mut seam, 0, &[AFFINITY_INFO, 1, 0]);
-        assert_eq!(call.question, Question::State);
-        assert_eq!(complete(&mut seam, 0, call), Wake::Nobody);
-        assert_eq!(x0(&mut seam, 0), state);
-        if turn_on {
-            let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
-            assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 2);
+        for (state, turn_on) in [(1, true), (0, false)] {
+            let call = ask(&mut seam, 0, &[AFFINITY_INFO, 1, 0]);
+            assert_eq!(call.question, Question::State);
+            assert_eq!(complete(&mut seam, 0, call), Wake::Nobody);
+            assert_eq!(x0(&mut seam, 0), state);
+            if turn_on {
+                let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
+                assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+            }
         }
-    }
-    // The host has no say in that.
-    let call = ask(&mut seam, 0, &[AFFINITY_INFO, 1, 0]);
-    assert_eq!(*seam.cpus[0].vcpu.owed(), Owed::Psci(call));
-    let recs = &seam.guest.recs;
-    let vcpu = &mut seam.cpus[0].vcpu;
-    let wake = vcpu.complete_psci(
-        &host.rmi,
-        recs[0].name(),
-        Some(recs[1].name()),
-        Verdict::Denied,
-    );
-    assert_eq!(wake, Ok(Wake::Nobody));
-    seam.end(0);
-}
-
-#[test]
-fn the_host_denies() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 2);
-    let deny = |seam: &mut Seam<'_>| {
-        ask(seam, 0, &[CPU_ON, 1, 0x3000, 0]);
+        // The host has no say in that.
+        let call = ask(&mut seam, 0, &[AFFINITY_INFO, 1, 0]);
+        assert_eq!(*seam.cpus[0].vcpu.owed(), Owed::Psci(call));
         let recs = &seam.guest.recs;
         let vcpu = &mut seam.cpus[0].vcpu;
-        vcpu.complete_psci(
+        let wake = vcpu.complete_psci(
             &host.rmi,
             recs[0].name(),
             Some(recs[1].name()),
             Verdict::Denied,
-        )
-    };
-    assert_eq!(deny(&mut seam), Ok(Wake::Nobody));
-    assert_eq!(x0(&mut seam, 0), DENIED);
-    assert_eq!(host.failed(), []);
-    seam.turn_on(1, 0x3000);
-    assert_eq!(host.failed(), []);
-    // Too late: the RMM objects, and the realm is told what is.
-    assert_eq!(deny(&mut seam), Ok(Wake::Nobody));
-    assert_eq!(*seam.cpus[0].vcpu.owed(), Owed::Nothing);
-    assert_eq!(x0(&mut seam, 0), ALREADY_ON);
-    assert_eq!(host.failed(), [(Fid::PSCI_COMPLETE.to_string(), 2)]);
+        );
+        assert_eq!(wake, Ok(Wake::Nobody));
+        seam.end(0);
+    });
+}
+
+#[test]
+fn the_host_denies() {
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 2);
+        let deny = |seam: &mut Seam<'_>| {
+            ask(seam, 0, &[CPU_ON, 1, 0x3000, 0]);
+            let recs = &seam.guest.recs;
+            let vcpu = &mut seam.cpus[0].vcpu;
+            vcpu.complete_psci(
+                &host.rmi,
+                recs[0].name(),
+                Some(recs[1].name()),
+                Verdict::Denied,
+            )
+        };
+        assert_eq!(deny(&mut seam), Ok(Wake::Nobody));
+        assert_eq!(x0(&mut seam, 0), DENIED);
+        assert_eq!(host.failed(), []);
+        seam.turn_on(1, 0x3000);
+        assert_eq!(host.failed(), []);
+        // Too late: the RMM objects, and the realm is told what is.
+        assert_eq!(deny(&mut seam), Ok(Wake::Nobody));
+        assert_eq!(*seam.cpus[0].vcpu.owed(), Owed::Nothing);
+        assert_eq!(x0(&mut seam, 0), ALREADY_ON);
+        assert_eq!(host.failed(), [(Fid::PSCI_COMPLETE.to_string(), 2)]);
+    });
 }
 
 #[test]
 fn a_target_that_the_host_does_not_have() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 2);
-    // This RMM wants to be told which REC it is, so there is no way on.
-    let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
-    let recs = &seam.guest.recs;
-    let vcpu = &mut seam.cpus[0].vcpu;
-    let refused = vcpu.complete_psci(&host.rmi, recs[0].name(), None, Verdict::Success);
-    let Err(Error::Refused(Fid::PSCI_COMPLETE, code)) = refused else {
-        panic!("{refused:?}");
-    };
-    assert_eq!(code.status(), Status::ErrorInput);
-    assert_eq!(*vcpu.owed(), Owed::Psci(call));
-    assert_eq!(seam.try_enter(0), Err(Unready::Psci));
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 2);
+        // This RMM wants to be told which REC it is, so there is no way on.
+        let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
+        let recs = &seam.guest.recs;
+        let vcpu = &mut seam.cpus[0].vcpu;
+        let refused = vcpu.complete_psci(&host.rmi, recs[0].name(), None, Verdict::Success);
+        let Err(Error::Refused(Fid::PSCI_COMPLETE, code)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(code.status(), Status::ErrorInput);
+        assert_eq!(*vcpu.owed(), Owed::Psci(call));
+        assert_eq!(seam.try_enter(0), Err(Unready::Psci));
 
-    // One of the newer dialect does not: the second register is the status.
-    for (function, status, wake) in [
-        (CPU_ON, DENIED, Wake::Nobody),
-        (AFFINITY_INFO, 0, Wake::Nobody),
-    ] {
-        let caller = seam.guest.recs[0].name();
-        let mut calls = Vec::new();
-        let rmi = fake::rmm(|fid, args| {
-            assert_eq!((fid, args.x(1)), (Fid::PSCI_COMPLETE, caller.raw()));
-            calls.push(args.x(2));
-            if [0, DENIED].contains(&args.x(2)) {
-                fake::success(&[])
-            } else {
-                fake::status(Status::ErrorInput)
-            }
-        });
-        let mut vcpu = asking(function);
-        let ended = vcpu.complete_psci(&rmi, caller, None, Verdict::Success);
-        assert_eq!(ended, Ok(wake));
-        assert_eq!(*vcpu.owed(), Owed::Nothing);
-        assert_eq!(calls.last(), Some(&status));
-    }
+        // One of the newer dialect does not: the second register is the status.
+        for (function, status, wake) in [
+            (CPU_ON, DENIED, Wake::Nobody),
+            (AFFINITY_INFO, 0, Wake::Nobody),
+        ] {
+            let caller = seam.guest.recs[0].name();
+            let mut calls = Vec::new();
+            let rmi = fake::rmm(|fid, args| {
+                assert_eq!((fid, args.x(1)), (Fid::PSCI_COMPLETE, caller.raw()));
+                calls.push(args.x(2));
+                if [0, DENIED].contains(&args.x(2)) {
+                    fake::success(&[])
+                } else {
+                    fake::status(Status::ErrorInput)
+                }
+            });
+            let mut vcpu = asking(function);
+            let ended = vcpu.complete_psci(&rmi, caller, None, Verdict::Success);
+            assert_eq!(ended, Ok(wake));
+            assert_eq!(*vcpu.owed(), Owed::Nothing);
+            assert_eq!(calls.last(), Some(&status));
+        }
+    });
 }
 
 #[test]
 fn a_target_that_is_another() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 3);
-    let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
-    let recs = &seam.guest.recs;
-    let vcpu = &mut seam.cpus[0].vcpu;
-    let refused = vcpu.complete_psci(
-        &host.rmi,
-        recs[0].name(),
-        Some(recs[2].name()),
-        Verdict::Success,
-    );
-    assert_eq!(refused.unwrap_err().status(), Some(Status::ErrorInput));
-    assert_eq!(*vcpu.owed(), Owed::Psci(call));
-    assert_eq!(complete(&mut seam, 0, call), Wake::Target);
-    assert_eq!(x0(&mut seam, 0), 0);
-    assert_eq!(seam.look(1).pc, 0x3000);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 3);
+        let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x3000, 0]);
+        let recs = &seam.guest.recs;
+        let vcpu = &mut seam.cpus[0].vcpu;
+        let refused = vcpu.complete_psci(
+            &host.rmi,
+            recs[0].name(),
+            Some(recs[2].name()),
+            Verdict::Success,
+        );
+        assert_eq!(refused.unwrap_err().status(), Some(Status::ErrorInput));
+        assert_eq!(*vcpu.owed(), Owed::Psci(call));
+        assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+        assert_eq!(x0(&mut seam, 0), 0);
+        assert_eq!(seam.look(1).pc, 0x3000);
+    });
 }
 
 /// A vCPU that has exited with `function` about vCPU 5.
@@ -236,80 +251,88 @@ fn asking(function: u64) -> Vcpu {
 
 #[test]
 fn a_vcpu_turns_itself_off() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 2);
-    seam.turn_on(1, 0x3000);
-    seam.smc(&[CPU_OFF]);
-    assert_eq!(seam.enter(1), Exit::Psci(Psci::Off));
-    // It stops now, and it is not a REC that may be ready any moment.
-    assert_eq!(seam.try_enter(1), Ok(Err(Refused::TurnedOff)));
-    assert_eq!(seam.try_enter(1), Ok(Err(Refused::TurnedOff)));
-    let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x4000, 0]);
-    assert_eq!(complete(&mut seam, 0, call), Wake::Target);
-    assert_eq!(seam.look(1).pc, 0x4000);
-    // If it cannot be entered now, it is not because it is off.
-    seam.refuse(1);
-    seam.end(3);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 2);
+        seam.turn_on(1, 0x3000);
+        seam.smc(&[CPU_OFF]);
+        assert_eq!(seam.enter(1), Exit::Psci(Psci::Off));
+        // It stops now, and it is not a REC that may be ready any moment.
+        assert_eq!(seam.try_enter(1), Ok(Err(Refused::TurnedOff)));
+        assert_eq!(seam.try_enter(1), Ok(Err(Refused::TurnedOff)));
+        let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x4000, 0]);
+        assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+        assert_eq!(seam.look(1).pc, 0x4000);
+        // If it cannot be entered now, it is not because it is off.
+        seam.refuse(1);
+        seam.end(3);
+    });
 }
 
 #[test]
 fn a_vcpu_is_turned_on_before_its_end_was_noticed() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 2);
-    seam.turn_on(1, 0x3000);
-    seam.smc(&[CPU_OFF]);
-    assert_eq!(seam.enter(1), Exit::Psci(Psci::Off));
-    // KVM has not stopped it yet, so there is nobody to wake.
-    let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x4000, 0]);
-    assert_eq!(complete(&mut seam, 0, call), Wake::Target);
-    assert_eq!(x0(&mut seam, 0), 0);
-    // It is entered again instead of being stopped, and runs.
-    assert_eq!(seam.look(1).pc, 0x4000);
-    seam.end(0);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 2);
+        seam.turn_on(1, 0x3000);
+        seam.smc(&[CPU_OFF]);
+        assert_eq!(seam.enter(1), Exit::Psci(Psci::Off));
+        // KVM has not stopped it yet, so there is nobody to wake.
+        let call = ask(&mut seam, 0, &[CPU_ON, 1, 0x4000, 0]);
+        assert_eq!(complete(&mut seam, 0, call), Wake::Target);
+        assert_eq!(x0(&mut seam, 0), 0);
+        // It is entered again instead of being stopped, and runs.
+        assert_eq!(seam.look(1).pc, 0x4000);
+        seam.end(0);
+    });
 }
 
 #[test]
 fn a_vcpu_sleeps() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    seam.smc(&[CPU_SUSPEND, 1, 2, 3]);
-    assert_eq!(seam.enter(0), Exit::Psci(Psci::Suspend));
-    assert_eq!(seam.cpus[0].gprs[..4], [CPU_SUSPEND, 0, 0, 0]);
-    // What KVM's PSCI says about it goes nowhere.
-    seam.cpus[0].gprs[0] = 5;
-    seam.cpus[0].advanced = true;
-    let ctx = seam.look(0);
-    assert_eq!((ctx.gprs[0], ctx.pc), (0, 0x1004));
-    seam.end(0);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        seam.smc(&[CPU_SUSPEND, 1, 2, 3]);
+        assert_eq!(seam.enter(0), Exit::Psci(Psci::Suspend));
+        assert_eq!(seam.cpus[0].gprs[..4], [CPU_SUSPEND, 0, 0, 0]);
+        // What KVM's PSCI says about it goes nowhere.
+        seam.cpus[0].gprs[0] = 5;
+        seam.cpus[0].advanced = true;
+        let ctx = seam.look(0);
+        assert_eq!((ctx.gprs[0], ctx.pc), (0, 0x1004));
+        seam.end(0);
+    });
 }
 
 #[test]
 fn the_realm_goes_off_while_others_run() {
-    for (function, exit) in [
-        (SYSTEM_OFF, Psci::SystemOff),
-        (SYSTEM_RESET, Psci::SystemReset),
-    ] {
-        let host = Host::new();
-        let mut seam = Seam::new(&host, 3);
-        for target in [1, 2] {
-            seam.turn_on(target, 0x3000);
-        }
-        // One is about to read a register of a device, another waits for an answer.
-        seam.then(|_| rmm::rec::Trap::Sync {
-            esr: 0x24 << 26 | 1 << 25 | 1 << 24 | 7,
-            far: 0,
-            hpfar: 1 << 30,
-        });
-        assert!(matches!(seam.enter(1), Exit::Sync(_)));
-        let call = ask(&mut seam, 2, &[AFFINITY_INFO, 1, 0]);
+    alone(|| {
+        for (function, exit) in [
+            (SYSTEM_OFF, Psci::SystemOff),
+            (SYSTEM_RESET, Psci::SystemReset),
+        ] {
+            let host = Host::new();
+            let mut seam = Seam::new(&host, 3);
+            for target in [1, 2] {
+                seam.turn_on(target, 0x3000);
+            }
+            // One is about to read a register of a device, another waits for an answer.
+            seam.then(|_| rmm::rec::Trap::Sync {
+                esr: 0x24 << 26 | 1 << 25 | 1 << 24 | 7,
+                far: 0,
+                hpfar: 1 << 30,
+            });
+            assert!(matches!(seam.enter(1), Exit::Sync(_)));
+            let call = ask(&mut seam, 2, &[AFFINITY_INFO, 1, 0]);
 
-        seam.smc(&[function]);
-        assert_eq!(seam.enter(0), Exit::Psci(exit));
-        seam.cpus[1].advanced = true;
-        assert_eq!(complete(&mut seam, 2, call), Wake::Nobody);
-        for n in [0, 1, 2, 1] {
-            assert_eq!(seam.try_enter(n), Ok(Err(Refused::RealmOff)));
+            seam.smc(&[function]);
+            assert_eq!(seam.enter(0), Exit::Psci(exit));
+            seam.cpus[1].advanced = true;
+            assert_eq!(complete(&mut seam, 2, call), Wake::Nobody);
+            for n in [0, 1, 2, 1] {
+                assert_eq!(seam.try_enter(n), Ok(Err(Refused::RealmOff)));
+            }
+            seam.end(4);
         }
-        seam.end(4);
-    }
+    });
 }

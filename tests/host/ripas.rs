@@ -2,6 +2,7 @@
 
 //! RIPAS changes, piece by piece, of a VM whose slots and attributes are known.
 
+use crate::alone::alone;
 use crate::entry_seam::Seam;
 use crate::life::Guest;
 use crate::machine::Host;
@@ -189,50 +190,54 @@ fn end(seam: Seam<'_>, refused: u64) {
 
 #[test]
 fn empty_where_there_is_no_slot_makes_no_table() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
-    let before = seam.guest.set.len();
-    for n in 0..100 {
-        let base = GIB + n * 2 * MIB;
-        let told = change(&mut seam, &memory, base..base + PAGE, (EMPTY, true));
-        assert_eq!(told, [0, base, ACCEPT]);
-    }
-    // Whole blocks need none, whatever lies at either end.
-    let told_of = |seam: &mut Seam<'_>, ipas| change(seam, &memory, ipas, (EMPTY, true));
-    assert_eq!(told_of(&mut seam, GIB..8 * GIB), [0, 8 * GIB, ACCEPT]);
-    assert_eq!(
-        told_of(&mut seam, 9 * GIB..10 * GIB + PAGE),
-        [0, 10 * GIB, ACCEPT]
-    );
-    assert_eq!((seam.guest.set.len(), memory.made.get()), (before, 0));
-    // The block that a slot ends in may be taken apart.
-    let base = 18 * MIB;
-    assert_eq!(
-        told_of(&mut seam, base..base + 2 * MIB),
-        [0, 20 * MIB, ACCEPT]
-    );
-    end(seam, 0);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
+        let before = seam.guest.table_count();
+        for n in 0..100 {
+            let base = GIB + n * 2 * MIB;
+            let told = change(&mut seam, &memory, base..base + PAGE, (EMPTY, true));
+            assert_eq!(told, [0, base, ACCEPT]);
+        }
+        // Whole blocks need none, whatever lies at either end.
+        let told_of = |seam: &mut Seam<'_>, ipas| change(seam, &memory, ipas, (EMPTY, true));
+        assert_eq!(told_of(&mut seam, GIB..8 * GIB), [0, 8 * GIB, ACCEPT]);
+        assert_eq!(
+            told_of(&mut seam, 9 * GIB..10 * GIB + PAGE),
+            [0, 10 * GIB, ACCEPT]
+        );
+        assert_eq!((seam.guest.table_count(), memory.made.get()), (before, 0));
+        // The block that a slot ends in may be taken apart.
+        let base = 18 * MIB;
+        assert_eq!(
+            told_of(&mut seam, base..base + 2 * MIB),
+            [0, 20 * MIB, ACCEPT]
+        );
+        end(seam, 0);
+    });
 }
 
 #[test]
 fn a_slot_without_private_memory_lets_tables_be_made() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
-    memory.slots.borrow_mut().push(Slot {
-        ipas: GIB..GIB + MIB,
-        private: false,
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
+        memory.slots.borrow_mut().push(Slot {
+            ipas: GIB..GIB + MIB,
+            private: false,
+        });
+        // It is in nobody's way that attributes say private there.
+        let told = change(&mut seam, &memory, GIB..GIB + PAGE, (EMPTY, true));
+        assert_eq!(told, [0, GIB + PAGE, ACCEPT]);
+        assert_eq!(memory.made.get(), 2);
+        // RAM it cannot be.
+        ask(&mut seam, GIB..GIB + 2 * MIB, RAM, true);
+        assert_eq!(go_on(&mut seam, &memory), Ok(Some(GIB..GIB + MIB)));
+        assert_eq!(go_on(&mut seam, &memory), Ok(None));
+        assert_eq!(told_and_end(seam), [0, GIB, REJECT]);
     });
-    // It is in nobody's way that attributes say private there.
-    let told = change(&mut seam, &memory, GIB..GIB + PAGE, (EMPTY, true));
-    assert_eq!(told, [0, GIB + PAGE, ACCEPT]);
-    assert_eq!(memory.made.get(), 2);
-    // RAM it cannot be.
-    ask(&mut seam, GIB..GIB + 2 * MIB, RAM, true);
-    assert_eq!(go_on(&mut seam, &memory), Ok(Some(GIB..GIB + MIB)));
-    assert_eq!(go_on(&mut seam, &memory), Ok(None));
-    assert_eq!(told_and_end(seam), [0, GIB, REJECT]);
 }
 
 #[track_caller]
@@ -244,239 +249,257 @@ fn told_and_end(mut seam: Seam<'_>) -> [u64; 3] {
 
 #[test]
 fn user_space_is_asked_for_a_slot_at_a_time() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(&[0..4 * MIB, 4 * MIB..8 * MIB, 8 * MIB..16 * MIB]).all_shared();
-    ask(&mut seam, MIB..10 * MIB, RAM, true);
-    // As often as it takes: what it does is its own affair.
-    for _ in 0..3 {
-        assert_eq!(go_on(&mut seam, &memory), Ok(Some(MIB..4 * MIB)));
-    }
-    memory.private.replace(0..6 * MIB);
-    assert_eq!(go_on(&mut seam, &memory), Ok(Some(6 * MIB..8 * MIB)));
-    memory.private.replace(0..8 * MIB);
-    assert_eq!(go_on(&mut seam, &memory), Ok(Some(8 * MIB..10 * MIB)));
-    memory.private.replace(0..16 * MIB);
-    assert_eq!(go_on(&mut seam, &memory), Ok(None));
-    assert_eq!(told(&mut seam), [0, 10 * MIB, ACCEPT]);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        let memory = Memory::new(&[0..4 * MIB, 4 * MIB..8 * MIB, 8 * MIB..16 * MIB]).all_shared();
+        ask(&mut seam, MIB..10 * MIB, RAM, true);
+        // As often as it takes: what it does is its own affair.
+        for _ in 0..3 {
+            assert_eq!(go_on(&mut seam, &memory), Ok(Some(MIB..4 * MIB)));
+        }
+        memory.private.replace(0..6 * MIB);
+        assert_eq!(go_on(&mut seam, &memory), Ok(Some(6 * MIB..8 * MIB)));
+        memory.private.replace(0..8 * MIB);
+        assert_eq!(go_on(&mut seam, &memory), Ok(Some(8 * MIB..10 * MIB)));
+        memory.private.replace(0..16 * MIB);
+        assert_eq!(go_on(&mut seam, &memory), Ok(None));
+        assert_eq!(told(&mut seam), [0, 10 * MIB, ACCEPT]);
 
-    // The other way round.
-    ask(&mut seam, 3 * MIB..5 * MIB, EMPTY, true);
-    assert_eq!(go_on(&mut seam, &memory), Ok(Some(3 * MIB..4 * MIB)));
-    memory.private.replace(4 * MIB..16 * MIB);
-    assert_eq!(go_on(&mut seam, &memory), Ok(Some(4 * MIB..5 * MIB)));
-    memory.private.replace(5 * MIB..16 * MIB);
-    assert_eq!(go_on(&mut seam, &memory), Ok(None));
-    let emptied = memory.emptied.take();
-    assert_eq!(emptied, [3 * MIB..4 * MIB, 4 * MIB..5 * MIB]);
-    assert_eq!(told_and_end(seam), [0, 5 * MIB, ACCEPT]);
+        // The other way round.
+        ask(&mut seam, 3 * MIB..5 * MIB, EMPTY, true);
+        assert_eq!(go_on(&mut seam, &memory), Ok(Some(3 * MIB..4 * MIB)));
+        memory.private.replace(4 * MIB..16 * MIB);
+        assert_eq!(go_on(&mut seam, &memory), Ok(Some(4 * MIB..5 * MIB)));
+        memory.private.replace(5 * MIB..16 * MIB);
+        assert_eq!(go_on(&mut seam, &memory), Ok(None));
+        let emptied = memory.emptied.take();
+        assert_eq!(emptied, [3 * MIB..4 * MIB, 4 * MIB..5 * MIB]);
+        assert_eq!(told_and_end(seam), [0, 5 * MIB, ACCEPT]);
+    });
 }
 
 #[test]
 fn a_gap_is_asked_for_once() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(&[0..16 * MIB, 20 * MIB..24 * MIB]);
-    ask(&mut seam, 14 * MIB..24 * MIB, RAM, true);
-    assert_eq!(go_on(&mut seam, &memory), Ok(Some(16 * MIB..20 * MIB)));
-    // Interrupted before anything came of it.
-    memory.signal.set(Some(0));
-    assert_eq!(go_on(&mut seam, &memory), Err(Why::Signal));
-    assert_eq!(go_on(&mut seam, &memory), Ok(None));
-    assert!(work(&mut seam).is_rejected());
-    assert_eq!(told(&mut seam), [0, 16 * MIB, REJECT]);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        let memory = Memory::new(&[0..16 * MIB, 20 * MIB..24 * MIB]);
+        ask(&mut seam, 14 * MIB..24 * MIB, RAM, true);
+        assert_eq!(go_on(&mut seam, &memory), Ok(Some(16 * MIB..20 * MIB)));
+        // Interrupted before anything came of it.
+        memory.signal.set(Some(0));
+        assert_eq!(go_on(&mut seam, &memory), Err(Why::Signal));
+        assert_eq!(go_on(&mut seam, &memory), Ok(None));
+        assert!(work(&mut seam).is_rejected());
+        assert_eq!(told(&mut seam), [0, 16 * MIB, REJECT]);
 
-    // Or it adds a slot, part by part.
-    ask(&mut seam, 14 * MIB..24 * MIB, RAM, true);
-    for base in [16 * MIB, 18 * MIB] {
-        assert_eq!(go_on(&mut seam, &memory), Ok(Some(base..20 * MIB)));
-        memory.slots.borrow_mut().push(Slot {
-            ipas: base..base + 2 * MIB,
-            private: true,
-        });
-    }
-    assert_eq!(go_on(&mut seam, &memory), Ok(None));
-    assert_eq!(told(&mut seam), [0, 24 * MIB, ACCEPT]);
+        // Or it adds a slot, part by part.
+        ask(&mut seam, 14 * MIB..24 * MIB, RAM, true);
+        for base in [16 * MIB, 18 * MIB] {
+            assert_eq!(go_on(&mut seam, &memory), Ok(Some(base..20 * MIB)));
+            memory.slots.borrow_mut().push(Slot {
+                ipas: base..base + 2 * MIB,
+                private: true,
+            });
+        }
+        assert_eq!(go_on(&mut seam, &memory), Ok(None));
+        assert_eq!(told(&mut seam), [0, 24 * MIB, ACCEPT]);
 
-    // There is a limit to what it is asked for.
-    ask(&mut seam, 24 * MIB..100 * GIB, RAM, true);
-    let asked = 24 * MIB..24 * MIB + GIB;
-    assert_eq!(go_on(&mut seam, &memory), Ok(Some(asked)));
-    assert_eq!(go_on(&mut seam, &memory), Ok(None));
-    assert_eq!(told_and_end(seam), [0, 24 * MIB, REJECT]);
+        // There is a limit to what it is asked for.
+        ask(&mut seam, 24 * MIB..100 * GIB, RAM, true);
+        let asked = 24 * MIB..24 * MIB + GIB;
+        assert_eq!(go_on(&mut seam, &memory), Ok(Some(asked)));
+        assert_eq!(go_on(&mut seam, &memory), Ok(None));
+        assert_eq!(told_and_end(seam), [0, 24 * MIB, REJECT]);
+    });
 }
 
 #[test]
 fn what_was_destroyed_changes_only_if_the_realm_allows_for_it() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
-    seam.guest.map(0x8000, 0x2000, 0, RttLevel::L3);
-    assert_eq!(seam.guest.unmap(0x8000, 0x2000), 2);
-    // A Linux guest asks so when it boots.
-    let told = change(&mut seam, &memory, 0..16 * MIB, (RAM, false));
-    assert_eq!(told, [0, 0x8000, REJECT]);
-    // And if it asks again it is told the same.
-    let told = change(&mut seam, &memory, 0x8000..16 * MIB, (RAM, false));
-    assert_eq!(told, [0, 0x8000, REJECT]);
-    let told = change(&mut seam, &memory, 0..16 * MIB, (RAM, true));
-    assert_eq!(told, [0, 16 * MIB, ACCEPT]);
-    // To give up what was destroyed needs no leave.
-    seam.guest.map(0x8000, 0x1000, 0, RttLevel::L3);
-    assert_eq!(seam.guest.unmap(0x8000, 0x1000), 1);
-    memory.private.replace(0..0);
-    let told = change(&mut seam, &memory, 0..16 * MIB, (EMPTY, false));
-    assert_eq!(told, [0, 16 * MIB, ACCEPT]);
-    end(seam, 2);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
+        seam.guest.map(0x8000, 0x2000, 0, RttLevel::L3);
+        assert_eq!(seam.guest.unmap(0x8000, 0x2000), 2);
+        // A Linux guest asks so when it boots.
+        let told = change(&mut seam, &memory, 0..16 * MIB, (RAM, false));
+        assert_eq!(told, [0, 0x8000, REJECT]);
+        // And if it asks again it is told the same.
+        let told = change(&mut seam, &memory, 0x8000..16 * MIB, (RAM, false));
+        assert_eq!(told, [0, 0x8000, REJECT]);
+        let told = change(&mut seam, &memory, 0..16 * MIB, (RAM, true));
+        assert_eq!(told, [0, 16 * MIB, ACCEPT]);
+        // To give up what was destroyed needs no leave.
+        seam.guest.map(0x8000, 0x1000, 0, RttLevel::L3);
+        assert_eq!(seam.guest.unmap(0x8000, 0x1000), 1);
+        memory.private.replace(0..0);
+        let told = change(&mut seam, &memory, 0..16 * MIB, (EMPTY, false));
+        assert_eq!(told, [0, 16 * MIB, ACCEPT]);
+        end(seam, 2);
+    });
 }
 
 #[test]
 fn a_block_that_was_destroyed_is_not_taken_apart() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
-    let (base, level) = (4 * MIB, RttLevel::L2);
-    seam.guest.map(base, 2 * MIB, 9, level);
-    assert_eq!(seam.guest.unmap(base, 2 * MIB), 512);
-    let told = change(&mut seam, &memory, 2 * MIB..16 * MIB, (RAM, false));
-    assert_eq!((told, memory.made.get()), ([0, base, REJECT], 0));
-    end(seam, 1);
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
+        let (base, level) = (4 * MIB, RttLevel::L2);
+        seam.guest.map(base, 2 * MIB, 9, level);
+        assert_eq!(seam.guest.unmap(base, 2 * MIB), 512);
+        let told = change(&mut seam, &memory, 2 * MIB..16 * MIB, (RAM, false));
+        assert_eq!((told, memory.made.get()), ([0, base, REJECT], 0));
+        end(seam, 1);
+    });
 }
 
 #[test]
 fn an_entry_in_the_hands_of_another_command_changes_later() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
-    let mut times = 3;
-    host.rmi.conduit().replace(move |args, rmm| {
-        if args.x(0) == u64::from(Fid::RTT_SET_RIPAS.raw()) && times > 0 {
-            times -= 1;
-            return Regs::new(u64::from(Status::ErrorRtt.raw()) | 3 << 8, &[]);
-        }
-        rmm(args)
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
+        let mut times = 3;
+        host.rmi.conduit().replace(move |args, rmm| {
+            if args.x(0) == u64::from(Fid::RTT_SET_RIPAS.raw()) && times > 0 {
+                times -= 1;
+                return Regs::new(u64::from(Status::ErrorRtt.raw()) | 3 << 8, &[]);
+            }
+            rmm(args)
+        });
+        let told = change(&mut seam, &memory, 0x1000..0x3000, (RAM, false));
+        assert_eq!(told, [0, 0x3000, ACCEPT]);
+        end(seam, 3);
     });
-    let told = change(&mut seam, &memory, 0x1000..0x3000, (RAM, false));
-    assert_eq!(told, [0, 0x3000, ACCEPT]);
-    end(seam, 3);
 }
 
 #[test]
 fn an_entry_that_nobody_lets_go_of_does_not_hold_up_the_host() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
-    host.rmi.conduit().replace(move |args, rmm| {
-        match args.x(0) == u64::from(Fid::RTT_SET_RIPAS.raw()) && args.x(3) == 0x2000 {
-            true => Regs::new(u64::from(Status::ErrorRtt.raw()) | 3 << 8, &[]),
-            false => rmm(&short(args)),
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        let memory = Memory::new(std::slice::from_ref(&(0..16 * MIB)));
+        host.rmi.conduit().replace(move |args, rmm| {
+            match args.x(0) == u64::from(Fid::RTT_SET_RIPAS.raw()) && args.x(3) == 0x2000 {
+                true => Regs::new(u64::from(Status::ErrorRtt.raw()) | 3 << 8, &[]),
+                false => rmm(&short(args)),
+            }
+        });
+        // The RMM goes a page at a time here.
+        fn short(args: &Regs) -> Regs {
+            let mut args = *args;
+            if args.x(0) == u64::from(Fid::RTT_SET_RIPAS.raw()) {
+                args = Regs::new(
+                    args.x(0),
+                    &[args.x(1), args.x(2), args.x(3), args.x(3) + PAGE],
+                );
+            }
+            args
         }
+        let told = change(&mut seam, &memory, 0x1000..0x3000, (RAM, false));
+        assert_eq!(told, [0, 0x2000, REJECT]);
+        // One after the page that was done, and then so many without any.
+        end(seam, 1 + 1001);
     });
-    // The RMM goes a page at a time here.
-    fn short(args: &Regs) -> Regs {
-        let mut args = *args;
-        if args.x(0) == u64::from(Fid::RTT_SET_RIPAS.raw()) {
-            args = Regs::new(
-                args.x(0),
-                &[args.x(1), args.x(2), args.x(3), args.x(3) + PAGE],
-            );
-        }
-        args
-    }
-    let told = change(&mut seam, &memory, 0x1000..0x3000, (RAM, false));
-    assert_eq!(told, [0, 0x2000, REJECT]);
-    // One after the page that was done, and then so many without any.
-    end(seam, 1 + 1001);
 }
 
 #[test]
 fn an_interrupted_change_keeps_what_is_done() {
-    let host = Host::new();
-    let mut seam = Seam::new(&host, 1);
-    // Over three tables, of which the last two are to be made; a slot in each.
-    let slots = [0..2 * MIB, 2 * MIB..4 * MIB, 4 * MIB..16 * MIB];
-    let ipas = MIB + PAGE..5 * MIB + PAGE;
-    for value in [EMPTY, RAM] {
-        let mut interrupted = 0;
-        for times in 0.. {
-            let memory = Memory::new(&slots);
-            memory
-                .private
-                .replace(0..if value == RAM { 16 * MIB } else { 0 });
-            memory.signal.set(Some(times));
-            ask(&mut seam, ipas.clone(), value, false);
-            let first = go_on(&mut seam, &memory);
-            if first == Ok(None) {
-                assert_eq!(told(&mut seam), [0, ipas.end, ACCEPT]);
-                break;
+    alone(|| {
+        let host = Host::new();
+        let mut seam = Seam::new(&host, 1);
+        // Over three tables, of which the last two are to be made; a slot in each.
+        let slots = [0..2 * MIB, 2 * MIB..4 * MIB, 4 * MIB..16 * MIB];
+        let ipas = MIB + PAGE..5 * MIB + PAGE;
+        for value in [EMPTY, RAM] {
+            let mut interrupted = 0;
+            for times in 0.. {
+                let memory = Memory::new(&slots);
+                memory
+                    .private
+                    .replace(0..if value == RAM { 16 * MIB } else { 0 });
+                memory.signal.set(Some(times));
+                ask(&mut seam, ipas.clone(), value, false);
+                let first = go_on(&mut seam, &memory);
+                if first == Ok(None) {
+                    assert_eq!(told(&mut seam), [0, ipas.end, ACCEPT]);
+                    break;
+                }
+                assert_eq!(first, Err(Why::Signal));
+                interrupted += 1;
+                assert_eq!(go_on(&mut seam, &memory), Ok(None), "{times}");
+                assert_eq!(told(&mut seam), [0, ipas.end, ACCEPT], "{times}");
             }
-            assert_eq!(first, Err(Why::Signal));
-            interrupted += 1;
-            assert_eq!(go_on(&mut seam, &memory), Ok(None), "{times}");
-            assert_eq!(told(&mut seam), [0, ipas.end, ACCEPT], "{times}");
+            assert!(interrupted >= 3);
         }
-        assert!(interrupted >= 3);
-    }
-    end(seam, 0);
+        end(seam, 0);
+    });
 }
 
 #[test]
 fn a_change_that_lacks_memory_goes_on_when_there_is_some() {
-    let slots = [0..16 * MIB, GIB - MIB..GIB + 4 * MIB];
-    // Over two tables of the last level, and of the one above.
-    for ipas in [MIB..3 * MIB + PAGE, GIB - PAGE..GIB + 2 * MIB + PAGE] {
-        let mut failed = 0;
-        for number in 0.. {
-            let host = Host::new();
-            let mut seam = Seam::new(&host, 1);
-            let memory = Memory::new(&slots);
-            memory.nomem.set(Some(number));
-            ask(&mut seam, ipas.clone(), RAM, false);
-            let first = go_on(&mut seam, &memory);
-            if first.is_err() {
-                assert_eq!(first, Err(Why::NoMemory));
-                assert_eq!(go_on(&mut seam, &memory), Ok(None), "{number}");
-                failed += 1;
+    alone(|| {
+        let slots = [0..16 * MIB, GIB - MIB..GIB + 4 * MIB];
+        // Over two tables of the last level, and of the one above.
+        for ipas in [MIB..3 * MIB + PAGE, GIB - PAGE..GIB + 2 * MIB + PAGE] {
+            let mut failed = 0;
+            for number in 0.. {
+                let host = Host::new();
+                let mut seam = Seam::new(&host, 1);
+                let memory = Memory::new(&slots);
+                memory.nomem.set(Some(number));
+                ask(&mut seam, ipas.clone(), RAM, false);
+                let first = go_on(&mut seam, &memory);
+                if first.is_err() {
+                    assert_eq!(first, Err(Why::NoMemory));
+                    assert_eq!(go_on(&mut seam, &memory), Ok(None), "{number}");
+                    failed += 1;
+                }
+                assert_eq!(told_and_end(seam), [0, ipas.end, ACCEPT], "{number}");
+                if first.is_ok() {
+                    break;
+                }
             }
-            assert_eq!(told_and_end(seam), [0, ipas.end, ACCEPT], "{number}");
-            if first.is_ok() {
-                break;
-            }
+            assert!(failed >= 1, "{failed}");
         }
-        assert!(failed >= 1, "{failed}");
-    }
+    });
 }
 
 #[test]
 fn what_was_populated_and_taken_away_is_not_ram() {
-    let host = Host::new();
-    let mut guest = Guest::new(&host);
-    for page in [0x1000, 0x2000, 0x3000, 2 * MIB - PAGE, 6 * MIB - PAGE] {
-        guest.populate(page);
-    }
-    // In the middle, at the end of a table, and at the end of all.
-    for page in [0x2000, 2 * MIB - PAGE, 6 * MIB - PAGE] {
-        assert_eq!(guest.unmap(page, PAGE), 1);
-    }
-    guest.init_ripas(0, 6 * MIB);
-    guest.add_rec();
-    guest.realm.activate(&host.rmi).unwrap();
-    let state = |ipa: u64| {
-        let level = RttLevel::L3.raw();
-        let args = [guest.rd().raw(), ipa, level];
-        host.machine.call(Fid::RTT_READ_ENTRY, &args).x(4)
-    };
-    let ripas = [
-        0,
-        0x1000,
-        0x2000,
-        0x3000,
-        2 * MIB - PAGE,
-        2 * MIB,
-        6 * MIB - PAGE,
-    ]
-    .map(state);
-    assert_eq!(ripas, [1, 1, 2, 1, 2, 1, 2]);
-    guest.tear_down();
-    host.assert_idle();
+    alone(|| {
+        let host = Host::new();
+        let mut guest = Guest::new(&host);
+        for page in [0x1000, 0x2000, 0x3000, 2 * MIB - PAGE, 6 * MIB - PAGE] {
+            guest.populate(page);
+        }
+        // In the middle, at the end of a table, and at the end of all.
+        for page in [0x2000, 2 * MIB - PAGE, 6 * MIB - PAGE] {
+            assert_eq!(guest.unmap(page, PAGE), 1);
+        }
+        guest.init_ripas(0, 6 * MIB);
+        guest.add_rec();
+        guest.realm.activate(&host.rmi).unwrap();
+        let state = |ipa: u64| {
+            let level = RttLevel::L3.raw();
+            let args = [guest.rd().raw(), ipa, level];
+            host.machine.call(Fid::RTT_READ_ENTRY, &args).x(4)
+        };
+        let ripas = [
+            0,
+            0x1000,
+            0x2000,
+            0x3000,
+            2 * MIB - PAGE,
+            2 * MIB,
+            6 * MIB - PAGE,
+        ]
+        .map(state);
+        assert_eq!(ripas, [1, 1, 2, 1, 2, 1, 2]);
+        guest.tear_down();
+        host.assert_idle();
+    });
 }
