@@ -20,6 +20,7 @@ mod lending;
 mod life;
 mod machine;
 mod negotiate;
+mod numbers;
 mod operations;
 mod parting;
 mod private;
@@ -28,5 +29,6 @@ mod ripas;
 #[path = "../rmm/tests/common/mod.rs"]
 mod rmm_machine;
 mod stateful;
+mod tables;
 mod uapi;
 mod world;

@@ -2,10 +2,15 @@
 
 //! Retries and operations in several steps.
 
-use crate::fake::{incomplete, rmm, status, success};
+use crate::fake::{incomplete, rmm, status, success, Page};
+use kvm_arm_rmi::rmi::cmd::data::{self, Access, MemAttr};
 use kvm_arm_rmi::rmi::cmd::granule::tracking_get;
+use kvm_arm_rmi::rmi::cmd::rec::RecName;
 use kvm_arm_rmi::rmi::cmd::rmm::activate;
-use kvm_arm_rmi::rmi::{AddrRange, Broken, Error, Fid, PhysAddr, ReturnCode, Status};
+use kvm_arm_rmi::rmi::cmd::rtt;
+use kvm_arm_rmi::rmi::{
+    AddrRange, Broken, Error, Fid, IpaSpace, PhysAddr, ReturnCode, RttLevel, Status,
+};
 
 /// Answers by the number of the call.
 fn in_turn<R>(mut answer: impl FnMut(usize) -> R) -> impl FnMut() -> R {
@@ -37,6 +42,32 @@ fn busy_is_asked_again() {
 fn busy_for_ever_ends() {
     let rmi = rmm(|_, _| status(Status::Busy));
     assert_eq!(activate(&rmi), Err(Error::StillBusy(Fid::RMM_ACTIVATE)));
+}
+
+/// The RMM says SUCCESS and has done nothing, for ever: whoever waits for that knows which command it was.
+#[test]
+fn no_progress_for_ever_ends() {
+    let rmi = rmm(|fid, args| match fid {
+        Fid::RTT_SET_RIPAS => success(&[args.x(3)]),
+        _ => success(&[args.x(2)]),
+    });
+    let (rd, space) = (crate::lending::a_realm(), IpaSpace::new(39).unwrap());
+    let lower = space.protected(0, 0x2000).unwrap();
+    let upper = space.unprotected(0, 0x2000).unwrap();
+    let memory = PhysAddr::new(0x9000_0000)..PhysAddr::new(0x9000_2000);
+    let memory = AddrRange::new(memory.start, memory.end).unwrap();
+    let how = (MemAttr::Normal, Access::ReadWrite);
+    let idle = |fid| Err(Error::Idle(fid));
+    assert_eq!(rtt::init_ripas(&rmi, rd, lower), idle(Fid::RTT_INIT_RIPAS));
+    let rec = RecName::from_raw(0x9000_0000);
+    let set = rtt::set_ripas(&rmi, rd, rec, lower);
+    assert_eq!(set, idle(Fid::RTT_SET_RIPAS));
+    let unmapped = data::unmap(&rmi, rd, lower, &mut Page::new(), |_| panic!("nothing"));
+    assert_eq!(unmapped, idle(Fid::RTT_DATA_UNMAP));
+    let mapped = data::unprot_map(&rmi, rd, upper, memory, RttLevel::L3, how);
+    assert_eq!(mapped, idle(Fid::RTT_UNPROT_MAP));
+    let unmapped = data::unprot_unmap(&rmi, rd, upper);
+    assert_eq!(unmapped, idle(Fid::RTT_UNPROT_UNMAP));
 }
 
 /// Another realm's operation has to end first: that is waited out, though not for ever.

@@ -5,11 +5,33 @@
 
 use super::*;
 use ::rmm::rmi::Undelegated;
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// On a good RMM no command fails that the host could have foreseen.
 #[test]
 fn a_life_without_a_failure() {
     assert_eq!(good_life(Dialect::Main).failed(), []);
+}
+
+/// A realm has what its vCPUs have, as far as the RMM has it: words 3 and 4 of its parameters.
+#[test]
+fn a_realm_has_the_breakpoints_of_its_vcpus() {
+    let numbers = on_host(Dialect::Main, |host| {
+        let seen = Rc::new(Cell::new((0, 0)));
+        let told = seen.clone();
+        replace(move |args, rmm| {
+            if args.x(0) == u64::from(Fid::REALM_CREATE.raw()) {
+                let params = rmm_machine().fake().data(args.x(2));
+                told.set((params[3], params[4]));
+            }
+            rmm(args)
+        });
+        assert_eq!(host.life(), Ok(()));
+        seen.get()
+    });
+    // Of ID_AA64DFR0_EL1: both have one less than there are.
+    assert_eq!(numbers, (5, 3));
 }
 
 /// One realm, two RECs, of which one turns the other on.
