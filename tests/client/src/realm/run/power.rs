@@ -67,7 +67,9 @@ pub(super) fn check_interrupted(cpu: &mut Cpu<'_>, frequency: u64) -> Result<()>
         let start = Instant::now();
         let mut result = Ok(());
         while result.is_ok() && cpu.tally.interrupted == before && start.elapsed() < PATIENCE {
-            result = cpu.order(Order::new(Op::Spin, frequency / 5), &[]).map(drop);
+            result = cpu
+                .order(Order::new(Op::Spin, frequency / 5), &[])
+                .map(drop);
         }
         over.store(true, Ordering::Release);
         result
