@@ -12,7 +12,7 @@ use rmm::granule::State;
 use rmm::rec::{Context, Trap};
 use rmm::rtt::{block_size, Entry, Table, ENTRIES};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -122,34 +122,46 @@ fn translate(machine: &Machine, root: Root, ipa: u64) -> At {
     At::Nothing
 }
 
-/// True if one of the entries `indices` of a table, or one below, maps the host's page.
-fn maps(machine: &Machine, table: u64, level: u8, indices: Range<usize>, wanted: u64) -> bool {
+/// Calls `found` for the memory of the host's that the entries `indices` of a table map, and those below.
+fn each_shared(
+    machine: &Machine,
+    (table, level): (u64, u8),
+    indices: Range<usize>,
+    found: &mut impl FnMut(Range<u64>),
+) {
     let mut data = machine.fake().data(table);
     let view = Table::view(&mut data, level);
-    indices.into_iter().any(|index| match view.get(index) {
-        Entry::Table(next) => maps(machine, next.raw(), level + 1, 0..ENTRIES, wanted),
-        Entry::AssignedNs(_, pa) => (pa.raw()..pa.raw() + block_size(level)).contains(&wanted),
-        _ => false,
-    })
+    for index in indices {
+        match view.get(index) {
+            Entry::Table(next) => {
+                each_shared(machine, (next.raw(), level + 1), 0..ENTRIES, found);
+            }
+            Entry::AssignedNs(_, pa) => found(pa.raw()..pa.raw() + block_size(level)),
+            _ => {}
+        }
+    }
 }
 
 impl Root {
-    /// True if the realm has the host's page in its upper half.
-    fn reaches(&self, machine: &Machine, wanted: u64) -> bool {
+    /// Calls `found` for the memory of the host's in its upper half.
+    fn each_shared(&self, machine: &Machine, found: &mut impl FnMut(Range<u64>)) {
         let entries = 1 << (self.bits - block_size(self.level).ilog2());
-        (0..self.tables).any(|n| {
+        for n in 0..self.tables {
             let first = n as usize * ENTRIES;
             let half = (entries / 2usize).clamp(first, first + ENTRIES) - first;
             let end = entries.clamp(first, first + ENTRIES) - first;
             let table = self.table + n * GRANULE_SIZE;
-            maps(machine, table, self.level, half..end, wanted)
-        })
+            each_shared(machine, (table, self.level), half..end, found);
+        }
     }
 }
 
 impl Firmware for Embedded {
     fn smc(&self, args: &Regs) -> Regs {
         injection::call(args, &|args| {
+            self.machine
+                .fake()
+                .interrupt_after(injection::interrupted_after());
             let mut regs = *args;
             self.machine.rmm.handle(&mut regs);
             self.note(args, &regs);
@@ -180,9 +192,17 @@ impl Firmware for Embedded {
         self.machine.fake().pas(pa) != Pas::NonSecure
     }
 
-    fn is_reached(&self, pa: u64) -> bool {
-        let mut realms = self.realms().into_iter();
-        realms.any(|root| root.reaches(&self.machine, pa))
+    fn reached(&self, pas: &[u64]) -> Option<u64> {
+        let pas: BTreeSet<u64> = pas.iter().copied().collect();
+        if pas.is_empty() {
+            return None;
+        }
+        let mut reached = None;
+        let mut found = |memory| reached = reached.or(pas.range(memory).next().copied());
+        for root in self.realms() {
+            root.each_shared(&self.machine, &mut found);
+        }
+        reached
     }
 
     fn mapped(&self, ipa: u64, shared: bool) -> Option<u64> {

@@ -6,6 +6,7 @@
 
 use kvm_arm_rmi::rmi::{Fid, Regs, ReturnCode, Status};
 use kvm_arm_rmi::sys::machine;
+use shuttle::rand::RngCore as _;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
@@ -16,7 +17,8 @@ type Instead = Box<dyn FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs>;
 pub(crate) type Calls = BTreeMap<u32, (u64, u64)>;
 
 thread_local! {
-    static BLOCKED: Cell<bool> = const { Cell::new(false) };
+    static BLOCKED: Cell<u64> = const { Cell::new(0) };
+    static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
     static INSTEAD: Cell<Option<Instead>> = const { Cell::new(None) };
     static CALLS: RefCell<Calls> = const { RefCell::new(BTreeMap::new()) };
     static PATIENCE: Cell<u64> = const { Cell::new(u64::MAX) };
@@ -24,16 +26,38 @@ thread_local! {
 
 /// Nothing goes wrong.
 pub(crate) fn reset() {
-    BLOCKED.set(false);
+    BLOCKED.set(0);
+    INTERRUPTED.set(false);
     INSTEAD.set(None);
     CALLS.take();
     PATIENCE.set(u64::MAX);
 }
 
-/// Says whether an operation of another realm's keeps this one's tables as they are: the RMM answers
-/// BLOCKED.
-pub(crate) fn block(is: bool) {
-    BLOCKED.set(is);
+/// From now on operations of other realms keep this one's tables as they are when one of so many commands
+/// comes, at random; 0 for none. The RMM answers BLOCKED.
+pub(crate) fn block(one_of: u64) {
+    BLOCKED.set(one_of);
+}
+
+fn is_blocked() -> bool {
+    let one_of = BLOCKED.get();
+    one_of != 0 && shuttle::rand::thread_rng().next_u64() % one_of == 0
+}
+
+/// From now on something else wants the CPU now and then, for which the RMM stops in the middle of a range.
+pub(crate) fn interrupt() {
+    INTERRUPTED.set(true);
+}
+
+/// After how many entries it does; 0 for never.
+pub(crate) fn interrupted_after() -> u64 {
+    let mut random = shuttle::rand::thread_rng();
+    match random.next_u64() % 8 {
+        _ if !INTERRUPTED.get() => 0,
+        0 => 1 + random.next_u64() % 8,
+        1 | 2 => 1 + random.next_u64() % 512,
+        _ => 0,
+    }
 }
 
 /// What it answers so.
@@ -71,7 +95,7 @@ pub(crate) fn call(args: &Regs, rmm: &dyn Fn(&Regs) -> Regs) -> Regs {
     let fid = Fid::from_raw(args.x(0) as u32);
     let mut instead = INSTEAD.take();
     let regs = match &mut instead {
-        _ if BLOCKED.get() && BLOCKED_COMMANDS.contains(&fid) => {
+        _ if BLOCKED_COMMANDS.contains(&fid) && is_blocked() => {
             Regs::new(Status::Blocked.raw().into(), &[])
         }
         Some(instead) => instead(args, rmm),

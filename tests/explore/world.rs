@@ -3,6 +3,7 @@
 //! A VMM with one VM, whose parts a scenario sets upon each other.
 
 use crate::firmware::Embedded;
+use crate::injection;
 use kvm_arm_rmi::kvm::AllVms;
 use kvm_arm_rmi::realm::{host, status};
 use kvm_arm_rmi::rec::RealmVm;
@@ -142,6 +143,7 @@ pub(crate) fn scenario_with(
     last: impl FnOnce(&World),
 ) {
     machine::on(Embedded::new(), |machine| {
+        injection::interrupt();
         let in_use = machine.pages_in_use();
         {
             let all = start();

@@ -40,8 +40,8 @@ impl Firmware for Nothing {
         false
     }
 
-    fn is_reached(&self, _: u64) -> bool {
-        false
+    fn reached(&self, _: &[u64]) -> Option<u64> {
+        None
     }
 
     fn mapped(&self, _: u64, _: bool) -> Option<u64> {

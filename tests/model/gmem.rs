@@ -32,6 +32,9 @@ impl Gmem {
         if self.closed.load(core::sync::atomic::Ordering::SeqCst) {
             return Err(EFAULT);
         }
+        if self.page(page).is_none() {
+            machine().take_a_while();
+        }
         self.pages.lock().unwrap().find(page)
     }
 
@@ -47,9 +50,7 @@ impl Gmem {
         let bound: Vec<_> = bound.iter().filter_map(Weak::upgrade).collect();
         let begun: Vec<_> = bound.iter().map(|vm| vm.start_gmem(self, &pages)).collect();
         let gone = self.pages.lock().unwrap().take(pages);
-        for pa in gone {
-            machine().put_page(pa);
-        }
+        machine().put_pages(&gone);
         for (vm, begun) in bound.iter().zip(begun) {
             vm.end_gmem(begun);
         }

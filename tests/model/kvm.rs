@@ -62,12 +62,12 @@ impl Kvm {
         }
     }
 
-    pub(super) fn set_private(&self, gfn: u64, private: bool) {
+    pub(super) fn set_private(&self, gfns: Range<u64>, private: bool) {
         let mut noted = self.0.private.write().unwrap();
         match private {
-            true => noted.insert(gfn),
-            false => noted.remove(&gfn),
-        };
+            true => noted.extend(gfns),
+            false => noted.retain(|gfn| !gfns.contains(gfn)),
+        }
     }
 
     /// The state of the VM's memory.

@@ -4,6 +4,7 @@
 
 use super::{guest::Guest, prelude::*};
 use crate::rmi::{Fid, Regs, GRANULE_SIZE};
+use shuttle::rand::RngCore as _;
 use shuttle::thread::ThreadId;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,8 +22,8 @@ pub trait Firmware {
     /// True if the page at `pa` is not the host's.
     fn is_delegated(&self, pa: u64) -> bool;
 
-    /// True if a realm can reach the host's page at `pa`.
-    fn is_reached(&self, pa: u64) -> bool;
+    /// One of these pages of the host's that a realm can reach.
+    fn reached(&self, pas: &[u64]) -> Option<u64>;
 
     /// The page that a realm has at `ipa` of its lower half, or of its upper one.
     fn mapped(&self, ipa: u64, shared: bool) -> Option<u64>;
@@ -125,8 +126,18 @@ impl Machine {
         let _ = self.point.load(core::sync::atomic::Ordering::Relaxed);
     }
 
+    /// What takes far longer than anything the host does between two calls, now and then: others get on.
+    pub(super) fn take_a_while(&self) {
+        let mut random = shuttle::rand::thread_rng();
+        let steps = match random.next_u64() % 8 {
+            0 => 1 + random.next_u64() % 32,
+            _ => 1,
+        };
+        (0..steps).for_each(|_| self.switch());
+    }
+
     pub(super) fn smc(&self, args: &Regs) -> Regs {
-        self.switch();
+        self.take_a_while();
         if args.x(0) == u64::from(Fid::GRANULE_RANGE_DELEGATE.raw()) {
             self.check_delegation(args.x(1)..args.x(2));
         }
@@ -151,9 +162,12 @@ impl Machine {
         self.killed.set(true);
     }
 
-    /// True if a realm that may run can reach the host's page at `pa`.
-    pub(super) fn is_reached(&self, pa: u64) -> bool {
-        !self.killed.get() && self.firmware.is_reached(pa)
+    /// One of these pages of the host's that a realm can reach which may run.
+    pub(super) fn reached(&self, pas: &[u64]) -> Option<u64> {
+        match self.killed.get() {
+            true => None,
+            false => self.firmware.reached(pas),
+        }
     }
 
     fn task<R>(&self, f: impl FnOnce(&mut Task) -> R) -> R {
@@ -241,22 +255,31 @@ impl Machine {
     ///
     /// There was none; or it was the last, and the page is not the host's.
     pub(super) fn put_page(&self, pa: u64) {
+        self.put_pages(&[pa]);
+    }
+
+    /// The same for many, once each.
+    pub(super) fn put_pages(&self, pas: &[u64]) {
         let mut references = self.references.borrow_mut();
-        let count = references.get_mut(&pa).expect("the page is free");
-        *count -= 1;
-        if *count > 0 {
+        let last = |pa: &u64| {
+            let count = references.get_mut(pa).expect("the page is free");
+            *count -= 1;
+            *count == 0
+        };
+        let gone: Vec<u64> = pas.iter().copied().filter(last).collect();
+        if std::thread::panicking() {
             return;
         }
-        references.remove(&pa);
-        assert!(
-            std::thread::panicking() || !self.is_reached(pa),
-            "page {pa:#x} is freed, and a realm can reach it"
-        );
-        assert!(
-            !self.firmware.is_delegated(pa) || std::thread::panicking(),
-            "page {pa:#x} is freed, and the realm world has it"
-        );
-        assert!(self.free.borrow_mut().insert(pa));
+        let reached = self.reached(&gone);
+        assert_eq!(reached, None, "a page is freed, and a realm can reach it");
+        for pa in gone {
+            references.remove(&pa);
+            assert!(
+                !self.firmware.is_delegated(pa),
+                "page {pa:#x} is freed, and the realm world has it"
+            );
+            assert!(self.free.borrow_mut().insert(pa));
+        }
     }
 
     /// True if nobody has the page.

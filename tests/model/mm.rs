@@ -127,13 +127,12 @@ impl Mm {
         let notifiers: Vec<_> = notifiers.iter().filter_map(Weak::upgrade).collect();
         let begun: Vec<_> = notifiers.iter().map(|n| n.start(&hvas)).collect();
         let gone = f(&mut self.pages.lock().unwrap());
-        for pa in gone {
-            assert!(
-                !machine().is_reached(pa),
-                "a realm can reach page {pa:#x} although its notifier has returned"
-            );
-            machine().put_page(pa);
-        }
+        let reached = machine().reached(&gone);
+        assert_eq!(
+            reached, None,
+            "a realm can reach a page although its notifier has returned"
+        );
+        machine().put_pages(&gone);
         for (notifier, begun) in notifiers.iter().zip(begun) {
             notifier.end(begun);
         }

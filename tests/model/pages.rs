@@ -56,8 +56,7 @@ impl Drop for Pages {
         if std::thread::panicking() {
             return;
         }
-        for pa in self.values() {
-            machine().put_page(*pa);
-        }
+        let all: Vec<u64> = self.values().copied().collect();
+        machine().put_pages(&all);
     }
 }

@@ -139,8 +139,10 @@ impl<C: Component> Vm<C> {
             shared: private,
         };
         self.0.begin(&gfns, halves);
-        for gfn in gfns.clone() {
-            kvm.set_private(gfn, private);
+        // One by one in truth, which others may see; as many as make a difference are enough.
+        let step = (gfns.end - gfns.start).div_ceil(32);
+        for first in gfns.clone().step_by(step as usize) {
+            kvm.set_private(first..gfns.end.min(first + step), private);
         }
         self.0.end();
         Ok(())
@@ -274,9 +276,9 @@ impl<C: Component> Inner<C> {
         let rec = vcpu.rec().ok_or(EIO)?.raw();
         let args = [rec, vcpu.regs().run_pa];
         let args = Regs::new(Fid::REC_ENTER.raw().into(), &args);
-        machine().switch();
+        machine().take_a_while();
         vcpu.regs().result = machine().firmware().enter(&args, guest).x(0);
-        machine().switch();
+        machine().take_a_while();
         match self.ours.handle_exit(vcpu, data)? {
             Next::Enter => return Ok(!guest.ops.is_empty()),
             Next::User => return Ok(false),

@@ -128,11 +128,11 @@ fn another_realms_operation() {
             discards(SHARED..SHARED + 2),
             punches(4..6),
             part(|_| {
-                block(true);
+                block(1);
                 for _ in 0..400 {
                     shuttle::thread::yield_now();
                 }
-                block(false);
+                block(0);
             }),
         ];
         scenario(&[0], after(shared(SHARED..SHARED + 1)), parts);

@@ -43,6 +43,54 @@ fn a_fold_and_a_fault() {
     });
 }
 
+/// Tables that the next two scenarios fold.
+const TABLES: u64 = 8;
+
+/// Changes these granules of each of the tables to EMPTY.
+fn empties_in_each(gfns: Range<u64>) -> Vec<Op> {
+    let all = (0..TABLES).map(|table| FAR + table * 512);
+    let change = |at: u64| ripas(at + gfns.start..at + gfns.end, false, true);
+    all.map(change).collect()
+}
+
+/// They are there, with nothing mapped, and both vCPUs run.
+fn has_tables(world: &World) {
+    let all = FAR..FAR + TABLES * 512;
+    let file = Some((&world.gmem, FAR));
+    world.vm.add_slot(all, HVA_FAR, file).unwrap();
+    start_second(world);
+    after(empties_in_each(1..2))(world);
+}
+
+fn folds() -> Part {
+    runs(0, vec![ripas(FAR..FAR + TABLES * 512, false, true)])
+}
+
+/// A change to EMPTY folds the tables that it covers, in each of which the other vCPU has something to
+/// change as well.
+#[test]
+fn folds_and_another_change() {
+    explore(|| {
+        let parts = vec![folds(), runs(1, empties_in_each(8..16))];
+        scenario(&[0, 1], has_tables, parts);
+    });
+}
+
+/// The same, while the other vCPU has the VMM convert what it stores to, and the file gives that up.
+#[test]
+fn folds_and_faults() {
+    explore(|| {
+        let stores = [3, 5, 2, 6].map(|table| Op::Private(FAR + table * 512 + 3));
+        let parts = vec![
+            folds(),
+            tries(1, stores.to_vec()),
+            // Something else is unmapped all the time, so that a fault is tried again and again.
+            part(|world| (0..30).for_each(|_| world.mm.discard(hvas(SHARED..SHARED + 1)))),
+        ];
+        scenario(&[0, 1], has_tables, parts);
+    });
+}
+
 #[test]
 fn a_ripas_change_and_a_punch() {
     explore(|| {

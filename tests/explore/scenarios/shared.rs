@@ -3,6 +3,7 @@
 //! Memory that is shared: faults, MMU notifiers, conversions.
 
 use super::*;
+use crate::injection::block;
 
 #[test]
 fn shared_faults_of_two() {
@@ -85,6 +86,30 @@ fn a_huge_page_of_two() {
             part(|world| world.mm.discard(HVA_FAR + 9 * 4096..HVA_FAR + 11 * 4096)),
         ];
         scenario(&[0, 1], first, parts);
+    });
+}
+
+/// A huge page comes and goes where small ones have been, so that it is mapped in small ones: half of it,
+/// when a command has to wait for another realm's operation.
+#[test]
+fn a_huge_page_half_way() {
+    explore(|| {
+        let first = |world: &World| {
+            world.vm.add_slot(FAR..FAR + 512, HVA_FAR, None).unwrap();
+            after(shared(FAR + 3..FAR + 5))(world);
+            world.mm.collapse(HVA_FAR);
+            block(2);
+        };
+        let parts = vec![
+            runs(0, shared(FAR..FAR + 8)),
+            part(|world| {
+                for _ in 0..4 {
+                    world.mm.discard(HVA_FAR..HVA_FAR + 512 * 4096);
+                    world.mm.collapse(HVA_FAR);
+                }
+            }),
+        ];
+        scenario(&[0], first, parts);
     });
 }
 
