@@ -37,6 +37,7 @@ pub(super) struct State {
     /// `mn_active_invalidate_count`: MMU notifiers that have begun.
     pub(super) notifying: AtomicU64,
     dead: AtomicBool,
+    pub(super) id_aa64dfr0: std::sync::OnceLock<u64>,
 }
 
 /// KVM's VM.
@@ -62,11 +63,16 @@ impl Kvm {
         }
     }
 
-    pub(super) fn set_private(&self, gfns: Range<u64>, private: bool) {
-        let mut noted = self.0.private.write().unwrap();
-        match private {
-            true => noted.extend(gfns),
-            false => noted.retain(|gfn| !gfns.contains(gfn)),
+    /// Sets attributes: one by one in truth, which others may see; in as many steps as make a difference.
+    pub(super) fn set_private(&self, gfns: &Range<u64>, private: bool) {
+        let step = (gfns.end - gfns.start).div_ceil(32);
+        for first in gfns.clone().step_by(step as usize) {
+            let some = first..gfns.end.min(first + step);
+            let mut noted = self.0.private.write().unwrap();
+            match private {
+                true => noted.extend(some),
+                false => noted.retain(|gfn| !some.contains(gfn)),
+            }
         }
     }
 
@@ -97,7 +103,7 @@ impl Kvm {
 
     /// The VM's ID_AA64DFR0_EL1, 0 until a vCPU is initialised.
     pub fn id_aa64dfr0(&self) -> u64 {
-        0x0030_5000
+        *self.0.id_aa64dfr0.get().unwrap_or(&0x0030_5000)
     }
 
     /// Number of vCPUs.

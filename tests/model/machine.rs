@@ -106,6 +106,9 @@ impl Drop for End {
     fn drop(&mut self) {
         super::mm::forget();
         let machine = MACHINE.with(|current| current.borrow_mut().take());
+        if let Some(machine) = machine.as_ref().filter(|_| std::thread::panicking()) {
+            eprint!("{}", machine.log.borrow().concat());
+        }
         drop(machine);
     }
 }
@@ -292,15 +295,10 @@ impl Machine {
         self.references.borrow().len()
     }
 
-    /// Writes a line to the log.
+    /// Writes a line to the log, which a test that fails shows.
     #[doc(hidden)]
     pub fn log(&self, line: core::fmt::Arguments<'_>) {
         self.log.borrow_mut().push(line.to_string());
-    }
-
-    /// The log.
-    pub fn lines(&self) -> Vec<String> {
-        self.log.borrow().clone()
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! What user space passes.
 
-use super::prelude::*;
+use super::{ops::Component, prelude::*, vcpu::Locked, vm::Vm};
 
 /// A register, and the value that user space has for it.
 #[derive(Clone, Debug)]
@@ -21,5 +21,23 @@ impl OneReg {
     /// None here.
     pub fn value<const N: usize>(&self) -> Result<[u64; N]> {
         Ok(core::array::from_fn(|n| self.words[n]))
+    }
+}
+
+impl<C: Component> Vm<C> {
+    /// `KVM_SET_ONE_REG` of x0.
+    ///
+    /// # Panics
+    ///
+    /// The component does not let KVM do that.
+    pub fn set_x0(&self, n: usize, value: u64) {
+        let reg = OneReg {
+            id: 0x6030_0000_0010_0000,
+            words: [value, 0, 0, 0, 0, 0, 0, 0],
+        };
+        assert_eq!(self.may_set_reg(n, &reg), Ok(false));
+        self.with_vcpu(n, |_, vcpu| {
+            Locked::new(vcpu.clone()).gprs_mut()[0] = value;
+        });
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Regs {
     pub(super) result: u64,
     pub(super) exit: Exit,
     pub(super) owes: bool,
+    /// A first KVM_RUN has come past what can fail: `vcpu->pid`.
+    pub(super) has_run: bool,
     /// An `Option<KBox<D>>`, once somebody has looked.
     ours: Option<Box<dyn Any>>,
 }
@@ -89,6 +91,7 @@ impl VcpuState {
                 result: 0,
                 exit: Exit::None,
                 owes: false,
+                has_run: false,
                 ours: None,
             }),
         }

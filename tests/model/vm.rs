@@ -23,7 +23,7 @@ use std::sync::Arc as StdArc;
 /// A VM.
 pub struct Vm<C: Component>(StdArc<Inner<C>>);
 
-struct Inner<C: Component> {
+pub(super) struct Inner<C: Component> {
     kvm: Kvm,
     ours: Arc<C>,
     mm: StdArc<Mm>,
@@ -139,11 +139,7 @@ impl<C: Component> Vm<C> {
             shared: private,
         };
         self.0.begin(&gfns, halves);
-        // One by one in truth, which others may see; as many as make a difference are enough.
-        let step = (gfns.end - gfns.start).div_ceil(32);
-        for first in gfns.clone().step_by(step as usize) {
-            kvm.set_private(first..gfns.end.min(first + step), private);
-        }
+        kvm.set_private(&gfns, private);
         self.0.end();
         Ok(())
     }
@@ -171,12 +167,21 @@ impl<C: Component> Vm<C> {
         })
     }
 
+    /// `KVM_SET_ONE_REG` of ID_AA64DFR0_EL1, once.
+    pub fn set_id_aa64dfr0(&self, value: u64) {
+        self.0.kvm.0.id_aa64dfr0.set(value).expect("it is set once");
+    }
+
     /// Does something that takes a vCPU's mutex, as ioctls do, and for as long as `f` likes.
     pub fn with_mutex<R>(&self, n: usize, f: impl FnOnce() -> R) -> R {
         self.with_vcpu(n, |_, _| f())
     }
 
-    fn with_vcpu<R>(&self, n: usize, f: impl FnOnce(&Inner<C>, &StdArc<VcpuState>) -> R) -> R {
+    pub(super) fn with_vcpu<R>(
+        &self,
+        n: usize,
+        f: impl FnOnce(&Inner<C>, &StdArc<VcpuState>) -> R,
+    ) -> R {
         let vcpu = self.0.kvm.0.vcpus.read().unwrap()[n].clone();
         vcpu.lock();
         let result = f(&self.0, &vcpu);
@@ -233,11 +238,12 @@ impl<C: Component> Inner<C> {
     }
 
     fn run(&self, held: &mut Held<'_, C::Vcpu>, guest: &mut Guest) -> Result {
-        if held.split().0.rec().is_none() {
+        if !held.split().0.regs().has_run {
             if self.kvm.is_dead() {
                 return Err(EIO);
             }
             self.ours.first_run(held)?;
+            held.split().0.regs().has_run = true;
         }
         let (vcpu, data) = held.split();
         let data = data.as_mut().ok_or(EIO)?;

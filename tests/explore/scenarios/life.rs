@@ -3,8 +3,36 @@
 //! First runs, and vCPUs that are turned on and off.
 
 use super::*;
-use crate::injection::block;
+use crate::injection::{self, block};
+use kvm_arm_rmi::rmi::run::offset;
+use kvm_arm_rmi::rmi::{Fid, Regs, Status};
+use kvm_arm_rmi::sys::machine::machine;
 use kvm_arm_rmi::sys::user::OneReg;
+
+fn fid(args: &Regs) -> Fid {
+    Fid::from_raw(args.x(0) as u32)
+}
+
+/// From now on the RMM refuses this command.
+fn refuse(refused: Fid) {
+    injection::replace(move |args, rmm| match fid(args) == refused {
+        true => Regs::new(Status::ErrorRealm.raw().into(), &[]),
+        false => rmm(args),
+    });
+}
+
+/// From now on RECs exit for a RIPAS change of no memory at all.
+fn misreport() {
+    const RIPAS_CHANGE: u64 = 4;
+    injection::replace(|args, rmm| {
+        let results = rmm(args);
+        if fid(args) == Fid::REC_ENTER {
+            let reason = args.x(2) + offset::EXIT_REASON as u64;
+            machine().firmware().write(reason, RIPAS_CHANGE);
+        }
+        results
+    });
+}
 
 #[test]
 fn first_runs_of_three() {
@@ -77,6 +105,73 @@ fn a_first_run_and_an_ioctl_that_takes_long() {
             }),
         ];
         scenario(&[0, 1], nothing, parts);
+    });
+}
+
+/// What the realm was made with, by populate, cannot be changed before the first run.
+#[test]
+fn a_realm_that_was_made_with_something_else() {
+    explore(|| {
+        let parts = vec![part(|world| {
+            let result = world.vm.run(0, &mut Guest::new([]));
+            assert_eq!(result, Err((EINVAL, Exit::None)));
+        })];
+        let first = |world: &World| {
+            world.populate(0..1).unwrap();
+            world.vm.set_id_aa64dfr0(0x0010_2000);
+        };
+        scenario(&[0], first, parts);
+    });
+}
+
+/// What the RMM has been told of a vCPU by a first run that then failed cannot be changed any more.
+#[test]
+fn a_first_run_that_fails_half_way() {
+    explore(|| {
+        let parts = vec![part(|world| {
+            refuse(Fid::RTT_INIT_RIPAS);
+            let result = world.vm.run(0, &mut Guest::new([]));
+            assert!(result.is_err(), "{result:?}");
+            injection::end();
+            world.vm.set_x0(0, 1);
+            let result = world.vm.run(0, &mut Guest::new([]));
+            assert_eq!(result, Err((EBUSY, Exit::None)));
+            world.vm.set_x0(0, 0);
+            assert_eq!(world.run(0, private(0..1)), [true]);
+        })];
+        scenario(&[0], nothing, parts);
+    });
+}
+
+/// The realm is not activated: it never runs, and it is too late to populate it, for good.
+#[test]
+fn a_realm_that_is_not_activated() {
+    explore(|| {
+        let parts = vec![part(|world| {
+            refuse(Fid::REALM_ACTIVATE);
+            let result = world.vm.run(0, &mut Guest::new([]));
+            assert!(result.is_err(), "{result:?}");
+            let result = world.vm.run(0, &mut Guest::new([]));
+            assert_eq!(result, Err((EIO, Exit::None)));
+            assert_eq!(world.populate(0..1), Err(ENXIO));
+        })];
+        scenario(&[0], nothing, parts);
+    });
+}
+
+/// An exit that cannot be is the end of the realm, whatever else it may have asked for.
+#[test]
+fn an_exit_that_cannot_be() {
+    explore(|| {
+        let parts = vec![part(|world| {
+            misreport();
+            let mut guest = Guest::new(private(0..1));
+            let result = world.vm.run(0, &mut guest);
+            assert_eq!(result, Ok(Exit::InternalError(0)));
+            let result = world.vm.run(0, &mut guest);
+            assert_eq!(result, Err((EIO, Exit::None)));
+        })];
+        scenario(&[0], after(vec![]), parts);
     });
 }
 

@@ -10,7 +10,9 @@ mod shared;
 pub(crate) use crate::explore;
 pub(crate) use crate::world::{hvas, part, scenario, scenario_with, Part, World, GRANULES, SHARED};
 pub(crate) use kvm_arm_rmi::sys::guest::{Guest, Op};
-pub(crate) use kvm_arm_rmi::sys::prelude::{EAGAIN, EBUSY, EFAULT, EHWPOISON, EINVAL, ENOMEM};
+pub(crate) use kvm_arm_rmi::sys::prelude::{
+    EAGAIN, EBUSY, EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENOMEM, ENXIO,
+};
 pub(crate) use kvm_arm_rmi::sys::vcpu::Exit;
 pub(crate) use shuttle::rand::RngCore as _;
 pub(crate) use std::ops::Range;

@@ -3,6 +3,8 @@
 //! Private memory: faults, files that give it up, slots that go, populate.
 
 use super::*;
+use kvm_arm_rmi::sys::machine::machine;
+use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
 
 #[test]
 fn private_faults_of_two() {
@@ -58,6 +60,51 @@ fn populate_and_the_first_run() {
             runs(0, private(0..6)),
         ];
         scenario(&[0], nothing, parts);
+    });
+}
+
+/// A signal ends populate: it is an error only where nothing was done.
+#[test]
+fn populate_and_a_signal() {
+    explore(|| {
+        let gfns = FAR..FAR + 256;
+        let first = {
+            let gfns = gfns.clone();
+            move |world: &World| {
+                let file = Some((&world.gmem, FAR));
+                world.vm.add_slot(gfns.clone(), HVA_FAR, file).unwrap();
+                world.vm.set_private(gfns, true).unwrap();
+            }
+        };
+        let task = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let other = task.clone();
+        let parts = vec![
+            part(move |world| {
+                *task.lock().unwrap() = Some(shuttle::thread::current().id());
+                let size = (gfns.end - gfns.start) * 4096;
+                let mut args = KvmArmRmiPopulate {
+                    base: gfns.start * 4096,
+                    size,
+                    source_uaddr: HVA_FAR,
+                    flags: 0,
+                    reserved: 0,
+                };
+                let wanted = |left: u64| match left == size {
+                    true => Err(EINTR),
+                    false => Ok(()),
+                };
+                let result = world.vm.populate(&mut args);
+                assert!(result == wanted(args.size) || args.size == 0, "{args:?}");
+            }),
+            part(move |_| {
+                let random = shuttle::rand::thread_rng().next_u64() % 64;
+                (0..random).for_each(|_| shuttle::thread::yield_now());
+                if let Some(task) = *other.lock().unwrap() {
+                    machine().signal(task);
+                }
+            }),
+        ];
+        scenario(&[0], first, parts);
     });
 }
 
