@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone, Copy, Debug)]
 struct Root {
     table: u64,
-    level: u8,
+    level: i8,
+    lpa2: bool,
     tables: u64,
     bits: u32,
 }
@@ -88,7 +89,8 @@ impl Embedded {
             let params = self.machine.fake().data(args.x(2));
             let root = Root {
                 table: params[0x808 / 8],
-                level: params[0x810 / 8] as u8,
+                level: params[0x810 / 8] as i8,
+                lpa2: params[0] & 1 != 0,
                 tables: params[0x818 / 8],
                 bits: params[1] as u32,
             };
@@ -109,7 +111,7 @@ fn translate(machine: &Machine, root: Root, ipa: u64) -> At {
         let mut data = machine.fake().data(table);
         let index = (ipa / block_size(level)) as usize % ENTRIES;
         let offset = ipa % block_size(level);
-        return match Table::view(&mut data, level).get(index) {
+        return match Table::view(&mut data, level, root.lpa2).get(index) {
             Entry::Table(next) => {
                 table = next.raw();
                 continue;
@@ -125,16 +127,16 @@ fn translate(machine: &Machine, root: Root, ipa: u64) -> At {
 /// Calls `found` for the memory of the host's that the entries `indices` of a table map, and those below.
 fn each_shared(
     machine: &Machine,
-    (table, level): (u64, u8),
+    (table, level, lpa2): (u64, i8, bool),
     indices: Range<usize>,
     found: &mut impl FnMut(Range<u64>),
 ) {
     let mut data = machine.fake().data(table);
-    let view = Table::view(&mut data, level);
+    let view = Table::view(&mut data, level, lpa2);
     for index in indices {
         match view.get(index) {
             Entry::Table(next) => {
-                each_shared(machine, (next.raw(), level + 1), 0..ENTRIES, found);
+                each_shared(machine, (next.raw(), level + 1, lpa2), 0..ENTRIES, found);
             }
             Entry::AssignedNs(_, pa) => found(pa.raw()..pa.raw() + block_size(level)),
             _ => {}
@@ -150,8 +152,8 @@ impl Root {
             let first = n as usize * ENTRIES;
             let half = (entries / 2usize).clamp(first, first + ENTRIES) - first;
             let end = entries.clamp(first, first + ENTRIES) - first;
-            let table = self.table + n * GRANULE_SIZE;
-            each_shared(machine, (table, self.level), half..end, found);
+            let table = (self.table + n * GRANULE_SIZE, self.level, self.lpa2);
+            each_shared(machine, table, half..end, found);
         }
     }
 }

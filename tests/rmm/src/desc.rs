@@ -27,13 +27,13 @@ impl RangeDesc {
     }
 
     /// A delegated block that a table of level `level` maps, 0 to 3. `base` is aligned to it.
-    pub fn delegated(base: PhysAddr, level: u8) -> Self {
-        let size = 3u64.saturating_sub(u64::from(level));
+    pub fn delegated(base: PhysAddr, level: i8) -> Self {
+        let size = u64::from(3i8.abs_diff(level));
         Self(base.raw() & ADDRESS | 1 << COUNT_SHIFT | size)
     }
 
     /// As [`Self::delegated`], for a block of the host's.
-    pub fn undelegated(base: PhysAddr, level: u8) -> Self {
+    pub fn undelegated(base: PhysAddr, level: i8) -> Self {
         Self(Self::delegated(base, level).0 | UNDELEGATED)
     }
 
@@ -67,7 +67,7 @@ impl RangeDesc {
     }
 
     /// The level of the table that maps a block of this size: 0 to 3.
-    pub fn level(self) -> u8 {
+    pub fn level(self) -> i8 {
         match self.0 & 3 {
             0 => 3,
             1 => 2,
@@ -78,7 +78,7 @@ impl RangeDesc {
 
     /// Bytes of a block.
     pub fn block_size(self) -> u64 {
-        let tables = u32::from(3u8.saturating_sub(self.level()));
+        let tables = u32::from(3i8.abs_diff(self.level()));
         GRANULE_SIZE << TABLE_SHIFT.saturating_mul(tables)
     }
 

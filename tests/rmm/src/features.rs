@@ -2,8 +2,8 @@
 
 //! The feature registers, `RmiFeatureRegister0` to `4`: what this RMM can do on this CPU.
 //!
-//! They say what the RMM can do today. The PMU, LPA2, planes, devices and memory encryption contexts
-//! are absent and read as 0.
+//! They say what the RMM can do today. The PMU, planes, devices and memory encryption contexts are
+//! absent and read as 0.
 
 use crate::granule::MAX_COUNT;
 
@@ -30,6 +30,8 @@ const PPS_SHIFT: u32 = 14;
 /// 48 bits. EL3 has no call that tells; this is what TF-RMM answers on every machine.
 const PPS_48_BITS: u64 = 5;
 
+/// `RmiFeatureRegister0`: realms can have IPAs and tables with 52-bit addresses.
+const LPA2: u64 = 1 << 8;
 /// `RmiFeatureRegister0`: realms can have SVE.
 const SVE: u64 = 1 << 9;
 /// `RmiFeatureRegister0`, position of the longest vector.
@@ -38,9 +40,6 @@ const SVE_VL_SHIFT: u32 = 10;
 const NUM_BPS_SHIFT: u32 = 14;
 /// `RmiFeatureRegister0`, position of the number of watchpoints, minus 1.
 const NUM_WPS_SHIFT: u32 = 20;
-
-/// Widest IPA space of a realm in bits, as long as stage 2 is built without FEAT_LPA2.
-const MAX_S2SZ: u64 = 48;
 
 /// The identification registers that decide what the RMM can offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,7 +58,6 @@ impl CpuId {
     /// Bits of a physical address that the CPU implements. 52 need FEAT_LPA2 at stage 1, without
     /// which 4 KiB granules end at 48.
     pub fn pa_bits(&self) -> u64 {
-        let lpa2 = field(self.mmfr0, 28, 4) == 1;
         match field(self.mmfr0, 0, 4) {
             0 => 32,
             1 => 36,
@@ -67,9 +65,20 @@ impl CpuId {
             3 => 42,
             4 => 44,
             5 => 48,
-            _ if lpa2 => 52,
+            _ if self.stage1_lpa2() => 52,
             _ => 48,
         }
+    }
+
+    /// FEAT_LPA2 at stage 1, for granules of 4 KiB: TGran4.
+    fn stage1_lpa2(&self) -> bool {
+        field(self.mmfr0, 28, 4) == 1
+    }
+
+    /// FEAT_LPA2 at both stages, for granules of 4 KiB. TGran4_2 is 3 for that at stage 2, or 0 for
+    /// whatever stage 1 has.
+    pub fn has_lpa2(&self) -> bool {
+        self.stage1_lpa2() && matches!(field(self.mmfr0, 40, 4), 0 | 3)
     }
 
     /// True if a PMU can be given no counters at all (FEAT_HPMN0).
@@ -112,7 +121,9 @@ pub fn feature_register(cpu: &CpuId, index: u64) -> u64 {
             let sve = cpu
                 .sve_vl
                 .map_or(0, |vl| SVE | u64::from(vl & 0xf) << SVE_VL_SHIFT);
-            cpu.pa_bits().min(MAX_S2SZ)
+            let lpa2 = if cpu.has_lpa2() { LPA2 } else { 0 };
+            cpu.pa_bits()
+                | lpa2
                 | sve
                 | (cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT
                 | (cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT

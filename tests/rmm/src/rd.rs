@@ -55,14 +55,14 @@ pub struct Rd {
     pmu: u8,
     pmu_counters: u8,
     unused: [u8; 2],
-    stage2: [u64; 5],
+    stage2: [u64; 6],
     rest: [u64; REST],
     /// What the host has donated for the realm.
     pub donated: Donated,
 }
 
-/// Words between what an RD has of its own, 61 of them, and the list at its end.
-const REST: usize = donated::BEFORE - 61;
+/// Words between what an RD has of its own, 62 of them, and the list at its end.
+const REST: usize = donated::BEFORE - 62;
 const _: () = assert!(offset_of!(Rd, donated) == donated::BEFORE * 8);
 
 impl Rd {
@@ -131,13 +131,14 @@ impl Rd {
 
     /// The stage 2 translation of the realm. It never changes.
     pub fn stage2(&self) -> Stage2 {
-        let [root, roots, start_level, ipa_bits, vmid] = self.stage2;
+        let [root, roots, start_level, ipa_bits, lpa2, vmid] = self.stage2;
         let small = |word: u64| u8::try_from(word).unwrap_or(0);
         Stage2 {
             root: PhysAddr::new(root),
             roots: small(roots),
-            start_level: small(start_level),
+            start_level: i8::try_from(start_level as i64).unwrap_or(0),
             ipa_bits: small(ipa_bits),
+            lpa2: lpa2 != 0,
             vmid: u16::try_from(vmid).unwrap_or(0),
         }
     }
@@ -147,8 +148,9 @@ impl Rd {
         self.stage2 = [
             stage2.root.raw(),
             u64::from(stage2.roots),
-            u64::from(stage2.start_level),
+            i64::from(stage2.start_level) as u64,
             u64::from(stage2.ipa_bits),
+            u64::from(stage2.lpa2),
             u64::from(stage2.vmid),
         ];
     }

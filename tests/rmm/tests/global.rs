@@ -35,8 +35,8 @@ fn other_versions_are_refused_with_what_is_supported() {
 #[test]
 fn features_are_those_of_the_cpu() {
     let machine = Machine::new();
-    // S2SZ 48, 6 breakpoints, 4 watchpoints.
-    machine.expect(Fid::FEATURES, [0], Status::Success, [0x31_4030]);
+    // S2SZ 52, LPA2, 6 breakpoints, 4 watchpoints.
+    machine.expect(Fid::FEATURES, [0], Status::Success, [0x31_4134]);
     // 4 KiB granules, SHA-256 and SHA-512, up to 1023 RECs, L0GPTSZ 30 bits, PPS 48 bits.
     machine.expect(Fid::FEATURES, [1], Status::Success, [0x1_42a9]);
     for index in [2, 3, 4] {
@@ -64,13 +64,28 @@ fn ipa_size_follows_the_physical_address_range() {
     };
     let sizes: Vec<u64> = (0..=7).map(s2sz).collect();
     assert_eq!(sizes, [32, 36, 40, 42, 44, 48, 48, 48]);
-    // With LPA2 the CPU has 52-bit addresses, but stage 2 is built without.
-    let lpa2 = CpuId {
-        mmfr0: 1 << 28 | 6,
-        ..CpuId::default()
+}
+
+/// 52 bits take FEAT_LPA2 at stage 1; realms have it if stage 2 has it too. What the register has there is
+/// the value of TGran4_2, and of TGran4.
+#[test]
+fn lpa2_takes_both_stages() {
+    let of = |at_stage2: u64, at_stage1: u64, pa_range| {
+        let cpu = CpuId {
+            mmfr0: at_stage2 << 40 | at_stage1 << 28 | pa_range,
+            ..CpuId::default()
+        };
+        feature_register(&cpu, 0) & 0x1ff
     };
-    assert_eq!(lpa2.pa_bits(), 52);
-    assert_eq!(feature_register(&lpa2, 0) & 0xff, 48);
+    const LPA2: u64 = 1 << 8;
+    assert_eq!(of(3, 1, 6), LPA2 | 52);
+    assert_eq!(of(0, 1, 6), LPA2 | 52);
+    assert_eq!(of(0, 1, 5), LPA2 | 48);
+    assert_eq!(of(2, 1, 6), 52);
+    assert_eq!(of(1, 1, 6), 52);
+    assert_eq!(of(3, 0, 6), 48);
+    assert_eq!(of(0, 0, 6), 48);
+    assert_eq!(of(0, 15, 6), 48);
 }
 
 #[test]

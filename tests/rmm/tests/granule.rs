@@ -230,8 +230,8 @@ fn tracking_of_bad_ranges_is_refused() {
         (pa(1) + 8, pa(3)),
         (pa(1), pa(2) + 8),
         (pa(1), pa(1) + 8),
-        (RAM, 1 << 48),
-        (1 << 48, (1 << 48) + GRANULE_SIZE),
+        (RAM, 1 << 52),
+        (1 << 52, (1 << 52) + GRANULE_SIZE),
         (!0xfff, 0),
         (0, !0xfff),
     ] {

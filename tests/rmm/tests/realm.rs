@@ -125,10 +125,17 @@ fn parameters_that_the_machine_can_do_are_accepted() {
 #[test]
 fn parameters_that_the_machine_cannot_do_are_refused() {
     let refused: [(&str, &[(usize, u64)]); 25] = [
-        ("LPA2", &[(param::FLAGS0, 1)]),
+        (
+            "LPA2 and more than 52 bits",
+            &[
+                (param::FLAGS0, 1),
+                (param::S2SZ, 53),
+                (param::RTT_LEVEL_START, u64::MAX),
+            ],
+        ),
         ("too few IPA bits", &[(param::S2SZ, 31)]),
         (
-            "too many IPA bits",
+            "too many IPA bits without LPA2",
             &[(param::S2SZ, 49), (param::RTT_LEVEL_START, 0)],
         ),
         ("no breakpoint", &[(param::NUM_BPS, 0)]),

@@ -110,18 +110,15 @@ impl Host {
             }
             Step::CreateTable(r, m, Ipa(ipa), level) => {
                 let ipa = ipa & !(block_size(level - 1) - 1);
-                self.call(
-                    Fid::RTT_CREATE,
-                    &[self.rd(r), m.pa(), ipa, u64::from(level)],
-                );
+                self.call(Fid::RTT_CREATE, &[self.rd(r), m.pa(), ipa, level as u64]);
             }
             Step::DestroyTable(r, Ipa(ipa), level) => {
                 let ipa = ipa & !(block_size(level - 1) - 1);
-                self.call(Fid::RTT_DESTROY, &[self.rd(r), ipa, u64::from(level)]);
+                self.call(Fid::RTT_DESTROY, &[self.rd(r), ipa, level as u64]);
             }
             Step::Fold(r, Ipa(ipa), level) => {
                 let ipa = ipa & !(block_size(level - 1) - 1);
-                self.call(Fid::RTT_FOLD, &[self.rd(r), ipa, u64::from(level)]);
+                self.call(Fid::RTT_FOLD, &[self.rd(r), ipa, level as u64]);
             }
             Step::InitRipas(r, ipa, n) => {
                 self.call(Fid::RTT_INIT_RIPAS, &[self.rd(r), ipa.0, end(ipa, n, 3)]);

@@ -20,7 +20,7 @@ const END: u64 = 1 << IPA_BITS;
 const DATA: u64 = pa(FREE + 9);
 
 /// Makes a descriptor of memory, number of blocks, and level.
-type MakeDesc = fn(u64, u64, u8) -> u64;
+type MakeDesc = fn(u64, u64, i8) -> u64;
 
 /// What differs between the map commands: half of the IPA space, flags, and descriptors.
 fn calls() -> [(Fid, u64, u64, MakeDesc); 2] {

@@ -43,9 +43,12 @@ const HFG_POR: u64 = 1 << 60 | 1 << 59;
 /// VTCR_EL2 before any realm is entered: 4 KiB granules, 40 bits, start at level 1 with two tables;
 /// walks cacheable and inner shareable.
 const VTCR: u64 = 1 << 31 | 3 << 12 | 1 << 10 | 1 << 8 | 1 << 6 | (64 - 40);
-/// VTCR_EL2: position of the physical address size (PS), and 48 bits of it.
+/// VTCR_EL2: position of the physical address size (PS), and 48 and 52 bits of it.
 const VTCR_PS_SHIFT: u32 = 16;
 const VTCR_PS_48_BITS: u64 = 5;
+const VTCR_PS_52_BITS: u64 = 6;
+/// ID_AA64MMFR0_EL1.TGran4: FEAT_LPA2.
+const TGRAN4_LPA2: u64 = 1;
 /// VTCR_EL2: VMIDs have 16 bits (VS).
 const VTCR_VS: u64 = 1 << 19;
 
@@ -115,8 +118,12 @@ impl Features {
             s1pie: has(mmfr3, 8),
             s1poe: has(mmfr3, 16),
             vtcr: {
-                // 52 bits need FEAT_LPA2, which is not used.
-                let ps = field(mmfr0, 0).min(VTCR_PS_48_BITS);
+                // 52 bits need FEAT_LPA2. For a realm without (DS), the CPU takes them for 48.
+                let most = match field(mmfr0, 28) {
+                    TGRAN4_LPA2 => VTCR_PS_52_BITS,
+                    _ => VTCR_PS_48_BITS,
+                };
+                let ps = field(mmfr0, 0).min(most);
                 let vs = if field(mmfr1, 4) == 2 { VTCR_VS } else { 0 };
                 ps << VTCR_PS_SHIFT | vs
             },

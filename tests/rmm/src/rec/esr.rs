@@ -41,6 +41,8 @@ const FSC: u64 = 0x3f;
 
 /// FSC of a translation fault at level 0.
 const FSC_TRANSLATION: u64 = 0x04;
+/// FSC of a translation fault at level -1.
+const FSC_TRANSLATION_ABOVE: u64 = 0x2b;
 /// FSC of a synchronous external abort.
 const FSC_EXTERNAL: u64 = 0x10;
 
@@ -74,8 +76,12 @@ impl Esr {
     }
 
     /// A data abort on a translation that ends at `level`.
-    pub fn translation_fault(level: u8) -> Self {
-        Self(DATA_ABORT << EC_SHIFT | FSC_TRANSLATION.saturating_add(u64::from(level)))
+    pub fn translation_fault(level: i8) -> Self {
+        let fsc = match u64::try_from(level) {
+            Ok(level) => FSC_TRANSLATION.saturating_add(level),
+            Err(_) => FSC_TRANSLATION_ABOVE,
+        };
+        Self(DATA_ABORT << EC_SHIFT | fsc)
     }
 
     /// An exception that the architecture does not explain: an undefined instruction.

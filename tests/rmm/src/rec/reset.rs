@@ -57,15 +57,25 @@ const VMPIDR: u64 = 1 << 31;
 /// unprotected half is Non-secure (NSA); bit 31 is always 1.
 const VTCR: u64 = 1 << 8 | 1 << 10 | 3 << 12 | 1 << 30 | 1 << 31;
 const VTCR_SL0_SHIFT: u32 = 6;
+/// VTCR_EL2.DS: the tables are those of FEAT_LPA2.
+const VTCR_DS: u64 = 1 << 32;
+/// VTCR_EL2.SL2: tables start at level -1, with 0 in SL0.
+const VTCR_SL2: u64 = 1 << 33;
 const VTTBR_VMID_SHIFT: u32 = 48;
+/// VTTBR_EL2: bits 47:12 of the address of the root table.
+const VTTBR_ADDRESS: u64 = ((1 << 36) - 1) << 12;
+/// VTTBR_EL2, bits 5:2: bits 51:48 of that address.
+const VTTBR_TOP: u64 = 0xf << 2;
+const VTTBR_TOP_SHIFT: u32 = 48 - 2;
 
 /// VTCR_EL2 for tables that start at `level`, with granules of 4 KiB.
-fn start_level(level: u8) -> u64 {
+fn start_level(level: i8) -> u64 {
     match level {
-        0 => 2,
-        1 => 1,
+        -1 => VTCR_SL2,
+        0 => 2 << VTCR_SL0_SHIFT,
+        1 => 1 << VTCR_SL0_SHIFT,
         2 => 0,
-        _ => 3,
+        _ => 3 << VTCR_SL0_SHIFT,
     }
 }
 
@@ -84,8 +94,12 @@ impl Context {
         context.el2.hcr_el2 = HCR;
         context.el2.vmpidr_el2 = mpidr | VMPIDR;
         let t0sz = 64u64.saturating_sub(u64::from(stage2.ipa_bits));
-        context.el2.vtcr_el2 = VTCR | t0sz | start_level(stage2.start_level) << VTCR_SL0_SHIFT;
-        context.el2.vttbr_el2 = stage2.root.raw() | u64::from(stage2.vmid) << VTTBR_VMID_SHIFT;
+        let ds = if stage2.lpa2 { VTCR_DS } else { 0 };
+        context.el2.vtcr_el2 = VTCR | t0sz | start_level(stage2.start_level) | ds;
+        let root = stage2.root.raw();
+        context.el2.vttbr_el2 = root & VTTBR_ADDRESS
+            | root >> VTTBR_TOP_SHIFT & VTTBR_TOP
+            | u64::from(stage2.vmid) << VTTBR_VMID_SHIFT;
         context
     }
 

@@ -29,7 +29,7 @@ pub(crate) enum Miss {
     /// The realm must not expect any there.
     Empty,
     /// The host has to provide it: there is none in a table at this level.
-    Fault(u8),
+    Fault(i8),
 }
 
 /// What a REC needs to know about its realm. None of it changes while the REC is there.
@@ -232,7 +232,7 @@ impl<P: Platform> Running<'_, '_, P> {
 
     /// Tells the host that the realm needs memory at `ipa`, as if an access of the realm's had shown
     /// it: there is none in a table at `level`.
-    pub(crate) fn exit_for_memory(&mut self, ipa: u64, level: u8) {
+    pub(crate) fn exit_for_memory(&mut self, ipa: u64, level: i8) {
         self.exit.esr = Esr::translation_fault(level).raw();
         self.exit.far = 0;
         self.exit.hpfar = ipa >> 8;

@@ -4,7 +4,6 @@
 
 use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status, GRANULE_SIZE};
 
-use super::rtt::PA_LIMIT;
 use super::{Failure, Reply, Rmm};
 use crate::granule::{self, Data, Delegated, Rtt, Undelegated};
 use crate::platform::Platform;
@@ -21,7 +20,9 @@ pub struct DataMap {
     /// The table.
     table: PhysAddr,
     /// Its level.
-    level: u8,
+    level: i8,
+    /// It is one of FEAT_LPA2's.
+    lpa2: bool,
     /// The entry.
     index: usize,
     /// The memory.
@@ -101,6 +102,7 @@ impl<P: Platform> Rmm<'_, P> {
             let mut work = DataMap {
                 table: walk.table.pa(),
                 level: walk.level,
+                lpa2: walk.lpa2,
                 index,
                 pa,
                 done: 0,
@@ -131,6 +133,7 @@ impl<P: Platform> Rmm<'_, P> {
         let mut walk = Walk {
             table: self.granules.own::<Rtt>(work.table),
             level: work.level,
+            lpa2: work.lpa2,
             index: work.index,
         };
         let top = match self.fill(work, &mut walk) {
@@ -197,7 +200,8 @@ impl<P: Platform> Rmm<'_, P> {
         if state != State::New {
             return Err(Status::ErrorRealm.into());
         }
-        if !stage2.is_protected(ipa) || !stage2.is_block(ipa, LAST_LEVEL) || pa.raw() >= PA_LIMIT {
+        let reachable = pa.raw() < stage2.pa_limit();
+        if !stage2.is_protected(ipa) || !stage2.is_block(ipa, LAST_LEVEL) || !reachable {
             return Err(Status::ErrorInput.into());
         }
 

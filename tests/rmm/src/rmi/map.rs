@@ -10,7 +10,6 @@
 use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status, GRANULE_SIZE};
 
 use super::blocks::Source;
-use super::rtt::PA_LIMIT;
 use super::{Dialect, Failure, Reply, Rmm};
 use crate::platform::Platform;
 use crate::rd::{Rd, State};
@@ -31,7 +30,7 @@ pub(super) struct Map {
     pub(super) base: u64,
     pub(super) top: u64,
     /// The level of the table: 1 to 3.
-    pub(super) level: u8,
+    pub(super) level: i8,
     source: Source,
     /// The memory has to be delegated.
     delegated: bool,
@@ -61,7 +60,7 @@ impl Map {
         if block.level() != self.level || ipa.saturating_add(block_size(self.level)) > self.top {
             return Err(Failure::rtt(self.level));
         }
-        if !block.is_aligned() || block.top() > PA_LIMIT {
+        if !block.is_aligned() || block.top() > self.stage2.pa_limit() {
             return Err(Status::ErrorInput.into());
         }
         Ok(Some(block.base()))

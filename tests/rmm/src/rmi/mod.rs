@@ -142,10 +142,10 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// ERROR_RTT: a walk has ended at `level`, or something else was in its way there.
-    pub(crate) fn rtt(level: u8) -> Self {
+    pub(crate) fn rtt(level: i8) -> Self {
         Self {
             status: Status::ErrorRtt,
-            index: level,
+            index: level as u8,
         }
     }
 }

@@ -85,7 +85,11 @@ impl<P: Platform> Rmm<'_, P> {
         for pa in stage2.root_tables() {
             let mut table = self.granules.own::<Rtt>(pa);
             ipa = self.platform.with(&mut table, |data| {
-                fill_root(&Table::view(data, stage2.start_level), &stage2, ipa)
+                fill_root(
+                    &Table::view(data, stage2.start_level, stage2.lpa2),
+                    &stage2,
+                    ipa,
+                )
             });
         }
         let instance_id = self.instance_id();

@@ -10,9 +10,9 @@ use crate::features::{feature_register, Feature0};
 use crate::measurement::Algorithm;
 use crate::platform::{GranuleData, Platform, GRANULE_WORDS};
 use crate::rd::RPV_BYTES;
-use crate::rtt::{block_size, Stage2, ENTRIES, LAST_LEVEL};
+use crate::rtt::{block_size, Stage2, ENTRIES, LAST_LEVEL, MIN_START_LEVEL};
 
-/// `RmiRealmFlags0`: IPAs of 52 bits.
+/// `RmiRealmFlags0`: tables with 52-bit addresses, which IPAs of more than 48 bits need.
 const FLAG_LPA2: u64 = 1 << 0;
 /// `RmiRealmFlags0`: the realm has SVE.
 const FLAG_SVE: u64 = 1 << 1;
@@ -124,17 +124,25 @@ impl RawParams {
 
     /// The shape of stage 2, if it is one that the CPU has.
     fn stage2(&self, pa_bits: u64) -> Option<Stage2> {
-        let start_level = u8::try_from(self.rtt_level_start)
+        let lpa2 = self.flags0 & FLAG_LPA2 != 0;
+        let top_level = if lpa2 { MIN_START_LEVEL } else { 0 };
+        let start_level = i8::try_from(self.rtt_level_start)
             .ok()
-            .filter(|level| *level <= LAST_LEVEL)?;
+            .filter(|level| (top_level..=LAST_LEVEL).contains(level))?;
         if start_level == 0 && pa_bits < LEVEL_0_PA_BITS {
             return None;
         }
-        // A root table has at least two entries in use, and there are up to 16 of them.
+        // A root table has at least two entries in use, and there are up to 16 of them: at level 0 with
+        // FEAT_LPA2 only, and never at level -1, where one has room for more than there are bits. Without
+        // it, that leaves 48 bits at most.
         let size = 1u64.checked_shl(self.s2sz)?;
         let entry = block_size(start_level);
         let table = entry.checked_mul(ENTRIES as u64)?;
-        let most = if start_level == 0 { 1 } else { MAX_ROOTS };
+        let most = match start_level {
+            -1 => 1,
+            0 if !lpa2 => 1,
+            _ => MAX_ROOTS,
+        };
         if size < entry.checked_mul(2)? || size > table.checked_mul(u64::from(most))? {
             return None;
         }
@@ -148,6 +156,7 @@ impl RawParams {
             roots: u8::try_from(roots).ok()?,
             start_level,
             ipa_bits: u8::try_from(self.s2sz).ok()?,
+            lpa2,
             vmid: 0,
         })
     }

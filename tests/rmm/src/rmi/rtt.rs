@@ -13,9 +13,6 @@ use crate::rtt::{
     block_size, Entry, Ripas, Stage2, Table, Walk, ENTRIES, FULL, LAST_LEVEL, MIN_BLOCK_LEVEL,
 };
 
-/// First address after those that a descriptor without FEAT_LPA2 can hold.
-pub(super) const PA_LIMIT: u64 = 1 << 48;
-
 impl<P: Platform> Rmm<'_, P> {
     /// RMI_RTT_CREATE. x2: PA of a delegated granule, which becomes the table. x3, x4: the IPA that it
     /// starts at, and its level. Its entries say what the entry above said.
@@ -33,7 +30,7 @@ impl<P: Platform> Rmm<'_, P> {
         let mut rd = self.lock_rd(regs.x(1))?;
         let stage2 = self.with_rd(&mut rd, |rd| rd.stage2());
         let (ipa, level) = table_at(&stage2, regs.x(3), regs.x(4))?;
-        if rtt.raw() >= PA_LIMIT {
+        if rtt.raw() >= stage2.pa_limit() {
             return Err(Status::ErrorInput.into());
         }
 
@@ -58,8 +55,9 @@ impl<P: Platform> Rmm<'_, P> {
             self.break_entry(&stage2, &mut walk, ipa, block_size(above));
         }
         let mut granule = granule.change::<Rtt>();
-        self.platform
-            .with(&mut granule, |data| Table::view(data, level).unfold(parent));
+        self.platform.with(&mut granule, |data| {
+            Table::view(data, level, stage2.lpa2).unfold(parent);
+        });
         match parent {
             // The block had a reference to the parent: now the table has it, and each entry has one
             // to the table.
@@ -146,7 +144,9 @@ impl<P: Platform> Rmm<'_, P> {
         }
         let entry = self
             .platform
-            .with(&mut granule, |data| Table::view(data, level).folded())
+            .with(&mut granule, |data| {
+                Table::view(data, level, stage2.lpa2).folded()
+            })
             .ok_or(Failure::rtt(level))?;
         if entry.memory().is_some() && above < MIN_BLOCK_LEVEL {
             return Err(Failure::rtt(above));
@@ -191,7 +191,8 @@ impl<P: Platform> Rmm<'_, P> {
         Ok(Reply::with(
             Status::Success,
             [
-                u64::from(walk.level),
+                // Sign-extended: level -1 has all bits set.
+                i64::from(walk.level) as u64,
                 hipas as u64,
                 descriptor,
                 ripas as u64,
@@ -238,8 +239,8 @@ impl<P: Platform> Rmm<'_, P> {
 /// # Errors
 ///
 /// ERROR_INPUT if it is above `lowest`, or below the last.
-fn level(raw: u64, lowest: u8) -> Result<u8, Failure> {
-    u8::try_from(raw)
+fn level(raw: u64, lowest: i8) -> Result<i8, Failure> {
+    i8::try_from(raw as i64)
         .ok()
         .filter(|level| (lowest..=LAST_LEVEL).contains(level))
         .ok_or_else(|| Status::ErrorInput.into())
@@ -250,7 +251,7 @@ fn level(raw: u64, lowest: u8) -> Result<u8, Failure> {
 /// # Errors
 ///
 /// ERROR_INPUT if no table but a root table can start there.
-fn table_at(stage2: &Stage2, ipa: u64, raw_level: u64) -> Result<(u64, u8), Failure> {
+fn table_at(stage2: &Stage2, ipa: u64, raw_level: u64) -> Result<(u64, i8), Failure> {
     let level = level(raw_level, stage2.start_level.saturating_add(1))?;
     if !stage2.is_block(ipa, level.saturating_sub(1)) {
         return Err(Status::ErrorInput.into());

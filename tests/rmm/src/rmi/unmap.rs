@@ -23,7 +23,9 @@ pub struct DataUnmap {
     /// The table.
     table: PhysAddr,
     /// Its level.
-    level: u8,
+    level: i8,
+    /// It is one of FEAT_LPA2's.
+    lpa2: bool,
     /// The entry.
     index: usize,
     /// The memory.
@@ -101,6 +103,7 @@ impl<P: Platform> Rmm<'_, P> {
             let mut work = DataUnmap {
                 table: walk.table.pa(),
                 level: walk.level,
+                lpa2: walk.lpa2,
                 index: freed.last,
                 block: RangeDesc::new(*word),
                 done: 0,
@@ -133,6 +136,7 @@ impl<P: Platform> Rmm<'_, P> {
         let mut walk = Walk {
             table: self.granules.own::<Rtt>(work.table),
             level: work.level,
+            lpa2: work.lpa2,
             index: work.index,
         };
         if !self.release(work) {

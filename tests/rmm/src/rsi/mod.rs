@@ -66,7 +66,7 @@ pub(crate) enum Answer {
     /// The REC exits, and the call returns later.
     Exit,
     /// The REC exits because there is no memory at the IPA in x1, and calls again.
-    Fault(u8),
+    Fault(i8),
 }
 
 impl Answer {

@@ -3,9 +3,12 @@
 //! Entries of realm translation tables: what the host and the realm call HIPAS and RIPAS, and the
 //! 64 bits that stand for it.
 //!
-//! Valid entries are the descriptors of stage 2 with 4 KiB granules, 48-bit addresses and
-//! FEAT_S2FWB. Of the others, the hardware looks at bit 0 only, and the RMM keeps its own notes in
-//! the rest: bits 2:1 RIPAS, bits 5:3 what it is, and the address in place.
+//! Valid entries are the descriptors of stage 2 with 4 KiB granules and FEAT_S2FWB. Of the others, the
+//! hardware looks at bit 0 only, and the RMM keeps its own notes in the rest: bits 2:1 RIPAS, bits 5:3
+//! what it is, and the address in place.
+//!
+//! The address has 48 bits, or with FEAT_LPA2 (VTCR_EL2.DS) 52: its bits 51:50 are then in bits 9:8 of
+//! the descriptor, where the shareability is otherwise, which is in VTCR_EL2 then.
 
 use kvm_arm_rmi::rmi::PhysAddr;
 
@@ -73,6 +76,7 @@ const MEMATTR_RESERVED: u64 = 4 << MEMATTR_SHIFT;
 /// S2AP: bit 6 allows reads, bit 7 writes.
 const S2AP_SHIFT: u32 = 6;
 const S2AP: u64 = 3 << S2AP_SHIFT;
+/// SH, without FEAT_LPA2.
 const INNER_SHAREABLE: u64 = 3 << 8;
 const ACCESSED: u64 = 1 << 10;
 const NON_SECURE: u64 = 1 << 55;
@@ -80,11 +84,17 @@ const NON_SECURE: u64 = 1 << 55;
 const NO_EXECUTE: u64 = 2 << 53;
 /// Bits 47:12.
 const ADDRESS: u64 = ((1 << 36) - 1) << 12;
+/// Bits 49:12, with FEAT_LPA2.
+const ADDRESS_LPA2: u64 = ((1 << 38) - 1) << 12;
+/// Bits 9:8, with FEAT_LPA2.
+const TOP: u64 = 3 << 8;
+/// How far the top two bits of an address are above those.
+const TOP_SHIFT: u32 = 50 - 8;
 
 /// What every leaf with a realm's memory has.
-const LEAF: u64 = VALID | MEMATTR_WB | S2AP | INNER_SHAREABLE | ACCESSED;
+const LEAF: u64 = VALID | MEMATTR_WB | S2AP | ACCESSED;
 /// What every leaf with the host's memory has.
-const LEAF_NS: u64 = VALID | INNER_SHAREABLE | ACCESSED | NO_EXECUTE | NON_SECURE;
+const LEAF_NS: u64 = VALID | ACCESSED | NO_EXECUTE | NON_SECURE;
 
 const RIPAS_SHIFT: u32 = 1;
 const KIND_SHIFT: u32 = 3;
@@ -111,10 +121,26 @@ impl NsAttributes {
     }
 }
 
+/// The address in a descriptor.
+fn address(raw: u64, lpa2: bool) -> PhysAddr {
+    PhysAddr::new(match lpa2 {
+        true => raw & ADDRESS_LPA2 | (raw & TOP) << TOP_SHIFT,
+        false => raw & ADDRESS,
+    })
+}
+
+/// A descriptor with nothing but an address.
+fn with_address(pa: PhysAddr, lpa2: bool) -> u64 {
+    match lpa2 {
+        true => pa.raw() & ADDRESS_LPA2 | pa.raw() >> TOP_SHIFT & TOP,
+        false => pa.raw() & ADDRESS,
+    }
+}
+
 impl Entry {
-    /// The entry that `raw` stands for in a table at `level`.
-    pub fn decode(raw: u64, level: u8) -> Self {
-        let pa = PhysAddr::new(raw & ADDRESS);
+    /// The entry that `raw` stands for in a table at `level`, with FEAT_LPA2 or without.
+    pub fn decode(raw: u64, level: i8, lpa2: bool) -> Self {
+        let pa = address(raw, lpa2);
         if raw & VALID == 0 {
             let ripas = Ripas::from_raw(raw >> RIPAS_SHIFT & 3).unwrap_or(Ripas::Destroyed);
             return match raw >> KIND_SHIFT & 7 {
@@ -133,24 +159,26 @@ impl Entry {
         }
     }
 
-    /// The bits that stand for the entry in a table at `level`.
-    pub fn encode(self, level: u8) -> u64 {
-        let leaf = if level == LAST_LEVEL {
+    /// The bits that stand for the entry in a table at `level`, with FEAT_LPA2 or without.
+    pub fn encode(self, level: i8, lpa2: bool) -> u64 {
+        let page = if level == LAST_LEVEL {
             TABLE_OR_PAGE
         } else {
             0
         };
+        let leaf = page | if lpa2 { 0 } else { INNER_SHAREABLE };
+        let address = |pa| with_address(pa, lpa2);
         let note = |kind: u64, ripas: Ripas| kind << KIND_SHIFT | (ripas as u64) << RIPAS_SHIFT;
         match self {
             Self::Unassigned(ripas) => note(KIND_UNASSIGNED, ripas),
             Self::Pending(ripas) => note(KIND_PENDING, ripas),
-            Self::Assigned(Ripas::Ram, pa) => pa.raw() | LEAF | leaf,
-            Self::Assigned(ripas, pa) => pa.raw() | note(KIND_ASSIGNED, ripas),
+            Self::Assigned(Ripas::Ram, pa) => address(pa) | LEAF | leaf,
+            Self::Assigned(ripas, pa) => address(pa) | note(KIND_ASSIGNED, ripas),
             Self::UnassignedNs => note(KIND_UNASSIGNED_NS, Ripas::Empty),
             Self::AssignedNs(NsAttributes(attributes), pa) => {
-                pa.raw() | attributes | LEAF_NS | leaf
+                address(pa) | attributes | LEAF_NS | leaf
             }
-            Self::Table(pa) => pa.raw() | VALID | TABLE_OR_PAGE,
+            Self::Table(pa) => address(pa) | VALID | TABLE_OR_PAGE,
         }
     }
 

@@ -14,7 +14,7 @@ use kvm_arm_rmi::rmi::{PhysAddr, GRANULE_SIZE};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Absent {
     /// The level at which the walk has ended.
-    pub level: u8,
+    pub level: i8,
     /// What the realm may expect there.
     pub ripas: Ripas,
 }

@@ -26,20 +26,22 @@ pub use table::{Table, ENTRIES, FULL};
 pub use walk::Walk;
 
 /// Level of the tables whose entries map granules.
-pub const LAST_LEVEL: u8 = 3;
+pub const LAST_LEVEL: i8 = 3;
 /// Lowest level at which an entry can map memory: blocks of 1 GiB.
-pub const MIN_BLOCK_LEVEL: u8 = 1;
+pub const MIN_BLOCK_LEVEL: i8 = 1;
+/// Lowest level that tables can start at, with FEAT_LPA2.
+pub const MIN_START_LEVEL: i8 = -1;
 /// Binary logarithm of [`ENTRIES`].
 const TABLE_SHIFT: u32 = 9;
 
-/// Bytes that an entry of a table at `level`, 0 to 3, stands for.
-pub fn block_size(level: u8) -> u64 {
+/// Bytes that an entry of a table at `level`, -1 to 3, stands for.
+pub fn block_size(level: i8) -> u64 {
     1 << block_shift(level)
 }
 
 /// Binary logarithm of [`block_size`].
-fn block_shift(level: u8) -> u32 {
-    let below = u32::from(LAST_LEVEL.saturating_sub(level));
+fn block_shift(level: i8) -> u32 {
+    let below = u32::from(LAST_LEVEL.abs_diff(level));
     GRANULE_SIZE
         .trailing_zeros()
         .saturating_add(below.saturating_mul(TABLE_SHIFT))
@@ -53,9 +55,11 @@ pub struct Stage2 {
     /// Number of root tables, at most 16.
     pub roots: u8,
     /// Level of the root tables.
-    pub start_level: u8,
+    pub start_level: i8,
     /// Bits of an IPA.
     pub ipa_bits: u8,
+    /// The tables are those of FEAT_LPA2: addresses in them have 52 bits.
+    pub lpa2: bool,
     /// The VMID that the TLBs know the realm by.
     pub vmid: u16,
 }
@@ -71,13 +75,18 @@ impl Stage2 {
         self.ipa_size() >> 1
     }
 
+    /// First address after those that its tables can hold.
+    pub fn pa_limit(&self) -> u64 {
+        1 << if self.lpa2 { 52 } else { 48 }
+    }
+
     /// True if `ipa` is in the protected half of the IPA space.
     pub fn is_protected(&self, ipa: u64) -> bool {
         ipa < self.protected_size()
     }
 
     /// True if `ipa` is in the IPA space and where an entry of a table at `level` can start.
-    pub fn is_block(&self, ipa: u64, level: u8) -> bool {
+    pub fn is_block(&self, ipa: u64, level: i8) -> bool {
         ipa < self.ipa_size() && ipa & block_size(level).wrapping_sub(1) == 0
     }
 

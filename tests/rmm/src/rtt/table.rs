@@ -21,20 +21,22 @@ const _: () = assert!(FULL as usize == ENTRIES);
 /// atomic. The holder of the granule is the only one to write.
 pub struct Table<'a> {
     cells: &'a [AtomicU64; ENTRIES],
-    level: u8,
+    level: i8,
+    lpa2: bool,
 }
 
 impl<'a> Table<'a> {
-    /// The table at `level` in a granule.
-    pub fn view(data: &'a mut GranuleData, level: u8) -> Self {
+    /// The table at `level` in a granule, of stage 2 with FEAT_LPA2 or without.
+    pub fn view(data: &'a mut GranuleData, level: i8, lpa2: bool) -> Self {
         Self {
             cells: transmute_mut!(data),
             level,
+            lpa2,
         }
     }
 
     /// The level of the table.
-    pub fn level(&self) -> u8 {
+    pub fn level(&self) -> i8 {
         self.level
     }
 
@@ -44,13 +46,13 @@ impl<'a> Table<'a> {
             .cells
             .get(index)
             .map_or(0, |c| c.load(Ordering::Relaxed));
-        Entry::decode(raw, self.level)
+        Entry::decode(raw, self.level, self.lpa2)
     }
 
     /// Replaces entry `index`.
     pub fn set(&self, index: usize, entry: Entry) {
         if let Some(cell) = self.cells.get(index) {
-            cell.store(entry.encode(self.level), Ordering::Relaxed);
+            cell.store(entry.encode(self.level, self.lpa2), Ordering::Relaxed);
         }
     }
 

@@ -14,13 +14,15 @@ pub struct Walk<'t> {
     /// The table.
     pub table: Locked<'t, Rtt>,
     /// Its level.
-    pub level: u8,
+    pub level: i8,
+    /// It is one of FEAT_LPA2's.
+    pub lpa2: bool,
     /// The entry for the IPA that was looked up.
     pub index: usize,
 }
 
 /// The entry for `ipa` in a table at `level`.
-fn index(ipa: u64, level: u8) -> usize {
+fn index(ipa: u64, level: i8) -> usize {
     usize::try_from(ipa >> block_shift(level)).unwrap_or(0) % ENTRIES
 }
 
@@ -38,11 +40,12 @@ impl<P: Platform> Rmm<'_, P> {
         stage2: &Stage2,
         root: Locked<'t, Rtt>,
         ipa: u64,
-        level: u8,
+        level: i8,
     ) -> Walk<'t> {
         let mut walk = Walk {
             table: root,
             level: stage2.start_level,
+            lpa2: stage2.lpa2,
             index: index(ipa, stage2.start_level),
         };
         while walk.level < level {
@@ -70,9 +73,9 @@ impl<P: Platform> Rmm<'_, P> {
 
     /// Runs `f` on the table at the end of a walk.
     pub(crate) fn with_table<R>(&self, walk: &mut Walk<'_>, f: impl FnOnce(&Table<'_>) -> R) -> R {
-        let level = walk.level;
+        let (level, lpa2) = (walk.level, walk.lpa2);
         self.platform()
-            .with(&mut walk.table, |data| f(&Table::view(data, level)))
+            .with(&mut walk.table, |data| f(&Table::view(data, level, lpa2)))
     }
 
     /// Takes a table that an entry of another one, which is held, leads to.

@@ -73,7 +73,7 @@ fn translate(machine: &Machine, realm: Realm, ipa: u64) -> Option<Option<u64>> {
     for level in 1.. {
         let mut data = machine.fake().data(table);
         let index = (ipa / block_size(level)) as usize % ENTRIES;
-        match Table::view(&mut data, level).get(index) {
+        match Table::view(&mut data, level, false).get(index) {
             Entry::Table(next) => table = next.raw(),
             Entry::Assigned(Ripas::Ram, pa) => {
                 return Some(Some(pa.raw() + ipa % block_size(level)))
@@ -106,10 +106,10 @@ impl Uses {
     }
 
     /// Counts what a table at `level` refers to, and checks its own count.
-    fn add(&mut self, machine: &Machine, table: u64, level: u8, shared: &dyn Fn(usize) -> bool) {
+    fn add(&mut self, machine: &Machine, table: u64, level: i8, shared: &dyn Fn(usize) -> bool) {
         self.tables[number(table)] += 1;
         let mut data = machine.fake().data(table);
-        let view = Table::view(&mut data, level);
+        let view = Table::view(&mut data, level, false);
         let entries: Vec<Entry> = (0..ENTRIES).map(|index| view.get(index)).collect();
         let mut count = 0;
         for (index, entry) in entries.into_iter().enumerate() {

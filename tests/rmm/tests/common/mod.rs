@@ -39,6 +39,11 @@ pub(crate) const BANK2: u64 = 0x8000_0000;
 /// A device.
 pub(crate) const UART: u64 = 0x0900_0000;
 
+/// ID_AA64MMFR0_EL1 of a CPU with 52-bit addresses and FEAT_LPA2 at both stages.
+pub(crate) const MMFR0_LPA2: u64 = 3 << 40 | 1 << 28 | 6;
+/// That of a CPU with 48-bit addresses.
+pub(crate) const MMFR0_48_BITS: u64 = 5;
+
 /// Address of granule `n` of the memory.
 pub(crate) const fn pa(n: u64) -> u64 {
     RAM + n * GRANULE_SIZE
@@ -73,6 +78,8 @@ pub(crate) struct Fake {
     invalidated: Mutex<Vec<(u16, Range<u64>)>>,
     /// The next random number.
     random: AtomicU64,
+    /// ID_AA64MMFR0_EL1.
+    mmfr0: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -155,6 +162,11 @@ impl Fake {
         lock(&self.kept).insert(pa);
     }
 
+    /// Changes the CPU's ID_AA64MMFR0_EL1.
+    pub(crate) fn set_mmfr0(&self, mmfr0: u64) {
+        self.mmfr0.store(mmfr0, Ordering::Relaxed);
+    }
+
     /// Makes an interrupt pending after `steps` granules of each range; 0 for never.
     pub(crate) fn interrupt_after(&self, steps: u64) {
         self.interrupt_after.store(steps, Ordering::Relaxed);
@@ -200,7 +212,7 @@ impl Platform for Fake {
         CpuId {
             dfr0: 0x0000_0000_0030_5000,
             dfr1: 0,
-            mmfr0: 0x0000_0000_0000_0005,
+            mmfr0: self.mmfr0.load(Ordering::Relaxed),
             sve_vl: None,
         }
     }
@@ -279,6 +291,7 @@ impl Machine {
         let table = GranuleTable::new(ram, entries.leak(), own).unwrap();
 
         let fake = Fake::default();
+        fake.set_mmfr0(MMFR0_LPA2);
         for pa in OWN.step_by(GRANULE_SIZE as usize) {
             fake.set_pas(pa, Pas::Realm);
         }

@@ -45,12 +45,12 @@ pub(crate) fn list(n: u64) -> u64 {
 pub(crate) const WRITE_BACK: u64 = 6 << 16 | 3 << 19;
 
 /// A descriptor of delegated memory: `count` blocks for entries at `level`.
-pub(crate) fn desc(base: u64, count: u64, level: u8) -> u64 {
-    base | count << 2 | u64::from(3 - level)
+pub(crate) fn desc(base: u64, count: u64, level: i8) -> u64 {
+    base | count << 2 | (3 - level) as u64
 }
 
 /// A descriptor of the host's memory.
-pub(crate) fn ns_desc(base: u64, count: u64, level: u8) -> u64 {
+pub(crate) fn ns_desc(base: u64, count: u64, level: i8) -> u64 {
     desc(base, count, level) | 1 << 63
 }
 
@@ -163,7 +163,7 @@ impl Machine {
 
     /// Maps `count` delegated blocks.
     #[track_caller]
-    pub(crate) fn map(&self, ipa: u64, base: u64, count: u64, level: u8) {
+    pub(crate) fn map(&self, ipa: u64, base: u64, count: u64, level: i8) {
         let top = ipa + count * block_size(level);
         self.expect(
             Fid::RTT_DATA_MAP,
@@ -175,7 +175,7 @@ impl Machine {
 
     /// Maps `count` blocks of the host's.
     #[track_caller]
-    pub(crate) fn map_shared(&self, ipa: u64, base: u64, count: u64, level: u8) {
+    pub(crate) fn map_shared(&self, ipa: u64, base: u64, count: u64, level: i8) {
         let top = ipa + count * block_size(level);
         self.expect(
             Fid::RTT_UNPROT_MAP,
@@ -248,15 +248,15 @@ impl Machine {
     }
 
     /// Empties the table at `level` of a realm that starts at `base`, and destroys those below it.
-    pub(crate) fn empty_table(&self, rd: u64, base: u64, level: u8) {
+    pub(crate) fn empty_table(&self, rd: u64, base: u64, level: i8) {
         let size = block_size(level);
         let end = base + 512 * size;
         for ipa in (base..end).step_by(size as usize) {
-            let regs = self.call(Fid::RTT_READ_ENTRY, &[rd, ipa, u64::from(level)]);
-            assert_eq!(regs.0[..2], [0, u64::from(level)], "{ipa:#x}");
+            let regs = self.call(Fid::RTT_READ_ENTRY, &[rd, ipa, level as u64]);
+            assert_eq!(regs.0[..2], [0, level as u64], "{ipa:#x}");
             match regs.x(2) {
                 TABLE => {
-                    let below = u64::from(level) + 1;
+                    let below = (level + 1) as u64;
                     self.empty_table(rd, ipa, level + 1);
                     let regs = self.call(Fid::RTT_DESTROY, &[rd, ipa, below]);
                     assert_eq!(regs.x(0), 0, "{ipa:#x}");

@@ -38,14 +38,14 @@ pub(crate) enum Step {
     Activate(usize),
     Terminate(usize),
     Destroy(usize),
-    CreateTable(usize, Memory, Ipa, u8),
-    DestroyTable(usize, Ipa, u8),
-    Fold(usize, Ipa, u8),
+    CreateTable(usize, Memory, Ipa, i8),
+    DestroyTable(usize, Ipa, i8),
+    Fold(usize, Ipa, i8),
     InitRipas(usize, Ipa, u64),
-    Map(usize, Ipa, Memory, u64, u8),
+    Map(usize, Ipa, Memory, u64, i8),
     MapInit(usize, Ipa, Memory),
     Unmap(usize, Ipa, u64, u64),
-    Share(usize, Ipa, Memory, u64, u8),
+    Share(usize, Ipa, Memory, u64, i8),
     Unshare(usize, Ipa, u64, u64),
     Continue,
     Access(usize),
@@ -82,8 +82,8 @@ pub(crate) fn every(realm: Realm) -> impl Iterator<Item = (Realm, u64)> {
     })
 }
 
-fn level() -> impl Strategy<Value = u8> {
-    prop_oneof![1 => Just(1u8), 4 => Just(2u8), 6 => Just(3u8)]
+fn level() -> impl Strategy<Value = i8> {
+    prop_oneof![1 => Just(1i8), 4 => Just(2i8), 6 => Just(3i8)]
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
