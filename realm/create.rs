@@ -12,6 +12,7 @@ use super::{
 use crate::{
     rmi::{
         cmd::realm::{HashAlgorithm, Params, RealmGranules},
+        needs_lpa2,
         Features, //
     },
     sys::{
@@ -77,7 +78,7 @@ fn params(vm: &Vm, shape: &Shape) -> Result<Params> {
     let features = &vm.host.negotiated.features;
     Ok(Params {
         s2sz: vm.space.bits(),
-        lpa2: vm.space.bits() > 48,
+        lpa2: needs_lpa2(vm.space.bits()),
         sve_vq: shape.sve_vq,
         breakpoints: shape.breakpoints,
         watchpoints: shape.watchpoints,

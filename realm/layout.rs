@@ -17,7 +17,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The starting tables for an IPA space: as few levels as it takes.
+    /// The starting tables for an IPA space: as few levels as it takes. Level -1 is never needed: 52 bits,
+    /// which take LPA2, are 16 tables at level 0.
     pub fn of(space: IpaSpace) -> Self {
         let order = |start: RttLevel| {
             // A table maps what an entry of the level above would.

@@ -34,7 +34,7 @@ impl Features {
         &self.regs
     }
 
-    /// Widest IPA space of a realm, in bits.
+    /// Widest IPA space of a realm, in bits, if nothing else is in the way: see [`Self::ipa_bits`].
     pub fn s2sz(&self) -> u64 {
         self.get(0, 7, 0)
     }
@@ -42,6 +42,15 @@ impl Features {
     /// 52-bit addresses with 4 KiB and 16 KiB granules.
     pub fn lpa2(&self) -> bool {
         self.get(0, 8, 8) != 0
+    }
+
+    /// Widest IPA space that a realm can have, in bits. What is wider than 48 takes LPA2 where granules
+    /// are small; an RMM may have the one without the other, on a CPU whose stage 1 alone has LPA2.
+    pub fn ipa_bits(&self) -> u64 {
+        match self.lpa2() || !needs_lpa2(WITHOUT_LPA2.saturating_add(1)) {
+            true => self.s2sz(),
+            false => self.s2sz().min(WITHOUT_LPA2.into()),
+        }
     }
 
     /// Realms may use SVE.
@@ -100,9 +109,17 @@ impl Features {
     }
 }
 
+/// Bits of an IPA or of a PA in tables without LPA2, where granules are small.
+const WITHOUT_LPA2: u32 = 48;
+
+/// True if an IPA space of `bits` takes LPA2. 64 KiB granules have 52 bits without.
+pub const fn needs_lpa2(bits: u32) -> bool {
+    bits > WITHOUT_LPA2 && crate::GRANULE_SHIFT < 16
+}
+
 impl fmt::Display for Features {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IPA {} bits", self.s2sz())?;
+        write!(f, "IPA {} bits", self.ipa_bits())?;
         if self.lpa2() {
             write!(f, ", LPA2")?;
         }

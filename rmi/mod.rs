@@ -45,7 +45,7 @@ pub use conduit::{Conduit, Regs, SharedPage, NREGS};
 pub use counts::Counts;
 pub use desc::{Dialect, Form, MemState, RangeDesc};
 pub use error::{Broken, Error};
-pub use features::{FeatureRegs, Features};
+pub use features::{needs_lpa2, FeatureRegs, Features};
 pub use fid::Fid;
 pub use granule::{Delegated, GranuleRange, GranuleState, Moved, Undelegated};
 pub use ipa::{IpaRange, IpaSpace, Protected, RttLevel, Unprotected};

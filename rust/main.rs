@@ -93,7 +93,7 @@ impl kernel::Module for KvmArmRmi {
 fn settings(features: &rmi::Features) -> sys::ops::Settings {
     sys::ops::Settings {
         // CAST: At most 52.
-        ipa_limit: features.s2sz() as u32,
+        ipa_limit: features.ipa_bits() as u32,
         // CAST: At most 16 quadwords.
         sve_max_vl: match features.sve() {
             true => features.sve_vq() as u32 * 16,

@@ -42,7 +42,7 @@ impl HashAlgorithm {
 pub struct Params {
     /// Width of the IPA space in bits.
     pub s2sz: u32,
-    /// Addresses of 52 bits in the tables.
+    /// Addresses of 52 bits in the tables: see [`needs_lpa2`](crate::rmi::needs_lpa2).
     pub lpa2: bool,
     /// Longest SVE vector in quadwords, or no SVE.
     pub sve_vq: Option<u64>,

@@ -142,12 +142,23 @@ pub(crate) fn scenario_with(
     parts: Vec<Part>,
     last: impl FnOnce(&World),
 ) {
+    scenario_of(32, vcpus, first, parts, last);
+}
+
+/// The same for a VM with an IPA space of `ipa_bits`.
+pub(crate) fn scenario_of(
+    ipa_bits: u32,
+    vcpus: &[u32],
+    first: impl FnOnce(&World),
+    parts: Vec<Part>,
+    last: impl FnOnce(&World),
+) {
     machine::on(Embedded::new(), |machine| {
         injection::interrupt();
         let in_use = machine.pages_in_use();
         {
             let all = start();
-            let world = World::new(vcpus, &all, 32).unwrap();
+            let world = World::new(vcpus, &all, ipa_bits).unwrap();
             first(&world);
             let threads: Vec<_> = parts
                 .into_iter()

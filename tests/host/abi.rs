@@ -4,6 +4,7 @@
 
 use kvm_arm_rmi::rmi::cmd::rmm::{Config, Version};
 use kvm_arm_rmi::rmi::{
+    needs_lpa2,
     AddrRange,
     Features,
     Fid,
@@ -81,6 +82,24 @@ fn features_read_as_on_tf_rmm() {
     assert!(!features.granule(13));
     assert!(features.sha256() && !features.sha384() && features.sha512());
     assert_eq!(features.max_recs_order(), 10);
+}
+
+/// 52 bits take LPA2 as well, which an RMM may not have for stage 2.
+#[test]
+fn ipas_are_as_wide_as_the_tables_allow() {
+    const LPA2: u64 = 1 << 8;
+    for (register, bits) in [
+        (LPA2 | 52, 52),
+        (52, 48),
+        (49, 48),
+        (LPA2 | 48, 48),
+        (48, 48),
+        (40, 40),
+    ] {
+        let features = Features::new([register, 0, 0, 0, 0]);
+        assert_eq!(features.ipa_bits(), bits, "{register:#x}");
+    }
+    assert!((32..=52).all(|bits| needs_lpa2(bits) == (bits > 48)));
 }
 
 #[test]

@@ -6,9 +6,12 @@ mod life;
 mod private;
 mod ripas;
 mod shared;
+mod widths;
 
 pub(crate) use crate::explore;
-pub(crate) use crate::world::{hvas, part, scenario, scenario_with, Part, World, GRANULES, SHARED};
+pub(crate) use crate::world::{
+    hvas, part, scenario, scenario_of, scenario_with, Part, World, GRANULES, SHARED,
+};
 pub(crate) use kvm_arm_rmi::sys::guest::{Guest, Op};
 pub(crate) use kvm_arm_rmi::sys::prelude::{
     EAGAIN, EBUSY, EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENOMEM, ENXIO,
