@@ -21,6 +21,7 @@ mod run;
 mod signal;
 mod vectors;
 mod vm;
+mod widths;
 
 use std::error::Error as StdError;
 
@@ -41,7 +42,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | vectors | hold [running] | refused | killed | debugfs
+  abuse [GROUP] | side-by-side | vectors | widths | hold [running] | refused | killed | debugfs
   faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -53,6 +54,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["at-once", count] => brief::at_once(count.parse()?),
         ["churn", count] => brief::churn(count.parse()?),
         ["vectors"] => vectors::main(),
+        ["widths"] => widths::main(),
         ["side-by-side"] => brief::side_by_side(),
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),

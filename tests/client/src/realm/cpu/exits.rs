@@ -11,6 +11,8 @@ use realm_guest::{mailbox, PAGE_SIZE};
 use super::{external_abort, x, Access, Cpu, End, Treat};
 use crate::realm::{ensure, Result};
 
+/// The first offset after the mailbox and [`Cpu::device`].
+const END: u64 = 2 * PAGE_SIZE;
 /// How often the same fault may come before something else happens.
 const FAULT_LIMIT: u32 = 100;
 
@@ -75,10 +77,21 @@ impl Cpu<'_> {
         run.__bindgen_anon_1.mmio.data = value.to_le_bytes();
     }
 
+    /// `address` in the mailbox; what is in [`Cpu::device`] comes after it.
+    fn offset(&self, address: u64) -> u64 {
+        match self.device.map(|device| address.wrapping_sub(device)) {
+            Some(offset @ 0..PAGE_SIZE) => PAGE_SIZE + offset,
+            _ => match address.wrapping_sub(self.mailbox) {
+                offset @ 0..PAGE_SIZE => offset,
+                _ => u64::MAX,
+            },
+        }
+    }
+
     fn read(&mut self, address: u64, size: usize) -> Result<Option<End>> {
         self.tally.mmio += 1;
         self.fault = (0, 0, 0, 0);
-        match address.wrapping_sub(self.mailbox) {
+        match self.offset(address) {
             mailbox::ORDER if size == 8 => {
                 let end = match std::mem::take(&mut self.done) {
                     true => End::Done(self.results),
@@ -91,7 +104,7 @@ impl Cpu<'_> {
                 self.source += 1;
                 self.answer(self.source);
             }
-            offset @ mailbox::FREE..PAGE_SIZE => {
+            offset @ mailbox::FREE..END => {
                 self.free(offset, size, None)?;
             }
             offset => {
@@ -108,7 +121,7 @@ impl Cpu<'_> {
     fn write(&mut self, address: u64, size: usize, value: u64) -> Result<Option<End>> {
         self.tally.mmio += 1;
         self.fault = (0, 0, 0, 0);
-        match address.wrapping_sub(self.mailbox) {
+        match self.offset(address) {
             mailbox::SINK if size == 8 => self.sunk = self.sunk.wrapping_add(value),
             mailbox::FAILED => {
                 let [_, esr, elr, far, ..] = self.results;
@@ -117,7 +130,7 @@ impl Cpu<'_> {
                 )
                 .into());
             }
-            offset @ mailbox::FREE..PAGE_SIZE => {
+            offset @ mailbox::FREE..END => {
                 self.free(offset, size, Some(value))?;
             }
             offset => {

@@ -90,6 +90,8 @@ pub(crate) struct Cpu<'v> {
     /// Calls that came to user space, with what x0 and up are answered.
     pub(crate) hypercalls: Vec<u64>,
     pub(crate) hypercall_answer: [u64; 4],
+    /// A page whose registers are treated as the free ones.
+    pub(crate) device: Option<u64>,
     mailbox: u64,
     source: u64,
     arguments: [u64; WORDS],
@@ -118,6 +120,7 @@ impl<'v> Cpu<'v> {
             sunk: 0,
             hypercalls: Vec::new(),
             hypercall_answer: [0; 4],
+            device: None,
             mailbox: MAILBOXES + number * PAGE_SIZE,
             source: 0,
             arguments: [0; WORDS],
