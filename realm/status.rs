@@ -6,7 +6,7 @@
 
 use super::host::Host;
 use crate::{
-    rmi::{self, Counts},
+    rmi::{self, Counts, Features},
     sys::{
         debugfs::{Dir, Spec},
         prelude::*, //
@@ -27,6 +27,11 @@ const FILES: &[Spec<Host>] = &[
     Spec {
         name: c"state",
         show: Some(show_state),
+        store: None,
+    },
+    Spec {
+        name: c"capabilities",
+        show: Some(show_capabilities),
         store: None,
     },
     Spec {
@@ -56,6 +61,53 @@ fn show_state(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "feature_register_{n}: {value:#x}")?;
     }
     Ok(())
+}
+
+/// One line of JSON.
+///
+/// # Errors
+///
+/// Those of `f`.
+fn show_capabilities(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    print_capabilities(&host.negotiated.features, f)
+}
+
+/// Prints what realms can have, in a line of JSON: the widest IPA space, in bits; the size of a granule;
+/// hash algorithms of measurements, by their usual names; the longest SVE vector, in bits, or 0; the
+/// most breakpoints and watchpoints.
+///
+/// # Errors
+///
+/// Those of `f`.
+pub fn print_capabilities(features: &Features, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let bits = features.s2sz();
+    write!(
+        f,
+        "{{\"ipa_bits\":{bits},\"granule_size\":{},",
+        rmi::GRANULE_SIZE
+    )?;
+    write!(f, "\"hash_algorithms\":[")?;
+    let mut comma = "";
+    for (name, has) in [
+        ("sha-256", features.sha256()),
+        ("sha-384", features.sha384()),
+        ("sha-512", features.sha512()),
+    ] {
+        if has {
+            write!(f, "{comma}\"{name}\"")?;
+            comma = ",";
+        }
+    }
+    let sve = match features.sve() {
+        true => features.sve_vq().saturating_mul(128),
+        false => 0,
+    };
+    let (breakpoints, watchpoints) = (features.breakpoints(), features.watchpoints());
+    write!(f, "],\"sve_vector_bits\":{sve},")?;
+    writeln!(
+        f,
+        "\"breakpoints\":{breakpoints},\"watchpoints\":{watchpoints}}}"
+    )
 }
 
 /// See [`print_granules`]; what is leaked is among what is delegated.

@@ -10,6 +10,7 @@ mod abi;
 mod alone;
 mod arguments;
 mod bet2;
+mod capabilities;
 mod dialects;
 mod entry;
 mod entry_seam;

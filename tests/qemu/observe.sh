@@ -66,6 +66,9 @@ trace() {
 
 load
 no_vms
+json='{"ipa_bits":[0-9]*,"granule_size":4096,"hash_algorithms":\["sha-256"[^]]*],"sve_vector_bits":[0-9]*,"breakpoints":[0-9]*,"watchpoints":[0-9]*}'
+grep -qx "$json" "$component_debugfs/capabilities" ||
+	fail "capabilities: $(cat "$component_debugfs/capabilities")"
 
 # A VM that is no realm yet.
 hold idle
