@@ -54,7 +54,8 @@ pub enum Faulted {
     Lost,
 }
 
-/// Maps private granule `gfn`, and its neighbours where that is cheap.
+/// Maps private granule `gfn`, and its neighbours where that is cheap: `around` granules in all, a power
+/// of two and no more than a chunk.
 ///
 /// `repeated`: the vCPU has just faulted there. `list` is used while this runs.
 ///
@@ -64,6 +65,7 @@ pub enum Faulted {
 pub fn fault(
     vm: &Vm,
     gfn: u64,
+    around: u64,
     repeated: bool,
     list: &mut impl SharedPage,
 ) -> Result<Faulted> {
@@ -88,7 +90,7 @@ pub fn fault(
     if !vm.kvm.is_private(gfn) {
         return Ok(Faulted::NotPrivate);
     }
-    let around = window(gfn, &slot.gfns(), fault_around());
+    let around = window(gfn, &slot.gfns(), around);
     let missing = Bits::of(chunk, &around).without(vm.pages.get(chunk));
     let mut pages = Pages::new(chunk);
     pages.get(&slot, gfn)?;
@@ -209,8 +211,8 @@ fn is_lost(vm: &Vm, gfn: u64) -> bool {
     matches!(entry, Ok(Ok(entry)) if entry.destroyed)
 }
 
-/// Granules to map around a fault.
-fn fault_around() -> u64 {
+/// Granules to map around a fault of the realm's.
+pub fn fault_around() -> u64 {
     let granules = (u64::from(platform::fault_around()) / GRANULE_SIZE).clamp(1, CHUNK);
     1 << granules.ilog2()
 }

@@ -33,6 +33,6 @@ small_numbers! {
 }
 mod slots;
 
-pub use fault::{fault, Faulted};
+pub use fault::{fault, fault_around, Faulted};
 pub use populate::populate;
 pub use slots::check as check_slot;

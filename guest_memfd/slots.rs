@@ -15,9 +15,9 @@ use crate::{
 /// `EINVAL` for what a realm cannot have, `EFAULT` beyond the lower half of its IPA space: the upper
 /// half is the lower one as the host sees it.
 pub fn check(vm: &Vm, slot: &NewSlot) -> Result {
-    // What cannot be kept up without seeing what the realm does; and a file that user space can map,
-    // in which nothing can be private.
-    if slot.watched || slot.gmem_only {
+    // What KVM cannot keep up, since the realm world is told what may be written; and a file that user
+    // space can map, in which nothing can be private.
+    if slot.read_only || slot.gmem_only {
         return Err(EINVAL);
     }
     let half = vm.space.unprotected_bit() / GRANULE_SIZE;

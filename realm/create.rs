@@ -6,14 +6,13 @@ use super::{
     host::errno,
     smc::{HostPages, Pause},
     vm::{Lifecycle, Vm},
-    shape::Shape,
+    shape::{Choice, Shape},
     Refused, //
 };
 use crate::{
     rmi::{
-        cmd::realm::{HashAlgorithm, Params, RealmGranules},
-        needs_lpa2,
-        Features, //
+        cmd::realm::{Params, RealmGranules},
+        needs_lpa2, //
     },
     sys::{
         memory::Page,
@@ -29,7 +28,7 @@ use crate::{
 /// have, or what [`errno`] makes of its answer. The realm is None still.
 pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
     let shape = Shape::of(&vm.kvm, &vm.host.negotiated.features)?;
-    let params = params(vm, &shape)?;
+    let params = params(vm, &shape, &lifecycle.choice)?;
     let mut page = Page::new()?;
     let rd = vm.alloc_delegated(0)?;
     let roots = match vm.alloc_delegated(vm.layout.order) {
@@ -74,8 +73,7 @@ pub fn refusal(refused: Refused) -> Error {
 /// # Errors
 ///
 /// `EINVAL` if the RMM measures in no way that we know.
-fn params(vm: &Vm, shape: &Shape) -> Result<Params> {
-    let features = &vm.host.negotiated.features;
+fn params(vm: &Vm, shape: &Shape, choice: &Choice) -> Result<Params> {
     Ok(Params {
         s2sz: vm.space.bits(),
         lpa2: needs_lpa2(vm.space.bits()),
@@ -83,19 +81,8 @@ fn params(vm: &Vm, shape: &Shape) -> Result<Params> {
         breakpoints: shape.breakpoints,
         watchpoints: shape.watchpoints,
         pmu_counters: None,
-        hash: hash(features).ok_or(EINVAL)?,
-        rpv: [0; 8],
+        hash: choice.hash.ok_or(EINVAL)?,
+        rpv: choice.rpv,
         rtt_level_start: vm.layout.start.raw() as i64,
     })
-}
-
-fn hash(features: &Features) -> Option<HashAlgorithm> {
-    let known = [
-        (features.sha256(), HashAlgorithm::Sha256),
-        (features.sha512(), HashAlgorithm::Sha512),
-        (features.sha384(), HashAlgorithm::Sha384),
-    ];
-    known
-        .into_iter()
-        .find_map(|(there, hash)| there.then_some(hash))
 }

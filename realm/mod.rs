@@ -52,6 +52,7 @@ small_numbers! {
     pub mod vm;
     mod vm_status;
 }
+mod attributes;
 mod chunk;
 pub mod host;
 mod layout;
@@ -62,6 +63,7 @@ mod table_cache;
 mod tables;
 mod teardown;
 
+pub use attributes::attribute;
 pub use chunk::{chunk_of, window, Bits, CHUNK};
 pub use layout::Layout;
 pub use notes::{count, forget, next_span, note};

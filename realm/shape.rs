@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a realm has in common with its vCPUs.
+//! What a realm is made with: what it has in common with its vCPUs, and what its VMM has chosen.
 
 use crate::{
-    rmi::Features,
+    rmi::{cmd::realm::HashAlgorithm, Features},
     sys::{
         kvm::{Kvm, DFR0_BRPS, DFR0_WRPS},
         prelude::*, //
@@ -44,5 +44,34 @@ impl Shape {
             breakpoints: field(DFR0_BRPS).min(features.breakpoints()),
             watchpoints: field(DFR0_WRPS).min(features.watchpoints()),
         })
+    }
+}
+
+/// What a realm is made with that is its VMM's choice.
+#[derive(Clone, Copy)]
+pub struct Choice {
+    /// How it is measured; `None` if the RMM measures in no way that we know.
+    pub hash: Option<HashAlgorithm>,
+    /// The realm personalisation value, as it lies in memory.
+    pub rpv: [u64; 8],
+}
+
+impl Choice {
+    /// What is chosen for a VMM that does not: the first hash algorithm that the RMM has, and zeroes.
+    pub fn new(features: &Features) -> Self {
+        let mut known = HashAlgorithm::ALL.into_iter();
+        Self {
+            hash: known.find(|hash| has(features, *hash)),
+            rpv: [0; 8],
+        }
+    }
+}
+
+/// True if the RMM has a hash algorithm.
+pub(super) fn has(features: &Features, hash: HashAlgorithm) -> bool {
+    match hash {
+        HashAlgorithm::Sha256 => features.sha256(),
+        HashAlgorithm::Sha384 => features.sha384(),
+        HashAlgorithm::Sha512 => features.sha512(),
     }
 }

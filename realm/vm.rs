@@ -29,7 +29,7 @@
 use super::{
     bitmap::Bitmap,
     host::{self, errno, report, Host},
-    shape::Shape,
+    shape::{Choice, Shape},
     smc::{rd, HostPages, Pause, RealmSmc},
     table_cache::TableCache,
     table_map::{MissingTable, TableMap},
@@ -68,6 +68,8 @@ pub struct Lifecycle {
     pub list: Page,
     /// What it was made with, from when it is New.
     pub shape: Option<Shape>,
+    /// What it is made with that its VMM may choose.
+    pub choice: Choice,
 }
 
 /// A VM.
@@ -127,6 +129,7 @@ impl Vm {
             realm: Realm::None,
             list: Page::new()?,
             shape: None,
+            choice: Choice::new(&host.negotiated.features),
         };
         let vm = Self {
             host,

@@ -49,6 +49,7 @@ use crate::realm::small_numbers;
 
 small_numbers! {
     mod first_run;
+    mod pre_fault;
     mod registers;
     mod ripas_host;
     mod running;
@@ -65,6 +66,7 @@ mod vm;
 
 pub use first_run::activate;
 pub use owed::{Access, Owed};
+pub use pre_fault::pre_fault;
 pub use psci::Wake;
 pub use rec_vcpu::RecVcpu;
 pub use registers::{listed as listed_reg, may_set as may_set_reg};

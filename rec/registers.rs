@@ -29,6 +29,10 @@ const DFR0: u64 = ARM64_U64 | (0x13 << 16) | (3 << 14) | (5 << 3);
 /// `KVM_REG_ARM64_SVE_VLS`: the SVE vector lengths, a register of 512 bits.
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
 
+/// `KVM_REG_ARM_TIMER_CNT` and `KVM_REG_ARM_PTIMER_CNT`: what the counters say.
+const TIMER_CNT: u64 = ARM64_U64 | (0x13 << 16) | 0xdf1a;
+const PTIMER_CNT: u64 = ARM64_U64 | (0x13 << 16) | 0xdf01;
+
 /// Those of general use.
 const GPRS: u64 = 31;
 
@@ -51,6 +55,8 @@ pub fn may_set(vm: &Vm, vcpu: &mut Held<'_, RecVcpu>, reg: &OneReg) -> Result<bo
             // KVM refuses others as soon as SVE is finalised.
             Some(max_vq) => Ok(reg.value()? == vector_lengths(max_vq)),
         },
+        // VMMs stop the time of a VM so that is not running. A realm's is the host's.
+        TIMER_CNT | PTIMER_CNT => reg.value::<1>().map(|_| true),
         _ => Err(EINVAL),
     }
 }

@@ -196,7 +196,8 @@ impl Running<'_, '_> {
     fn private_fault(&mut self, fault: &Fault) -> Result<Next> {
         let gfn = fault.ipa / GRANULE_SIZE;
         let repeated = self.rec.faulted.replace(gfn) == Some(gfn);
-        let error = match guest_memfd::fault(self.vm, gfn, repeated, &mut self.rec.list) {
+        let (around, list) = (guest_memfd::fault_around(), &mut self.rec.list);
+        let error = match guest_memfd::fault(self.vm, gfn, around, repeated, list) {
             Ok(Faulted::Again) => return Ok(Next::Enter),
             Ok(Faulted::Lost) => EHWPOISON,
             Ok(Faulted::NotPrivate) => EFAULT,

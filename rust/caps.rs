@@ -36,7 +36,7 @@ pub(crate) const ALLOWED: &[u32] = &[
     bindings::KVM_CAP_IMMEDIATE_EXIT,
     bindings::KVM_CAP_ARM_INJECT_EXT_DABT,
     bindings::KVM_CAP_ARM_VM_IPA_SIZE,
-    // Without effect, since there is no dirty log; but VMMs enable it for every VM.
+    // All that it changes is when KVM would protect pages, which it does not do to those of realms.
     bindings::KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
     bindings::KVM_CAP_ARM_IRQ_LINE_LAYOUT_2,
     bindings::KVM_CAP_ARM_PTRAUTH_ADDRESS,
@@ -48,4 +48,5 @@ pub(crate) const ALLOWED: &[u32] = &[
     bindings::KVM_CAP_MEMORY_ATTRIBUTES,
     bindings::KVM_CAP_GUEST_MEMFD,
     bindings::KVM_CAP_GUEST_MEMFD_FLAGS,
+    bindings::KVM_CAP_PRE_FAULT_MEMORY,
 ];

@@ -10,10 +10,10 @@ use crate::{
     sys::{
         debugfs::Dir,
         kvm::{Kvm, MmuReadLock, MmuWriteLock},
-        ops::{Component, Entry, Halves, Next, Shared},
+        ops::{AttrOp, Component, Entry, Halves, Next, Shared},
         prelude::*,
         slots::NewSlot,
-        user::OneReg,
+        user::{OneReg, VmAttr},
         vcpu::{Held, Locked}, //
     },
     uapi::KvmArmRmiPopulate, //
@@ -59,8 +59,16 @@ impl Component for RealmVm {
         RecVcpu::destroy(vcpu, self);
     }
 
+    fn vm_attr(&self, op: AttrOp, attr: &VmAttr) -> Result {
+        realm::attribute(self, op, attr)
+    }
+
     fn populate(&self, args: &mut KvmArmRmiPopulate) -> Result {
         guest_memfd::populate(self, args)
+    }
+
+    fn pre_fault(&self, vcpu: &mut Held<'_, RecVcpu>, ipas: Range<u64>) -> Result<u64> {
+        rec::pre_fault(self, vcpu, &ipas)
     }
 
     fn first_run(&self, vcpu: &mut Held<'_, RecVcpu>) -> Result {

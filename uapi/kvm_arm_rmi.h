@@ -48,4 +48,19 @@ struct kvm_arm_rmi_populate {
 #define KVM_ARM_RMI_POPULATE	_IOWR(KVMIO, 0xd7, struct kvm_arm_rmi_populate)
 #endif
 
+#ifndef KVM_ARM_VM_RMI_CTRL
+/* KVM_{HAS,GET,SET}_DEVICE_ATTR on a VM: the group, and its attributes. */
+#define KVM_ARM_VM_RMI_CTRL		0x100
+/* __u64: how the realm is measured, KVM_ARM_RMI_HASH_*. */
+#define   KVM_ARM_VM_RMI_HASH_ALGO	0
+/* __u8[64]: the realm personalisation value. */
+#define   KVM_ARM_VM_RMI_RPV		1
+/* __u64, read only: bit N is set if the RMM has hash algorithm N. */
+#define   KVM_ARM_VM_RMI_HASH_ALGOS	2
+#endif
+
+#define KVM_ARM_RMI_HASH_SHA_256	0
+#define KVM_ARM_RMI_HASH_SHA_512	1
+#define KVM_ARM_RMI_HASH_SHA_384	2
+
 #endif /* _KVM_ARM_RMI_H */

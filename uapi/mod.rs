@@ -42,3 +42,24 @@ pub const KVM_ARM_RMI_POPULATE_FLAGS_MEASURE: u32 = 1 << 0;
 
 /// `KVM_ARM_RMI_POPULATE`: an ioctl of a VM, which takes a [`KvmArmRmiPopulate`] and writes it back.
 pub const KVM_ARM_RMI_POPULATE: u32 = 0xc020_aed7;
+
+/// Group of the attributes of a VM that say how a realm is measured (`KVM_SET_DEVICE_ATTR`).
+pub const KVM_ARM_VM_RMI_CTRL: u32 = 0x100;
+
+/// An attribute: how the realm is measured, a `u64` of `KVM_ARM_RMI_HASH_*`.
+pub const KVM_ARM_VM_RMI_HASH_ALGO: u64 = 0;
+
+/// An attribute: the realm personalisation value, 64 bytes.
+pub const KVM_ARM_VM_RMI_RPV: u64 = 1;
+
+/// An attribute that cannot be set: a `u64` whose bit `n` is set if the RMM has hash algorithm `n`.
+pub const KVM_ARM_VM_RMI_HASH_ALGOS: u64 = 2;
+
+/// SHA-256.
+pub const KVM_ARM_RMI_HASH_SHA_256: u64 = 0;
+
+/// SHA-512.
+pub const KVM_ARM_RMI_HASH_SHA_512: u64 = 1;
+
+/// SHA-384.
+pub const KVM_ARM_RMI_HASH_SHA_384: u64 = 2;

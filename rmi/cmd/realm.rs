@@ -28,7 +28,11 @@ pub enum HashAlgorithm {
 }
 
 impl HashAlgorithm {
-    fn raw(self) -> u64 {
+    /// All of them, those that are taken first at the front.
+    pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha512, Self::Sha384];
+
+    /// `RmiHashAlgorithm`.
+    pub fn raw(self) -> u64 {
         match self {
             Self::Sha256 => 0,
             Self::Sha512 => 1,

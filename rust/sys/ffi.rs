@@ -37,6 +37,9 @@ unsafe extern "C" {
     /// Module parameter `cap`. Written by the kernel while the module loads, never afterwards.
     pub(crate) static kvm_rmi_cap: u32;
 
+    /// Module parameter `vm_type_alias`.
+    pub(crate) static kvm_rmi_vm_type_alias: bool;
+
     /// Module parameter `fault_around`, which may change at any time.
     pub(crate) static kvm_rmi_fault_around: AtomicU32;
 

@@ -24,6 +24,11 @@ unsigned int kvm_rmi_cap = 253;
 module_param_named(cap, kvm_rmi_cap, uint, 0444);
 MODULE_PARM_DESC(cap, "Number of KVM_CAP_ARM_RMI, as the VMMs on this host expect it");
 
+/* Others than what is known to KVM means nothing to it; see uapi/README.md. */
+bool kvm_rmi_vm_type_alias = true;
+module_param_named(vm_type_alias, kvm_rmi_vm_type_alias, bool, 0444);
+MODULE_PARM_DESC(vm_type_alias, "Bit 8 of the VM type makes a realm, like bit 30");
+
 /* Whatever it is set to, what is used is a power of two from 1 to 32 pages. */
 unsigned int kvm_rmi_fault_around = SZ_64K;
 module_param_named(fault_around, kvm_rmi_fault_around, uint, 0644);

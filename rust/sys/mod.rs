@@ -25,6 +25,7 @@ pub mod sync;
 pub mod trace;
 pub mod user;
 pub mod vcpu;
+mod vm_operations;
 pub mod xarray;
 
 pub use registration::Registration;
@@ -37,8 +38,8 @@ pub mod prelude {
         pr_err_once,
         prelude::{
             fmt, pr_err, pr_info, CStr, Error, KBox, KVVec, KVec, Result, EAGAIN, EBUSY, EEXIST,
-            EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENODEV, ENOEXEC, ENOMEM, ENXIO, EOPNOTSUPP,
-            EPERM, ESHUTDOWN, GFP_KERNEL, GFP_KERNEL_ACCOUNT,
+            EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENXIO,
+            EOPNOTSUPP, EPERM, ESHUTDOWN, GFP_KERNEL, GFP_KERNEL_ACCOUNT,
         }, //
     };
 }

@@ -5,9 +5,8 @@
 
 use super::{
     ffi,
-    kvm::{Kvm, MmuReadLock, MmuWriteLock},
-    ops::{Component, Entry, Halves, Next, Settings, Shared},
-    slots::NewSlot,
+    kvm::{Kvm, MmuReadLock},
+    ops::{Component, Entry, Next, Settings, Shared},
     user::OneReg,
     vcpu::Held, //
 };
@@ -50,6 +49,9 @@ const _: () = assert!(
             == bindings::KVM_ARM_RMI_POPULATE_FLAGS_MEASURE
 );
 
+/// The VM type that some VMMs make realms with.
+const VM_TYPE_ALIAS: c_ulong = 1 << 8;
+
 /// The operations' table, where it stays.
 #[repr(C)]
 pub(super) struct Table<C: Component> {
@@ -63,7 +65,7 @@ pub(super) struct Table<C: Component> {
 /// # Safety
 ///
 /// `kvm` is a realm's VM that is alive for `'a`, of this component's, and not destroyed by it.
-unsafe fn vm<'a, C>(kvm: *mut bindings::kvm) -> &'a C {
+pub(super) unsafe fn vm<'a, C>(kvm: *mut bindings::kvm) -> &'a C {
     // SAFETY: By the contract, `init_vm` has put a `C` there, which `destroy_vm` will take away.
     unsafe { &*(*kvm).arch.rmi.realm.cast() }
 }
@@ -94,6 +96,11 @@ impl<C: Component> Ops<C> {
             owner: module.as_ptr(),
             // SAFETY: Parameters are set before the module is initialised.
             cap: unsafe { ffi::kvm_rmi_cap },
+            // SAFETY: As above.
+            vm_type_alias: match unsafe { ffi::kvm_rmi_vm_type_alias } {
+                true => VM_TYPE_ALIAS,
+                false => 0,
+            },
             ipa_limit: settings.ipa_limit,
             sve_max_vl: settings.sve_max_vl,
             max_brps: settings.breakpoints - 1,
@@ -105,7 +112,9 @@ impl<C: Component> Ops<C> {
             flush_vm: Some(Self::flush_vm),
             destroy_vm: Some(Self::destroy_vm),
             destroy_vcpu: Some(Self::destroy_vcpu),
+            vm_attr: Some(Self::vm_attr),
             populate: Some(Self::populate),
+            pre_fault: Some(Self::pre_fault),
             first_run: Some(Self::first_run),
             complete: Some(Self::complete),
             enter: Some(Self::enter),
@@ -117,70 +126,6 @@ impl<C: Component> Ops<C> {
             check_memslot: Some(Self::check_memslot),
             unmap: Some(Self::unmap),
         }
-    }
-
-    /// `KVM_CHECK_EXTENSION(KVM_CAP_ARM_RMI)`: 1, since an RMM is active.
-    extern "C" fn check_extension(_kvm: *mut bindings::kvm) -> c_int {
-        1
-    }
-
-    /// What the table that a VM has was registered with.
-    ///
-    /// # Safety
-    ///
-    /// `kvm` is a realm's VM, with our table in it.
-    unsafe fn table_of<'a>(kvm: *mut bindings::kvm) -> &'a Table<C> {
-        // SAFETY: By the contract, the table is in a `Table`, which outlives the module's reference
-        // that KVM has taken.
-        unsafe {
-            let ops = (*kvm).arch.rmi.ops;
-            &*kernel::container_of!(Opaque::cast_from(ops), Table<C>, ops)
-        }
-    }
-
-    /// # Safety
-    ///
-    /// See [`vm`].
-    unsafe extern "C" fn allows_cap(kvm: *mut bindings::kvm, cap: c_long) -> bool {
-        // SAFETY: By the contract of this function; parameters are set before the module is
-        // initialised.
-        let (vm, us, ours) = unsafe { (vm::<C>(kvm), Self::table_of(kvm), ffi::kvm_rmi_cap) };
-        match u32::try_from(cap) {
-            Ok(bindings::KVM_CAP_ARM_SVE) => vm.has_sve(),
-            Ok(cap) => cap == ours || us.caps.contains(&cap),
-            Err(_) => false,
-        }
-    }
-
-    /// # Safety
-    ///
-    /// KVM calls this for a VM that it is making, with our table in it.
-    unsafe extern "C" fn init_vm(kvm: *mut bindings::kvm, ipa_bits: u32) -> c_int {
-        // SAFETY: By the contract. The VM outlives our half of it, which `destroy_vm` takes away.
-        let (us, ours) = unsafe { (Self::table_of(kvm), Kvm::new(kvm)) };
-        from_result(|| {
-            let vm = C::init_vm(&us.host, ours, ipa_bits)?;
-            // SAFETY: The VM is being made.
-            unsafe { (*kvm).arch.rmi.realm = Arc::into_raw(vm).cast_mut().cast() };
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// See [`vm`].
-    unsafe extern "C" fn flush_vm(kvm: *mut bindings::kvm) {
-        // SAFETY: By the contract of this function.
-        unsafe { vm::<C>(kvm) }.flush();
-    }
-
-    /// # Safety
-    ///
-    /// See [`vm`]; nobody uses the VM any more.
-    unsafe extern "C" fn destroy_vm(kvm: *mut bindings::kvm) {
-        // SAFETY: By the contract of this function: `init_vm` has put it there.
-        let vm = unsafe { Arc::from_raw((*kvm).arch.rmi.realm.cast::<C>()) };
-        vm.destroy();
     }
 
     /// # Safety
@@ -196,34 +141,16 @@ impl<C: Component> Ops<C> {
 
     /// # Safety
     ///
-    /// See [`vm`]; `args` is what user space has passed.
-    unsafe extern "C" fn populate(
-        kvm: *mut bindings::kvm,
-        args: *mut bindings::kvm_arm_rmi_populate,
-    ) -> c_int {
+    /// See [`held`].
+    unsafe extern "C" fn pre_fault(vcpu: *mut bindings::kvm_vcpu, gpa: u64, size: u64) -> c_long {
         // SAFETY: By the contract of this function.
-        let vm = unsafe { vm::<C>(kvm) };
-        from_result(|| {
-            let size = size_of::<KvmArmRmiPopulate>();
-            let user = UserSlice::new(UserPtr::from_ptr(args.cast()), size);
-            let (mut reader, mut writer) = user.reader_writer();
-            let mut words = [0u64; 4];
-            reader.read_slice(words.as_mut_bytes())?;
-            let [base, size, source_uaddr, last] = words;
-            let mut args = KvmArmRmiPopulate {
-                base,
-                size,
-                source_uaddr,
-                // CAST: The halves of a word, as they lie in memory.
-                flags: last as u32,
-                reserved: (last >> 32) as u32,
-            };
-            let result = vm.populate(&mut args);
-            // Even after an error: what is done is not to be done again.
-            let words = [args.base, args.size, args.source_uaddr];
-            writer.write_slice(words.as_bytes())?;
-            result.map(|()| 0)
-        })
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        match vm.pre_fault(&mut held, gpa..gpa + size) {
+            // CAST: No more than is mapped at once.
+            Ok(bytes) => bytes as c_long,
+            // CAST: It grows.
+            Err(error) => error.to_errno() as c_long,
+        }
     }
 
     /// # Safety
@@ -351,40 +278,5 @@ impl<C: Component> Ops<C> {
             let data = held.split().1.as_mut().ok_or(EIO)?;
             vm.make_room(data).map(c_int::from)
         })
-    }
-
-    /// # Safety
-    ///
-    /// See [`vm`]; `slot` is valid.
-    unsafe extern "C" fn check_memslot(
-        kvm: *mut bindings::kvm,
-        slot: *const bindings::kvm_memory_slot,
-    ) -> c_int {
-        // SAFETY: By the contract of this function.
-        let (vm, slot) = unsafe { (vm::<C>(kvm), NewSlot::of(slot)) };
-        from_result(|| vm.check_slot(&slot).map(|()| 0))
-    }
-
-    /// # Safety
-    ///
-    /// See [`vm`]; `mmu_lock` is held for writing, nothing else that spins, and may be dropped
-    /// meanwhile if `may_block`.
-    unsafe extern "C" fn unmap(
-        kvm: *mut bindings::kvm,
-        start: bindings::gfn_t,
-        end: bindings::gfn_t,
-        filter: c_uint,
-        may_block: bool,
-    ) {
-        let has = |bit: bindings::kvm_gfn_range_filter| filter & bit != 0;
-        let halves = Halves {
-            private: has(bindings::kvm_gfn_range_filter_KVM_FILTER_PRIVATE),
-            shared: has(bindings::kvm_gfn_range_filter_KVM_FILTER_SHARED),
-        };
-        // SAFETY: By the contract of this function. The VM stays alive.
-        let (vm, kvm) = unsafe { (vm::<C>(kvm), Kvm::new(kvm)) };
-        // SAFETY: As above.
-        let mut lock = unsafe { MmuWriteLock::of_kvm(&kvm) };
-        vm.unmap(start..end, halves, &mut lock, may_block);
     }
 }

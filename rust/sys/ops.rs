@@ -6,7 +6,7 @@ use super::{
     kvm::{Kvm, MmuReadLock, MmuWriteLock},
     prelude::*,
     slots::NewSlot,
-    user::OneReg,
+    user::{OneReg, VmAttr},
     vcpu::{Held, Locked}, //
 };
 use crate::uapi::KvmArmRmiPopulate;
@@ -78,6 +78,17 @@ pub struct Halves {
     pub shared: bool,
 }
 
+/// What user space wants to do with an attribute of a VM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AttrOp {
+    /// `KVM_HAS_DEVICE_ATTR`.
+    Has,
+    /// `KVM_GET_DEVICE_ATTR`.
+    Get,
+    /// `KVM_SET_DEVICE_ATTR`.
+    Set,
+}
+
 /// The component's half of a VM, by what KVM asks of it. The errors are those of the user ABI
 /// (`uapi/README.md`), but where it says otherwise.
 pub trait Component: Sized + Send + Sync + 'static {
@@ -105,12 +116,27 @@ pub trait Component: Sized + Send + Sync + 'static {
     /// A vCPU goes away, for which this was kept.
     fn destroy_vcpu(&self, vcpu: KBox<Self::Vcpu>);
 
+    /// An attribute of the group `KVM_ARM_VM_RMI_CTRL`.
+    ///
+    /// # Errors
+    ///
+    /// See above.
+    fn vm_attr(&self, op: AttrOp, attr: &VmAttr) -> Result;
+
     /// `KVM_ARM_RMI_POPULATE`; `args` are brought up to date as it goes.
     ///
     /// # Errors
     ///
     /// See above.
     fn populate(&self, args: &mut KvmArmRmiPopulate) -> Result;
+
+    /// `KVM_PRE_FAULT_MEMORY`: maps private memory of `ipas`, which is not empty, from its start on.
+    /// Returns how many bytes are mapped there, at least a page.
+    ///
+    /// # Errors
+    ///
+    /// See above; never `EIO`, which KVM takes for an error of its own.
+    fn pre_fault(&self, vcpu: &mut Held<'_, Self::Vcpu>, ipas: Range<u64>) -> Result<u64>;
 
     /// A vCPU is about to run for the first time since it was initialised.
     ///

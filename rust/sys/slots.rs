@@ -124,8 +124,8 @@ pub struct NewSlot {
     pub first: u64,
     /// How many.
     pub granules: u64,
-    /// The VMM wants to know which pages are written, or that none is.
-    pub watched: bool,
+    /// The realm must not write.
+    pub read_only: bool,
     /// User space can map its file of guest_memfd.
     pub gmem_only: bool,
 }
@@ -137,11 +137,10 @@ impl NewSlot {
     pub(super) unsafe fn of(slot: *const bindings::kvm_memory_slot) -> Self {
         // SAFETY: By the contract of this function.
         let slot = unsafe { &*slot };
-        let watched = bindings::KVM_MEM_LOG_DIRTY_PAGES | bindings::KVM_MEM_READONLY;
         Self {
             first: slot.base_gfn,
             granules: slot.npages as u64,
-            watched: slot.flags & watched != 0,
+            read_only: slot.flags & bindings::KVM_MEM_READONLY != 0,
             gmem_only: slot.flags & bindings::KVM_MEMSLOT_GMEM_ONLY != 0,
         }
     }

@@ -205,6 +205,13 @@ impl World {
         }
     }
 
+    /// The realm has memory at each of these private granules.
+    pub(crate) fn assert_all_private(&self, gfns: Range<u64>) {
+        for gfn in gfns {
+            assert!(mapped(gfn, false).is_some(), "private granule {gfn:#x}");
+        }
+    }
+
     /// What the realm has of private memory is what the file has.
     fn assert_pages_are_the_files(&self) {
         for gfn in 0..GRANULES {

@@ -32,7 +32,7 @@ macro_rules! errors {
 }
 
 errors! {
-    EPERM = 1, EINTR = 4, EIO = 5, ENXIO = 6, ENOEXEC = 8, EAGAIN = 11, ENOMEM = 12, EFAULT = 14,
+    EPERM = 1, ENOENT = 2, EINTR = 4, EIO = 5, ENXIO = 6, ENOEXEC = 8, EAGAIN = 11, ENOMEM = 12, EFAULT = 14,
     EBUSY = 16, EEXIST = 17, ENODEV = 19, EINVAL = 22, EOPNOTSUPP = 95, ESHUTDOWN = 108,
     EHWPOISON = 133,
 }

@@ -119,8 +119,8 @@ pub struct NewSlot {
     pub first: u64,
     /// How many.
     pub granules: u64,
-    /// The VMM wants to know which pages are written, or that none is.
-    pub watched: bool,
+    /// The realm must not write.
+    pub read_only: bool,
     /// User space can map its file of guest_memfd.
     pub gmem_only: bool,
 }

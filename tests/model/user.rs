@@ -4,6 +4,39 @@
 
 use super::{ops::Component, prelude::*, vcpu::Locked, vm::Vm};
 
+/// An attribute of a VM, with the value that user space has, or gets.
+#[derive(Debug)]
+pub struct VmAttr {
+    /// Its number in the group.
+    pub id: u64,
+    /// 0.
+    pub flags: u32,
+    /// The value's words; the others are 0.
+    pub words: core::cell::Cell<[u64; 8]>,
+}
+
+impl VmAttr {
+    /// The value that user space has, of `N` words.
+    ///
+    /// # Errors
+    ///
+    /// None here.
+    pub fn value<const N: usize>(&self) -> Result<[u64; N]> {
+        Ok(core::array::from_fn(|n| self.words.get()[n]))
+    }
+
+    /// Gives user space a value.
+    ///
+    /// # Errors
+    ///
+    /// None here.
+    pub fn give<const N: usize>(&self, words: &[u64; N]) -> Result {
+        let given = |n: usize| words.get(n).copied().unwrap_or(0);
+        self.words.set(core::array::from_fn(given));
+        Ok(())
+    }
+}
+
 /// A register, and the value that user space has for it.
 #[derive(Clone, Debug)]
 pub struct OneReg {

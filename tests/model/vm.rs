@@ -8,10 +8,10 @@ use super::{
     kvm::{Kvm, MmuReadLock, MmuWriteLock},
     machine::machine,
     mm::{Mm, Notifier},
-    ops::{Component, Entry, Halves, Next, Shared},
+    ops::{AttrOp, Component, Entry, Halves, Next, Shared},
     prelude::*,
     slots::{NewSlot, SlotState, Slots, SlotsLock},
-    user::OneReg,
+    user::{OneReg, VmAttr},
     vcpu::{Exit, Held, Locked, VcpuState},
 };
 use crate::rmi::{Fid, Regs, GRANULE_SIZE};
@@ -85,7 +85,7 @@ impl<C: Component> Vm<C> {
         self.0.ours.check_slot(&NewSlot {
             first: gfns.start,
             granules: gfns.end - gfns.start,
-            watched: false,
+            read_only: false,
             gmem_only: false,
         })?;
         let notifier: StdArc<dyn Notifier> = self.0.clone();
@@ -144,6 +144,15 @@ impl<C: Component> Vm<C> {
         Ok(())
     }
 
+    /// An attribute of the VM, of the group `KVM_ARM_VM_RMI_CTRL`.
+    ///
+    /// # Errors
+    ///
+    /// The component's.
+    pub fn attr(&self, op: AttrOp, attr: &VmAttr) -> Result {
+        self.0.ours.vm_attr(op, attr)
+    }
+
     /// `KVM_ARM_RMI_POPULATE`.
     ///
     /// # Errors
@@ -154,6 +163,38 @@ impl<C: Component> Vm<C> {
             true => Err(EIO),
             false => self.0.ours.populate(args),
         }
+    }
+
+    /// `KVM_PRE_FAULT_MEMORY` of a vCPU.
+    ///
+    /// # Errors
+    ///
+    /// The component's, if nothing was done, or that the VM is dead.
+    pub fn pre_fault(&self, n: usize, ipas: Range<u64>) -> Result {
+        self.with_vcpu(n, |vm, vcpu| {
+            let mut from = ipas.start;
+            while from < ipas.end {
+                if vm.kvm.is_dead() {
+                    return Err(EIO);
+                }
+                let mut held = Held::new(vcpu.clone());
+                match vm.ours.pre_fault(&mut held, from..ipas.end) {
+                    Ok(bytes) => {
+                        assert!(bytes != 0, "KVM warns of this");
+                        from += bytes;
+                    }
+                    Err(error) => {
+                        assert!(error != EIO, "KVM warns of this");
+                        return if from == ipas.start {
+                            Err(error)
+                        } else {
+                            Ok(())
+                        };
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     /// `KVM_SET_ONE_REG`, as far as it is the component's business.

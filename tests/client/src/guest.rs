@@ -19,6 +19,12 @@ pub(crate) fn capability(number: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Makes a VM of a type.
+pub(crate) fn make(kind: &str) -> Result<(), Box<dyn Error>> {
+    Kvm::new()?.create_vm_with_type(kind.parse()?)?;
+    Ok(())
+}
+
 /// Where the guest has memory, and where it has none but expects a device.
 const MEMORY: u64 = 0x8000_0000;
 const DEVICE: u64 = 0x1000_0000;

@@ -25,6 +25,7 @@ fn main() -> std::process::ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
         ["capability", number] => guest::capability(number),
+        ["vm", kind] => guest::make(kind),
         ["guest"] => guest::run(),
         ["gpf"] => gpf::run(),
         ["state"] => state::print(),
@@ -34,7 +35,7 @@ fn main() -> std::process::ExitCode {
             realm::main(arguments).map_err(|error| -> Box<dyn std::error::Error> { error })
         }
         _ => Err(
-            "usage: rmi-client capability NUMBER | guest | gpf | state | kexec ... | vmcore ... | realm ..."
+            "usage: rmi-client capability NUMBER | vm TYPE | guest | gpf | state | kexec ... | vmcore ... | realm ..."
                 .into(),
         ),
     };

@@ -233,3 +233,69 @@ fn another_realms_operation() {
         scenario(&[0], after(shared(SHARED..SHARED + 1)), parts);
     });
 }
+
+/// How the realm is measured, and its personalisation value, as words.
+const HASH: u64 = 0;
+const RPV: u64 = 1;
+const HASHES: u64 = 2;
+
+fn attr(id: u64, words: [u64; 8]) -> VmAttr {
+    VmAttr {
+        id,
+        flags: 0,
+        words: core::cell::Cell::new(words),
+    }
+}
+
+fn choose(world: &World, id: u64, words: [u64; 8]) -> Result<(), Error> {
+    world.vm.attr(AttrOp::Set, &attr(id, words))
+}
+
+fn chosen(world: &World, id: u64) -> [u64; 8] {
+    let attr = attr(id, [u64::MAX; 8]);
+    world.vm.attr(AttrOp::Get, &attr).unwrap();
+    attr.words.get()
+}
+
+#[test]
+fn a_realm_is_what_its_vmm_has_chosen() {
+    const SHA_512: [u64; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
+    let rpv = [1, 2, 3, 4, 5, 6, 7, u64::MAX];
+    explore(move || {
+        let first = move |world: &World| {
+            assert_eq!(chosen(world, HASH), [0; 8]);
+            assert_eq!(chosen(world, RPV), [0; 8]);
+            assert_eq!(chosen(world, HASHES)[0] & 3, 3);
+            for id in [HASH, RPV, HASHES] {
+                assert_eq!(world.vm.attr(AttrOp::Has, &attr(id, [0; 8])), Ok(()));
+            }
+            for op in [AttrOp::Has, AttrOp::Get, AttrOp::Set] {
+                assert_eq!(world.vm.attr(op, &attr(3, [0; 8])), Err(ENXIO));
+                let flags = VmAttr {
+                    flags: 1,
+                    ..attr(RPV, [0; 8])
+                };
+                assert_eq!(world.vm.attr(op, &flags), Err(EINVAL));
+            }
+            assert_eq!(choose(world, HASHES, SHA_512), Err(ENXIO));
+            assert_eq!(choose(world, HASH, [3; 8]), Err(EINVAL));
+            assert_eq!(choose(world, HASH, SHA_512), Ok(()));
+            assert_eq!(choose(world, RPV, rpv), Ok(()));
+        };
+        // One that comes too late is told so.
+        let parts = vec![
+            part(|world| world.populate(0..2).unwrap()),
+            part(|world| {
+                let late = choose(world, RPV, [9; 8]);
+                assert!(matches!(late, Ok(()) | Err(EBUSY)), "{late:?}");
+            }),
+        ];
+        let last = move |world: &World| {
+            assert_eq!(choose(world, HASH, [0; 8]), Err(EBUSY));
+            assert_eq!(choose(world, RPV, [0; 8]), Err(EBUSY));
+            assert_eq!(chosen(world, HASH), SHA_512);
+            assert!([rpv, [9; 8]].contains(&chosen(world, RPV)));
+        };
+        scenario_with(&[0], first, parts, last);
+    });
+}

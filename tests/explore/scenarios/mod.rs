@@ -12,10 +12,13 @@ pub(crate) use crate::explore;
 pub(crate) use crate::world::{
     hvas, part, scenario, scenario_of, scenario_with, Part, World, GRANULES, SHARED,
 };
+pub(crate) use kvm_arm_rmi::rmi::GRANULE_SIZE;
 pub(crate) use kvm_arm_rmi::sys::guest::{Guest, Op};
+pub(crate) use kvm_arm_rmi::sys::ops::AttrOp;
 pub(crate) use kvm_arm_rmi::sys::prelude::{
-    EAGAIN, EBUSY, EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENOMEM, ENXIO,
+    Error, EAGAIN, EBUSY, EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ENXIO, EOPNOTSUPP,
 };
+pub(crate) use kvm_arm_rmi::sys::user::VmAttr;
 pub(crate) use kvm_arm_rmi::sys::vcpu::Exit;
 pub(crate) use shuttle::rand::RngCore as _;
 pub(crate) use std::ops::Range;

@@ -128,6 +128,66 @@ fn populate_then_punch_then_run() {
     });
 }
 
+/// `KVM_PRE_FAULT_MEMORY` of granules.
+fn pre_faults(n: usize, gfns: Range<u64>, errors: &'static [Error]) -> Part {
+    part(move |world| {
+        let ipas = gfns.start * GRANULE_SIZE..gfns.end * GRANULE_SIZE;
+        if let Err(error) = world.vm.pre_fault(n, ipas) {
+            assert!(errors.contains(&error), "{error:?}");
+        }
+    })
+}
+
+#[test]
+fn a_realm_has_what_was_asked_for_before() {
+    explore(|| {
+        let last = |world: &World| {
+            let page = |gfn: u64| gfn * GRANULE_SIZE..(gfn + 1) * GRANULE_SIZE;
+            world.assert_all_private(0..SHARED);
+            assert_eq!(world.vm.pre_fault(0, page(SHARED)), Err(ENOENT));
+            assert_eq!(world.vm.pre_fault(0, page(GRANULES)), Err(ENOENT));
+            assert_eq!(world.vm.pre_fault(0, page(1 << 40)), Err(ENOENT));
+        };
+        let parts = vec![pre_faults(0, 0..SHARED, &[])];
+        scenario_with(&[0], after(private(3..4)), parts, last);
+    });
+}
+
+#[test]
+fn before_there_is_a_realm_nothing_is_there() {
+    explore(|| {
+        let last = |world: &World| world.assert_nothing_mapped(0..GRANULES);
+        let parts = vec![part(|world| {
+            assert_eq!(world.vm.pre_fault(0, 0..GRANULE_SIZE), Err(EOPNOTSUPP));
+        })];
+        scenario_with(&[0], nothing, parts, last);
+    });
+}
+
+#[test]
+fn memory_is_asked_for_and_touched_and_punched() {
+    explore(|| {
+        let parts = vec![
+            pre_faults(0, 0..8, &[EAGAIN]),
+            tries(1, private(0..8)),
+            punches(2..6),
+        ];
+        scenario(&[0, 1], start_second, parts);
+    });
+}
+
+#[test]
+fn memory_is_asked_for_and_converted() {
+    explore(|| {
+        let parts = vec![
+            pre_faults(0, 0..8, &[EAGAIN, ENOENT]),
+            converts(2..5, false),
+        ];
+        let last = |world: &World| world.assert_nothing_mapped(2..5);
+        scenario_with(&[0], after(private(3..4)), parts, last);
+    });
+}
+
 #[test]
 fn a_slot_goes_under_faults() {
     explore(|| {

@@ -8,6 +8,8 @@ use kvm_ioctls::{Cap, Kvm};
 use super::Cases;
 use crate::realm::{ensure, Result};
 
+/// KVM_CAP_MEMORY_ATTRIBUTES, which ordinary VMs have not.
+const MEMORY_ATTRIBUTES: u64 = 233;
 /// Type of pKVM's protected VMs.
 const PROTECTED: u64 = 1 << 31;
 /// The least that KVM takes, and the most that its argument can say.
@@ -26,6 +28,20 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     for bit in [8, 16, 29, 32, 62, 63] {
         let what = format!("a realm with bit {bit}");
         cases.errno(&what, create(1 << bit), libc::EINVAL);
+    }
+    // Other VMMs' bit for a realm, alone.
+    for bits in [0, 40] {
+        let what = format!("a realm by bit 8, {bits} bits wide");
+        let vm = kvm.create_vm_with_type(1 << 8 | bits);
+        let is_realm = vm
+            .as_ref()
+            .is_ok_and(|vm| vm.check_extension_raw(MEMORY_ATTRIBUTES) != 0);
+        cases.errno(&what, vm, 0);
+        cases.holds(&format!("{what}: its memory has attributes"), is_realm);
+    }
+    for bits in [1 << 8 | 31, 3 << 8, 1 << 8 | PROTECTED] {
+        let what = format!("a VM of type {bits:#x}");
+        cases.errno(&what, kvm.create_vm_with_type(bits), libc::EINVAL);
     }
 
     // How VMMs look for the limit: it must be one, and at most the host's.

@@ -32,7 +32,7 @@ const NAMES: [(i32, &str); 16] = [
 ];
 
 /// Sections of the document whose every error is provoked here, or somewhere else.
-const SECTIONS: [(&str, &[(&str, &str)]); 6] = [
+const SECTIONS: [(&str, &[(&str, &str)]); 8] = [
     (
         "KVM_CREATE_VM",
         &[("EAGAIN", "unload-refused.sh"), ("E2BIG", "gic.rs")],
@@ -61,6 +61,18 @@ const SECTIONS: [(&str, &[(&str, &str)]); 6] = [
         ],
     ),
     ("Registers", &[]),
+    ("How a realm is measured", &[]),
+    (
+        "KVM_PRE_FAULT_MEMORY",
+        &[
+            ("EINTR", "a signal may come late"),
+            ("EAGAIN", "explored with a model of KVM"),
+            ("ENOMEM", "realm-nomem.sh"),
+            ("EHWPOISON", "as for a fault"),
+            ("EFAULT", "as for a fault"),
+            ("ENXIO", "realm-faults.sh"),
+        ],
+    ),
 ];
 
 /// What was refused, by sections.

@@ -3,8 +3,10 @@
 //! What a VMM may do wrong, and what a realm may do to its VMM: each an error of its own, and
 //! nothing lost.
 
+mod attributes;
 mod caps;
 mod create;
+mod dirty;
 mod document;
 mod first_run;
 mod gic;
@@ -12,6 +14,7 @@ mod inside;
 mod life;
 mod mmio;
 mod populate;
+mod pre_fault;
 mod race;
 mod regs;
 mod slots;
@@ -86,15 +89,22 @@ impl Cases {
 /// A group of cases, which may be about one section of the document.
 type Group = fn(&mut Cases) -> Result<()>;
 
-const GROUPS: [(&str, Option<&str>, Group); 13] = [
+const GROUPS: [(&str, Option<&str>, Group); 16] = [
     ("create", Some("KVM_CREATE_VM"), create::cases),
     ("caps", Some("Capabilities of a realm VM"), caps::cases),
+    (
+        "attributes",
+        Some("How a realm is measured"),
+        attributes::cases,
+    ),
     ("populate", Some("KVM_ARM_RMI_POPULATE"), populate::cases),
     ("first-run", Some("The first KVM_RUN"), first_run::cases),
     ("gic", None, gic::cases),
     ("mmio", None, mmio::cases),
     ("regs", Some("Registers"), regs::cases),
     ("slots", Some("Memory"), slots::cases),
+    ("dirty", Some("Memory"), dirty::cases),
+    ("pre-fault", Some("KVM_PRE_FAULT_MEMORY"), pre_fault::cases),
     ("inside", None, inside::cases),
     ("race", None, race::cases),
     ("waits", None, waits::cases),

@@ -22,8 +22,12 @@ const fn sysreg(op0: u64, op1: u64, crn: u64, crm: u64, op2: u64) -> u64 {
     0x6030_0000_0013_0000 | (op0 << 14) | (op1 << 11) | (crn << 7) | (crm << 3) | op2
 }
 
+/// KVM_REG_ARM_TIMER_CNT and KVM_REG_ARM_PTIMER_CNT, which are not the numbers of such registers.
+const CNTVCT: u64 = sysreg(3, 3, 14, 3, 2);
+const CNTPCT: u64 = sysreg(3, 3, 14, 0, 1);
+
 /// What KVM has for other VMs.
-const REFUSED: [(u64, &str); 9] = [
+const REFUSED: [(u64, &str); 8] = [
     (0x6030_0000_0010_003e, "SP_EL0"),
     (0x6030_0000_0010_0042, "PSTATE"),
     (0x6030_0000_0010_0044, "SP_EL1"),
@@ -31,10 +35,6 @@ const REFUSED: [(u64, &str); 9] = [
     (sysreg(3, 0, 1, 0, 0), "SCTLR_EL1"),
     (sysreg(3, 0, 12, 0, 0), "VBAR_EL1"),
     (sysreg(3, 0, 0, 4, 0), "ID_AA64PFR0_EL1"),
-    (
-        sysreg(3, 3, 14, 3, 2),
-        "CNTV_CVAL_EL0, by the name of KVM's counter",
-    ),
     (0x6030_0000_0014_0000, "the PSCI version"),
 ];
 
@@ -55,6 +55,17 @@ fn refused(cases: &mut Cases, cpu: &Cpu<'_>) {
     for (register, name) in REFUSED {
         let what = format!("setting {name}");
         cases.errno(&what, set(cpu, register, 0), libc::EINVAL);
+    }
+    // VMMs stop a VM's time with it. The realm's is the host's, and goes on.
+    for (counter, name) in [(CNTVCT, "the counter"), (CNTPCT, "the physical counter")] {
+        let before = cpu.get(counter).unwrap_or_default();
+        let what = format!("setting {name}");
+        cases.errno(&what, set(cpu, counter, before / 2), 0);
+        let after = cpu.get(counter).ok();
+        cases.holds(
+            &format!("{name} goes on"),
+            before != 0 && after >= Some(before),
+        );
     }
     // A register of 128 bits: V0.
     let v0 = 0x6040_0000_0010_0054;

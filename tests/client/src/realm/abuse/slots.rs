@@ -36,7 +36,7 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
 }
 
 /// A slot without guest_memfd.
-fn ordinary(slot: u32, base: u64, memory: &Mapping) -> kvm_userspace_memory_region2 {
+pub(super) fn ordinary(slot: u32, base: u64, memory: &Mapping) -> kvm_userspace_memory_region2 {
     kvm_userspace_memory_region2 {
         slot,
         guest_phys_addr: base,
@@ -53,8 +53,10 @@ fn made(cases: &mut Cases) -> Result<()> {
     let good = ordinary(0, BASE, &memory);
     for (flags, name) in [
         (KVM_MEM_READONLY, "read-only"),
-        (KVM_MEM_LOG_DIRTY_PAGES, "logged"),
-        (KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES, "both"),
+        (
+            KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES,
+            "read-only, and logged",
+        ),
     ] {
         let region = kvm_userspace_memory_region2 { flags, ..good };
         let what = format!("a slot that is {name}");
@@ -76,14 +78,12 @@ fn made(cases: &mut Cases) -> Result<()> {
         0,
     );
     cases.errno("a slot without guest_memfd", vm.set_slot(&good), 0);
-    for (flags, name) in [
-        (KVM_MEM_READONLY, "read-only"),
-        (KVM_MEM_LOG_DIRTY_PAGES, "logged"),
-    ] {
-        let region = kvm_userspace_memory_region2 { flags, ..good };
-        let what = format!("a slot that becomes {name}");
-        cases.errno(&what, vm.set_slot(&region), libc::EINVAL);
-    }
+    let region = kvm_userspace_memory_region2 {
+        flags: KVM_MEM_READONLY,
+        ..good
+    };
+    let what = "a slot that becomes read-only";
+    cases.errno(what, vm.set_slot(&region), libc::EINVAL);
     memfds(cases, &vm, &memory)
 }
 

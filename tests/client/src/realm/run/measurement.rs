@@ -4,7 +4,7 @@
 //! for, by the RMM specification, and without the RMM's or the component's code.
 
 use realm_guest::{Op, Order, BASE, IMAGE_SIZE, PAGE_SIZE};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::{FIRST_CHUNK, X0};
 use crate::realm::cpu::{Cpu, DFR0};
@@ -38,29 +38,53 @@ fn structure<const N: usize>(fields: &[(usize, u64)]) -> [u8; N] {
     bytes
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
+/// How a realm is measured, `RmiHashAlgorithm`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hash {
+    Sha256 = 0,
+    Sha512 = 1,
+    Sha384 = 2,
+}
+
+impl Hash {
+    pub(crate) const ALL: [Self; 3] = [Self::Sha256, Self::Sha512, Self::Sha384];
+
+    fn of(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(bytes).to_vec(),
+            Self::Sha384 => Sha384::digest(bytes).to_vec(),
+            Self::Sha512 => Sha512::digest(bytes).to_vec(),
+        }
+    }
 }
 
 /// A measurement on its way.
-struct Rim([u8; 32]);
+struct Rim {
+    hash: Hash,
+    value: Vec<u8>,
+}
 
 impl Rim {
     /// A realm without SVE or a PMU, of as many IPA bits, and with the debug registers in the fields of
     /// an ID_AA64DFR0_EL1: `RmiRealmParams`, as far as they are measured.
-    fn new(ipa_bits: u64, dfr0: u64) -> Self {
+    fn new(hash: Hash, ipa_bits: u64, dfr0: u64) -> Self {
         let (breakpoints, watchpoints) = (dfr0 >> 12 & 0xf, dfr0 >> 20 & 0xf);
-        Self(sha256(&structure::<PAGE>(&[
+        let params = structure::<PAGE>(&[
             (0x8, ipa_bits),
             (0x18, breakpoints),
             (0x20, watchpoints),
-        ])))
+            (0x30, hash as u64),
+        ]);
+        Self {
+            hash,
+            value: hash.of(&params),
+        }
     }
 
     /// `RmmMeasurementDescriptorData`: a page at `ipa`.
     fn page(&mut self, ipa: u64, content: Option<&[u8]>) {
         let flags = if content.is_some() { MEASURE } else { 0 };
-        let hash = content.map_or([0; 32], sha256);
+        let hash = content.map_or(vec![], |content| self.hash.of(content));
         let fields = [
             (0x0, KIND_DATA),
             (0x8, DESCRIPTOR as u64),
@@ -74,14 +98,14 @@ impl Rim {
     fn rec(&mut self, pc: u64, x0: u64) {
         let params = structure::<PAGE>(&[(0x0, 1), (0x200, pc), (0x300, x0)]);
         let fields = [(0x0, KIND_REC), (0x8, DESCRIPTOR as u64)];
-        self.extend(&fields, 0x50, &sha256(&params));
+        self.extend(&fields, 0x50, &self.hash.of(&params));
     }
 
-    fn extend(&mut self, fields: &[(usize, u64)], at: usize, content: &[u8; 32]) {
+    fn extend(&mut self, fields: &[(usize, u64)], at: usize, content: &[u8]) {
         let mut descriptor = structure::<DESCRIPTOR>(fields);
-        descriptor[0x10..0x30].copy_from_slice(&self.0);
-        descriptor[at..at + 32].copy_from_slice(content);
-        self.0 = sha256(&descriptor);
+        descriptor[0x10..0x10 + self.value.len()].copy_from_slice(&self.value);
+        descriptor[at..at + content.len()].copy_from_slice(content);
+        self.value = self.hash.of(&descriptor);
     }
 }
 
@@ -98,48 +122,56 @@ pub(super) fn populate_more(vm: &Vm) -> Result<()> {
 /// page of [`populate_more`] without, and the one CPU that is on at first. And that page has what was put
 /// there.
 pub(super) fn check(cpu: &mut Cpu<'_>) -> Result<()> {
-    let [_, ipa_bits, ..] = cpu.order(Order::new(Op::Describe, 0), &[])?;
-    // What KVM tells of the debug registers; what the realm reads is up to the RMM.
-    let mut rim = Rim::new(ipa_bits, cpu.get(DFR0)?);
-    let mut image = guest_image()?;
-    image.resize(IMAGE_SIZE as usize, 0);
-    for (ipa, page) in (BASE..).step_by(PAGE).zip(image.chunks(PAGE)) {
-        rim.page(ipa, Some(page));
-    }
-    rim.page(UNMEASURED, None);
-    rim.rec(BASE, X0);
-
-    let found = read(cpu)?;
-    ensure!(
-        found == rim.0,
-        "the realm is measured as {found:02x?} instead of {:02x?}",
-        rim.0
-    );
+    let found = check_rim(cpu, Hash::Sha256, &[UNMEASURED], X0)?;
     let [_, content, ..] = cpu.order(Order::new(Op::Load, 0), &[UNMEASURED, 8])?;
     ensure!(
         content.to_le_bytes() == CONTENT,
         "what was populated without being measured is {content:#x}"
     );
-    println!(
-        "measured: {}",
-        found.map(|byte| format!("{byte:02x}")).concat()
-    );
+    println!("measured: {found}");
     Ok(())
 }
 
-/// RSI_MEASUREMENT_READ of the initial measurement, of a realm that is measured by SHA-256.
-fn read(cpu: &mut Cpu<'_>) -> Result<[u8; 32]> {
+/// The realm has been measured as a guest that starts with `x0`, and pages whose contents are not
+/// measured. Returns its measurement.
+pub(crate) fn check_rim(
+    cpu: &mut Cpu<'_>,
+    hash: Hash,
+    unmeasured: &[u64],
+    x0: u64,
+) -> Result<String> {
+    let [_, ipa_bits, ..] = cpu.order(Order::new(Op::Describe, 0), &[])?;
+    // What KVM tells of the debug registers; what the realm reads is up to the RMM.
+    let mut rim = Rim::new(hash, ipa_bits, cpu.get(DFR0)?);
+    let mut image = guest_image()?;
+    image.resize(IMAGE_SIZE as usize, 0);
+    for (ipa, page) in (BASE..).step_by(PAGE).zip(image.chunks(PAGE)) {
+        rim.page(ipa, Some(page));
+    }
+    for ipa in unmeasured {
+        rim.page(*ipa, None);
+    }
+    rim.rec(BASE, x0);
+
+    let found = read(cpu, rim.value.len())?;
+    ensure!(
+        found == rim.value,
+        "the realm is measured as {found:02x?} instead of {:02x?}",
+        rim.value
+    );
+    Ok(found.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// RSI_MEASUREMENT_READ of the initial measurement, which has so many bytes.
+fn read(cpu: &mut Cpu<'_>, size: usize) -> Result<Vec<u8>> {
     const INITIAL: u64 = 0;
     let arguments = [realm_guest::fid::MEASUREMENT_READ, INITIAL];
     let order = Order::new(Op::Smc, arguments.len() as u64);
     let [status, words @ ..] = cpu.order(order, &arguments)?;
-    let (measurement, rest) = words.split_at(4);
+    let (measurement, rest) = words.split_at(size / 8);
     ensure!(
         status == rsi::SUCCESS && rest.iter().all(|word| *word == 0),
         "measurement: status {status}, {words:x?}"
     );
-    let bytes: Vec<u8> = measurement.iter().flat_map(|w| w.to_le_bytes()).collect();
-    Ok(bytes
-        .try_into()
-        .map_err(|_| "a measurement of another size")?)
+    Ok(measurement.iter().flat_map(|w| w.to_le_bytes()).collect())
 }

@@ -3,7 +3,7 @@
 //! A whole life of a realm: everything that it can exit for, on as many CPUs as wanted.
 
 pub(super) mod devices;
-mod measurement;
+pub(crate) mod measurement;
 pub(super) mod memory;
 pub(super) mod off;
 mod power;

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Private memory that a realm has before it asks for it (`KVM_PRE_FAULT_MEMORY`).
+
+use super::{rec_vcpu::RecVcpu, vm::RealmVm};
+use crate::{
+    guest_memfd::{self, Faulted},
+    realm::{chunk_of, Bits, State, CHUNK},
+    rmi::GRANULE_SIZE,
+    sys::{prelude::*, sched, vcpu::Held}, //
+};
+use core::ops::Range;
+
+/// Attempts to map while memory of the VM is being unmapped.
+const TRIES: u32 = 100;
+
+/// Maps private memory of `ipas`, from its start to the end of a chunk at most, as if the realm had
+/// touched it there. Returns how many bytes it has. They may be unmapped again at once, as after any
+/// fault.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` for a realm that is not active, `ENOENT` if the first page is not private memory of a
+/// slot, `EINTR`, `EAGAIN` if others keep unmapping memory, `ENXIO` if the RMM refuses; and as for
+/// [`guest_memfd::fault`].
+pub fn pre_fault(vm: &RealmVm, vcpu: &mut Held<'_, RecVcpu>, ipas: &Range<u64>) -> Result<u64> {
+    let rec = vcpu.split().1.as_mut().ok_or(EOPNOTSUPP)?;
+    match vm.lifecycle.lock().realm.state() {
+        State::Active => {}
+        State::None | State::New => return Err(EOPNOTSUPP),
+        State::Dying | State::Dead => return Err(ENXIO),
+    }
+    let gfns = ipas.start / GRANULE_SIZE..ipas.end / GRANULE_SIZE;
+    for tries in 0..TRIES {
+        match guest_memfd::fault(vm, gfns.start, CHUNK, tries != 0, &mut rec.list) {
+            Ok(Faulted::Again) => {}
+            Ok(Faulted::NotPrivate) => return Err(ENOENT),
+            Ok(Faulted::Lost) => return Err(EHWPOISON),
+            // KVM would warn of it.
+            Err(error) if error == EIO => return Err(ENXIO),
+            Err(error) => return Err(error),
+        }
+        match noted_from(vm, &gfns) {
+            0 if sched::signal_pending() => return Err(EINTR),
+            0 => sched::wait_a_little(),
+            granules => return Ok(granules * GRANULE_SIZE),
+        }
+    }
+    Err(EAGAIN)
+}
+
+/// How many granules from the start of `gfns` on are noted as mapped, of those in the same chunk.
+fn noted_from(vm: &RealmVm, gfns: &Range<u64>) -> u64 {
+    let chunk = chunk_of(gfns.start);
+    let noted = vm.pages.get(chunk);
+    let is_noted = |gfn: &u64| !noted.and(Bits::of(chunk, &(*gfn..*gfn + 1))).is_empty();
+    let top = gfns.end.min((chunk + 1) * CHUNK);
+    (gfns.start..top).take_while(is_noted).count() as u64
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KVM_PRE_FAULT_MEMORY: private memory that is there before the realm asks.
+
+use std::os::fd::AsRawFd;
+
+use kvm_bindings::kvm_pre_fault_memory;
+use realm_guest::{Op, Order, BASE, PAGE_SIZE};
+
+use super::Cases;
+use crate::realm::brief::with_cpu;
+use crate::realm::cpu::Cpu;
+use crate::realm::memory::{check, punch_hole};
+use crate::realm::signal::Kick;
+use crate::realm::vm::{Shape, Vm};
+use crate::realm::{debugfs, ensure, Result};
+
+/// _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+const KVM_PRE_FAULT_MEMORY: libc::c_ulong = 0xc040_aed5;
+const MIB: u64 = 1 << 20;
+/// The first IPA of the shared half, with the default width.
+const SHARED: u64 = 1 << 39;
+
+/// What is left of a range, once the call has returned.
+type Left = (u64, u64);
+
+fn pre_fault(cpu: &Cpu<'_>, gpa: u64, size: u64, flags: u64) -> (std::io::Result<()>, Left) {
+    let mut arguments = kvm_pre_fault_memory {
+        gpa,
+        size,
+        flags,
+        ..Default::default()
+    };
+    let request = KVM_PRE_FAULT_MEMORY;
+    // SAFETY: The ioctl reads and writes one such structure.
+    let result = unsafe { libc::ioctl(cpu.fd.as_raw_fd(), request, &raw mut arguments) };
+    (check(result), (arguments.gpa, arguments.size))
+}
+
+pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+    let vm = Vm::new(Shape::REALM)?;
+    let kick = Kick::default();
+    let cpu = Cpu::new(&vm, &kick, 0)?;
+    let (result, _) = pre_fault(&cpu, BASE, MIB, 0);
+    cases.errno("before the first run", result, libc::EOPNOTSUPP);
+    drop(cpu);
+    drop(vm);
+    ordinary(cases)?;
+    with_cpu(Shape::REALM, |cpu| running(cases, cpu))
+}
+
+/// Ordinary VMs have no such call.
+fn ordinary(cases: &mut Cases) -> Result<()> {
+    let vm = Vm::new(Shape {
+        realm: false,
+        ..Shape::REALM
+    })?;
+    let kick = Kick::default();
+    let cpu = Cpu::new(&vm, &kick, 0)?;
+    let (result, _) = pre_fault(&cpu, BASE, MIB, 0);
+    cases.errno("of an ordinary VM", result, libc::EINVAL);
+    Ok(())
+}
+
+/// A realm that runs, of whose memory only the guest's image was touched.
+fn running(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
+    let end = BASE + cpu.vm.shape.memory;
+    for (what, gpa, size, flags, errno) in [
+        ("nothing", BASE, 0, 0, libc::EINVAL),
+        ("half a page", BASE, PAGE_SIZE / 2, 0, libc::EINVAL),
+        ("unaligned", BASE + 1, PAGE_SIZE, 0, libc::EINVAL),
+        (
+            "what wraps",
+            PAGE_SIZE.wrapping_neg(),
+            2 * PAGE_SIZE,
+            0,
+            libc::EINVAL,
+        ),
+        ("with a flag", BASE, PAGE_SIZE, 1, libc::EINVAL),
+        ("outside of slots", end, PAGE_SIZE, 0, libc::ENOENT),
+        (
+            "in the shared half",
+            SHARED | BASE,
+            PAGE_SIZE,
+            0,
+            libc::ENOENT,
+        ),
+        ("far away", 1 << 62, PAGE_SIZE, 0, libc::ENOENT),
+    ] {
+        let (result, left) = pre_fault(cpu, gpa, size, flags);
+        cases.errno(what, result, errno);
+        cases.equal(what, left, (gpa, size));
+    }
+
+    // All memory is touched without a single exit, and what the realm has already stays.
+    let (from, size) = (BASE + 2 * MIB, cpu.vm.shape.memory - 2 * MIB);
+    cpu.expect(Order::pages(Op::Touch, from, 3 * PAGE_SIZE), &[], 0)?;
+    let (result, left) = pre_fault(cpu, from, size, 0);
+    cases.errno("all memory", result, 0);
+    cases.equal("what is left", left, (end, 0));
+    cpu.expect(Order::pages(Op::Check, from, 3 * PAGE_SIZE), &[], 0)?;
+    let before = private_maps()?;
+    cpu.expect(Order::pages(Op::Touch, from + MIB, size - MIB), &[], 0)?;
+    cases.equal("faults of memory that is there", private_maps()?, before);
+    let (result, left) = pre_fault(cpu, end - PAGE_SIZE, 2 * PAGE_SIZE, 0);
+    cases.errno("past the end of the slot", result, 0);
+    cases.equal("what is left there", left, (end, PAGE_SIZE));
+
+    // Memory that is shared now, and memory that was taken away.
+    cpu.vm.set_private(from, PAGE_SIZE, false)?;
+    let (result, _) = pre_fault(cpu, from, PAGE_SIZE, 0);
+    cases.errno("what is shared", result, libc::ENOENT);
+    cpu.vm.set_private(from, PAGE_SIZE, true)?;
+    let slot = cpu.vm.slots.first().ok_or("no slot")?;
+    let file = slot.memfd.as_ref().ok_or("no guest_memfd")?;
+    punch_hole(file, from - slot.base, PAGE_SIZE)?;
+    let (result, left) = pre_fault(cpu, from, PAGE_SIZE, 0);
+    cases.errno("what was punched out", result, 0);
+    cases.equal("what is left of it", left, (from + PAGE_SIZE, 0));
+    Ok(())
+}
+
+/// How often private memory was mapped for the realm.
+fn private_maps() -> Result<u64> {
+    let smcs = debugfs::smcs()?;
+    let maps = smcs.get("RTT_DATA_MAP").map_or(0, |(calls, _)| *calls);
+    ensure!(maps > 0, "nothing is mapped");
+    Ok(maps)
+}
