@@ -86,16 +86,19 @@ linux_guest() {
 	rm "$disk"
 }
 
-# linux_ends reset|panic STATUS: a guest in a realm ends so, and that is the VMM's exit status
+# linux_ends reset|panic STATUS [OPTION...]: a guest in a realm ends so, and that is the VMM's exit status
 linux_ends() {
+	ends=$1
+	wanted=$2
+	shift 2
 	status=0
-	timeout 300 linux-realm --memory 256 --cmdline "quiet check=$1" \
+	timeout 300 linux-realm --memory 256 --cmdline "quiet check=$ends" "$@" \
 		</dev/null >/tmp/ends.log 2>&1 || status=$?
-	if [ $status != "$2" ]; then
+	if [ $status != "$wanted" ]; then
 		sed 's/^/  | /' /tmp/ends.log
-		fail "the VMM's status is $status after a $1, not $2"
+		fail "the VMM's status is $status after a $ends, not $wanted"
 	fi
-	echo "  $1: $(tail -n 1 /tmp/ends.log)"
+	echo "  $ends: $(tail -n 1 /tmp/ends.log)"
 }
 
 # linux_killed: a VMM is killed in the middle of its guest's boot

@@ -14,7 +14,7 @@ for cpus in 1 4; do
 	nothing_left
 	linux_guest ordinary $cpus 512
 done
-linux_ends reset 3
+linux_ends reset 3 --prefault --hash sha512 --rpv 0123456789abcdef
 linux_ends panic 4
 nothing_left
 linux_killed

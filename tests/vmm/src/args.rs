@@ -26,6 +26,22 @@ pub struct Disk {
     pub read_only: bool,
 }
 
+/// How a realm is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Hash {
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+/// A realm personalisation value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rpv(pub [u8; 64]);
+
 /// Boots Linux in a realm.
 #[derive(Clone, PartialEq, Eq, Debug, Parser)]
 #[command(
@@ -75,6 +91,18 @@ pub struct Args {
     /// Run the guest in an ordinary VM
     #[arg(long, overrides_with = "realm")]
     pub no_realm: bool,
+
+    /// Give a realm all of its memory before it starts, so that it need not ask for it
+    #[arg(long)]
+    pub prefault: bool,
+
+    /// How the realm is measured
+    #[arg(long, value_enum)]
+    pub hash: Option<Hash>,
+
+    /// The realm personalisation value: up to 64 bytes in hexadecimal, which the attestation token has
+    #[arg(long, value_name = "HEX", value_parser = rpv)]
+    pub rpv: Option<Rpv>,
 
     /// The guest's console
     #[arg(long, value_enum, default_value_t = Console::Virtio)]
@@ -168,6 +196,23 @@ fn memory(text: &str) -> Result<u64, String> {
     }
 }
 
+fn rpv(text: &str) -> Result<Rpv, String> {
+    let mut value = [0; 64];
+    let digits = text.as_bytes();
+    if digits.is_empty() || digits.len() % 2 != 0 || digits.len() / 2 > value.len() {
+        return Err("1 to 64 bytes, two digits each".into());
+    }
+    for (byte, pair) in value.iter_mut().zip(digits.chunks(2)) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = match (digit(pair[0]), digit(pair[1])) {
+            // CAST: Two digits make a byte.
+            (Some(high), Some(low)) => (high << 4 | low) as u8,
+            _ => return Err("not hexadecimal".into()),
+        };
+    }
+    Ok(Rpv(value))
+}
+
 fn disk(text: &str) -> Result<Disk, String> {
     let (path, read_only) = match text.strip_suffix(",ro") {
         Some(path) => (path, true),
@@ -233,6 +278,20 @@ mod tests {
         ] {
             assert_eq!(refused(&["--memory", text]), text != "2048", "{text}");
         }
+    }
+
+    #[test]
+    fn personalisation_values() {
+        let mut wanted = [0; 64];
+        wanted[..3].copy_from_slice(&[0x01, 0xab, 0xff]);
+        assert_eq!(parse(&["--rpv", "01aBff"]).rpv, Some(Rpv(wanted)));
+        let most = "5a".repeat(64);
+        assert_eq!(parse(&["--rpv", &most]).rpv, Some(Rpv([0x5a; 64])));
+        for text in ["", "0", "012", "0x01", "zz", " 01", &"00".repeat(65)] {
+            assert!(refused(&["--rpv", text]), "{text}");
+        }
+        assert_eq!(parse(&["--hash", "sha512"]).hash, Some(Hash::Sha512));
+        assert!(refused(&["--hash", "md5"]));
     }
 
     #[test]

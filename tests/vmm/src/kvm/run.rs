@@ -11,13 +11,15 @@ use std::time::Instant;
 
 use super::load::load;
 use super::populate::populate;
+use super::prefault::prefault;
 use super::threads::{self, Guest};
 use super::vm::Vm;
-use super::{cpu, devices, host};
+use super::{attributes, cpu, devices, host};
 use crate::args::Args;
 use crate::end::{self, End, News};
 use crate::error::{Result, Trying};
 use crate::fdt::{Machine, Seed};
+use crate::layout::RAM;
 use crate::stats::Stats;
 use crate::terminal::Raw;
 use crate::virtio::rng::RANDOM;
@@ -53,8 +55,11 @@ fn boot(
         host::check_memory(args.memory)?;
     }
     let vm = Vm::new(&kvm, args.is_realm(), args.memory)?;
+    if args.is_realm() {
+        attributes::choose(&vm, args)?;
+    }
     let cpus = (0..args.cpus).map(|id| cpu::create(&vm, id));
-    let cpus: Vec<_> = cpus.collect::<Result<_>>()?;
+    let mut cpus: Vec<_> = cpus.collect::<Result<_>>()?;
     let _gic = vm.add_gic()?;
     let (bus, input) = devices::make(&vm, args, &news)?;
 
@@ -70,8 +75,14 @@ fn boot(
             return Ok(end);
         }
     }
-    if let Some(first) = cpus.first() {
+    if let Some(first) = cpus.first_mut() {
         cpu::set_entry(first, loaded.entry, loaded.fdt)?;
+        if args.prefault && vm.private.is_some() {
+            let all = RAM..RAM + vm.memory.size();
+            if let Some(end) = prefault(first, all, listen, args.quiet)? {
+                return Ok(end);
+            }
+        }
     }
 
     let guest = Arc::new(Guest {
