@@ -11,7 +11,7 @@ use kvm_arm_rmi::sys::machine::Firmware;
 use rmm::granule::State;
 use rmm::rec::{Context, Trap};
 use rmm::rtt::{block_size, Entry, Table, ENTRIES};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,17 @@ pub(crate) struct Embedded {
 
 thread_local! {
     static MACHINE: RefCell<Option<Arc<Machine>>> = const { RefCell::new(None) };
+    /// The realm that was made last.
+    static RD: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The level of the table that has an entry for a private granule of the realm that was made last.
+pub(crate) fn level(gfn: u64) -> u64 {
+    let args = [RD.get(), gfn * GRANULE_SIZE, 3];
+    let mut regs = Regs::new(Fid::RTT_READ_ENTRY.raw().into(), &args);
+    machine().rmm.handle(&mut regs);
+    assert_eq!(regs.x(0), 0);
+    regs.x(1)
 }
 
 /// The machine under the test that runs.
@@ -95,6 +106,7 @@ impl Embedded {
                 bits: params[1] as u32,
             };
             self.realms.borrow_mut().insert(args.x(1), root);
+            RD.set(args.x(1));
         }
         if fid == Fid::REALM_TERMINATE && status == Status::Success {
             // It never runs again, and what is mapped for it is of no use to anybody.

@@ -223,7 +223,7 @@ impl World {
 }
 
 /// The page that the realm has there.
-fn mapped(gfn: u64, shared: bool) -> Option<u64> {
+pub(crate) fn mapped(gfn: u64, shared: bool) -> Option<u64> {
     let machine = machine::machine();
     machine.firmware().mapped(gfn * GRANULE_SIZE, shared)
 }

@@ -72,7 +72,7 @@ impl Mm {
     }
 
     /// The huge page that `hva` is in: its first address, and where it is.
-    pub(super) fn huge(&self, hva: u64) -> Option<(u64, u64)> {
+    pub fn huge(&self, hva: u64) -> Option<(u64, u64)> {
         let first = hva / GRANULE_SIZE / HUGE * HUGE;
         let pa = *self.huge.lock().unwrap().get(&first)?;
         Some((first * GRANULE_SIZE, pa))

@@ -20,6 +20,9 @@ use std::{
 };
 use tree::{Result, Tree};
 
+/// Mutants are tried in so many rounds, each of which goes through all files.
+const PARTS: usize = 16;
+
 /// Which mutants are tried.
 struct Chosen {
     /// Every so many-th, ...
@@ -28,15 +31,13 @@ struct Chosen {
     from: usize,
     /// What is in their names.
     part: String,
-    /// Those that an earlier run did not catch, if it is given.
-    again: Option<HashSet<String>>,
+    /// Those of an earlier run that need not be tried again.
+    done: HashSet<String>,
 }
 
 impl Chosen {
     fn contains(&self, n: usize, name: &str) -> bool {
-        n % self.every == self.from
-            && name.contains(&self.part)
-            && self.again.as_ref().is_none_or(|names| names.contains(name))
+        n % self.every == self.from && name.contains(&self.part) && !self.done.contains(name)
     }
 }
 
@@ -47,16 +48,16 @@ fn explained(text: &str) -> HashSet<&str> {
         .collect()
 }
 
-/// Outcome and name in a line of a list of outcomes.
-fn not_caught(line: &str) -> Option<String> {
+/// The name of a mutant in a list of outcomes, if it was caught or is none.
+fn done(line: &str) -> Option<String> {
     let (outcome, name) = line.split_once('\t')?;
     let name = name.split('\t').next()?;
-    matches!(outcome, "survived" | "unreached").then(|| name.into())
+    (!matches!(outcome, "survived" | "unreached")).then(|| name.into())
 }
 
 fn mutants(args: &[String]) -> Result<bool> {
-    let [dir, list, share, part, again] = args else {
-        return Err("mutants TREE LIST SHARE PART AGAIN".into());
+    let [dir, list, share, part, earlier, schedules] = args else {
+        return Err("mutants TREE LIST SHARE PART EARLIER SCHEDULES".into());
     };
     let share = share.split_once('/').and_then(|(n, of)| {
         let (n, of): (usize, usize) = (n.parse().ok()?, of.parse().ok()?);
@@ -64,16 +65,17 @@ fn mutants(args: &[String]) -> Result<bool> {
     });
     let (from, every) = share.ok_or("SHARE is n/m, from 1/m to m/m")?;
     let read = |name: &str| fs::read_to_string(name).map_err(|e| format!("{name}: {e}"));
-    let again = match &**again {
-        "" => None,
-        name => Some(read(name)?.lines().filter_map(not_caught).collect()),
+    let done = match &**earlier {
+        "" => HashSet::new(),
+        name => read(name)?.lines().filter_map(done).collect(),
     };
     let chosen = Chosen {
         every,
         from,
         part: part.clone(),
-        again,
+        done,
     };
+    let schedules = schedules.parse().map_err(|_| "SCHEDULES is a number")?;
 
     let dir = Path::new(dir);
     let survivors = read(&dir.join("tests/mutants/survivors").display().to_string())?;
@@ -85,15 +87,15 @@ fn mutants(args: &[String]) -> Result<bool> {
     );
     tree.write()?;
     eprintln!("  building the tests and looking which mutants each of them gets to");
-    let tests = Tests::new(&tree, &dir.join("reached"))?;
+    let tests = Tests::new(&tree, &dir.join("reached"), schedules)?;
     let mut chosen: Vec<_> = tree
         .mutants
         .iter()
         .enumerate()
         .filter(|(n, mutant)| chosen.contains(*n, &mutant.name))
         .collect();
-    // What has to be compiled comes last.
-    chosen.sort_by_key(|(_, mutant)| mutant.constant);
+    // What has to be compiled comes last; and what a run has tried that is cut short is of all files.
+    chosen.sort_by_key(|(n, mutant)| (mutant.constant, n % PARTS));
     eprintln!(
         "  trying {} of {} mutants with {} tests",
         chosen.len(),

@@ -11,9 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Schedules of a scenario that are tried before the long tests are, and after them.
+/// Schedules of a scenario that are tried before the long tests are.
 const FEW_SCHEDULES: u32 = 20;
-const MANY_SCHEDULES: u32 = 300;
 
 /// A test that takes longer comes late.
 const QUICK: Duration = Duration::from_millis(250);
@@ -60,6 +59,8 @@ struct Test {
 pub(crate) struct Tests {
     programs: [PathBuf; 2],
     tests: Vec<Test>,
+    /// Schedules of a scenario that are tried at last.
+    schedules: u32,
 }
 
 /// Builds the test programs: those of `tests/host` and `tests/explore`. `None` if they do not compile.
@@ -88,12 +89,12 @@ fn build(tree: &Tree, built: Option<usize>) -> Result<Option<[PathBuf; 2]>> {
 }
 
 impl Tests {
-    /// Builds the tests and has each of them run.
+    /// Builds the tests and has each of them run. At last `schedules` of each scenario will be tried.
     ///
     /// # Errors
     ///
     /// In words. That one fails without any mutant is among them.
-    pub(crate) fn new(tree: &Tree, scratch: &Path) -> Result<Self> {
+    pub(crate) fn new(tree: &Tree, scratch: &Path, schedules: u32) -> Result<Self> {
         let programs = build(tree, None)?.ok_or("the tests do not compile")?;
         let mut tests = Vec::new();
         for (program, explores) in programs.iter().zip([false, true]) {
@@ -123,7 +124,11 @@ impl Tests {
                 });
             }
         }
-        Ok(Self { programs, tests })
+        Ok(Self {
+            programs,
+            tests,
+            schedules,
+        })
     }
 
     /// How many there are.
@@ -159,12 +164,14 @@ impl Tests {
         reaches: impl Fn(&Test) -> bool,
     ) -> Result<Outcome> {
         type Stage = (fn(&Test) -> bool, u32);
-        let stages: [Stage; 4] = [
+        let mut stages: Vec<Stage> = vec![
             (|test| !test.explores && test.takes <= QUICK, 0),
             (|test| test.explores, FEW_SCHEDULES),
             (|test| !test.explores && test.takes > QUICK, 0),
-            (|test| test.explores, MANY_SCHEDULES),
         ];
+        if self.schedules > FEW_SCHEDULES {
+            stages.push((|test| test.explores, self.schedules));
+        }
         for (belongs, schedules) in stages {
             let tests: Vec<_> = self
                 .tests
