@@ -28,8 +28,12 @@ struct Root {
 
 /// ESR_EL2 of an SMC.
 const SMC: u64 = 0x17 << 26 | 1 << 25;
-/// ESR_EL2 of a store to what is not mapped, at level 3.
-const STORE: u64 = 0x24 << 26 | 1 << 25 | 1 << 6 | 7;
+/// ESR_EL2 of a load from what is not mapped, at level 3.
+const LOAD: u64 = 0x24 << 26 | 1 << 25 | 7;
+/// The same, of a store.
+const STORE: u64 = LOAD | 1 << 6;
+/// The same, where something is mapped.
+const PERMISSION: u64 = 8;
 
 /// See the file.
 pub(crate) struct Embedded {
@@ -68,6 +72,8 @@ enum At {
     Nothing,
     Realm(u64),
     Host(u64),
+    /// May not be written.
+    ReadOnly(u64),
 }
 
 impl Embedded {
@@ -123,12 +129,17 @@ fn translate(machine: &Machine, root: Root, ipa: u64) -> At {
         let mut data = machine.fake().data(table);
         let index = (ipa / block_size(level)) as usize % ENTRIES;
         let offset = ipa % block_size(level);
-        return match Table::view(&mut data, level, root.lpa2).get(index) {
+        let entry = Table::view(&mut data, level, root.lpa2).get(index);
+        return match entry {
             Entry::Table(next) => {
                 table = next.raw();
                 continue;
             }
             Entry::Assigned(rmm::rtt::Ripas::Ram, pa) => At::Realm(pa.raw() + offset),
+            // S2AP: bit 7 of the entry allows for stores.
+            Entry::AssignedNs(_, pa) if entry.encode(level) & 1 << 7 == 0 => {
+                At::ReadOnly(pa.raw() + offset)
+            }
             Entry::AssignedNs(_, pa) => At::Host(pa.raw() + offset),
             _ => At::Nothing,
         };
@@ -224,7 +235,7 @@ impl Firmware for Embedded {
             let half = if shared { 1 << (root.bits - 1) } else { 0 };
             match translate(&self.machine, *root, ipa | half) {
                 At::Nothing => None,
-                At::Realm(pa) | At::Host(pa) => Some(pa),
+                At::Realm(pa) | At::Host(pa) | At::ReadOnly(pa) => Some(pa),
             }
         })
     }
@@ -291,20 +302,22 @@ fn stay(machine: &Machine, root: Root, guest: &mut Guest, ctx: &mut Context) -> 
     }
     let half = 1 << (root.bits - 1);
     match op {
-        Op::Private(gfn) | Op::Shared(gfn) => {
-            let shared = matches!(op, Op::Shared(_));
+        Op::Private(gfn) | Op::Shared(gfn) | Op::Load(gfn) => {
+            let shared = !matches!(op, Op::Private(_));
+            let loads = matches!(op, Op::Load(_));
             let ipa = gfn * GRANULE_SIZE | if shared { half } else { 0 };
-            match translate(machine, root, ipa) {
+            let there = translate(machine, root, ipa);
+            match there {
                 At::Realm(pa) if !shared => {
                     assert_eq!(machine.fake().pas(pa), Pas::Realm, "{pa:#x} faults");
                     guest.done(true);
                     Trap::Irq
                 }
-                At::Host(pa) if shared => {
+                At::Host(pa) | At::ReadOnly(pa) if shared && (loads || there == At::Host(pa)) => {
                     assert_eq!(machine.fake().pas(pa), Pas::NonSecure, "{pa:#x} faults");
                     assert!(
                         !kvm_arm_rmi::sys::machine::machine().is_free(pa),
-                        "a realm stores to page {pa:#x}, which is free"
+                        "a realm touches page {pa:#x}, which is free"
                     );
                     guest.done(true);
                     Trap::Irq
@@ -312,7 +325,11 @@ fn stay(machine: &Machine, root: Root, guest: &mut Guest, ctx: &mut Context) -> 
                 _ => {
                     guest.pc = Some(ctx.pc);
                     Trap::Sync {
-                        esr: STORE,
+                        esr: match there {
+                            At::ReadOnly(_) => STORE | PERMISSION,
+                            _ if loads => LOAD,
+                            _ => STORE,
+                        },
                         far: ipa & 0xfff,
                         hpfar: ipa >> 8 & !0xf,
                     }

@@ -11,6 +11,8 @@ pub enum Op {
     Private(u64),
     /// Stores to memory that it shares with the host.
     Shared(u64),
+    /// Loads from memory that it shares with the host.
+    Load(u64),
     /// RSI_IPA_STATE_SET: these granules become RAM, or EMPTY. What was destroyed may be lost.
     Ripas {
         /// The first one.

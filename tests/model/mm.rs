@@ -6,7 +6,7 @@
 use super::{machine::machine, pages::Pages};
 use crate::rmi::GRANULE_SIZE;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc as StdArc, Weak};
 
@@ -35,6 +35,8 @@ pub struct Mm {
     pages: shuttle::sync::Mutex<Pages>,
     /// Huge pages, by the number of their first page. All of their pages are in `pages` as well.
     huge: shuttle::sync::Mutex<BTreeMap<u64, u64>>,
+    /// Pages that may not be written.
+    read_only: shuttle::sync::Mutex<BTreeSet<u64>>,
     notifiers: shuttle::sync::Mutex<Vec<Weak<dyn Notifier>>>,
 }
 
@@ -71,6 +73,13 @@ impl Mm {
         pages.find(hva / GRANULE_SIZE).ok()
     }
 
+    /// The same without a reference: the page may go at any time.
+    pub fn page(&self, hva: u64) -> Option<u64> {
+        let pa = self.get(hva)?;
+        machine().put_page(pa);
+        Some(pa)
+    }
+
     /// The huge page that `hva` is in: its first address, and where it is.
     pub fn huge(&self, hva: u64) -> Option<(u64, u64)> {
         let first = hva / GRANULE_SIZE / HUGE * HUGE;
@@ -101,6 +110,26 @@ impl Mm {
                 Vec::new()
             });
         }
+    }
+
+    /// `mprotect()`: whether a page may be written from now on.
+    pub fn protect(&self, hva: u64, writable: bool) {
+        let page = hva / GRANULE_SIZE;
+        if writable {
+            self.read_only.lock().unwrap().remove(&page);
+            return;
+        }
+        self.split(page);
+        self.change(page..page + 1, |_| {
+            self.read_only.lock().unwrap().insert(page);
+            Vec::new()
+        });
+    }
+
+    /// True if the page at `hva` may be written.
+    pub(super) fn is_writable(&self, hva: u64) -> bool {
+        let page = hva / GRANULE_SIZE;
+        !self.read_only.lock().unwrap().contains(&page)
     }
 
     /// `MADV_DONTNEED`: takes pages away. When this returns they are somebody else's.

@@ -15,8 +15,8 @@ pub fn claim_sea() -> bool {
 }
 
 /// True if the host has SVE vectors of `vq` quadwords.
-pub fn sve_vq_available(_vq: u64) -> bool {
-    false
+pub fn sve_vq_available(vq: u64) -> bool {
+    [1, 2, 4].contains(&vq)
 }
 
 /// Module parameter `fault_around`.

@@ -61,6 +61,8 @@ pub struct VcpuState {
     pub(super) turned_on: AtomicBool,
     /// `mp_state`.
     pub(super) stopped: AtomicBool,
+    /// Its longest SVE vector in quadwords; 0 without SVE.
+    pub(super) sve_vq: AtomicU64,
     regs: UnsafeCell<Regs>,
 }
 
@@ -79,6 +81,7 @@ impl VcpuState {
             rec: AtomicU64::new(0),
             turned_on: AtomicBool::new(false),
             stopped: AtomicBool::new(id != 0),
+            sve_vq: AtomicU64::new(0),
             regs: UnsafeCell::new(Regs {
                 gprs: [0; 31],
                 pc: 0,
@@ -144,7 +147,10 @@ impl Vcpu<'_> {
 
     /// Its longest SVE vector in quadwords; `None` without SVE.
     pub fn sve_vq(&self) -> Option<u64> {
-        None
+        match self.0.sve_vq.load(Ordering::SeqCst) {
+            0 => None,
+            vq => Some(vq),
+        }
     }
 
     /// Notes that the vCPU has been turned on.
@@ -279,7 +285,7 @@ impl Locked<'_> {
 
     /// Its longest SVE vector in quadwords.
     pub fn sve_vq(&self) -> Option<u64> {
-        None
+        Vcpu(self.0.clone(), PhantomData).sve_vq()
     }
 
     /// Its MPIDR.

@@ -213,6 +213,27 @@ impl<C: Component> Vm<C> {
         self.0.kvm.0.id_aa64dfr0.set(value).expect("it is set once");
     }
 
+    /// `KVM_ARM_VCPU_INIT` with SVE vectors of so many quadwords.
+    pub fn init_sve(&self, n: usize, vq: u64) {
+        self.with_vcpu(n, |_, vcpu| vcpu.sve_vq.store(vq, Ordering::SeqCst));
+    }
+
+    /// `KVM_GET_REG_LIST`: the number of the `place`th register that may be set.
+    pub fn listed_reg(&self, n: usize, place: usize) -> Option<u64> {
+        self.with_vcpu(n, |vm, vcpu| {
+            vm.ours.listed_reg(&mut Held::new(vcpu.clone()), place)
+        })
+    }
+
+    /// Whether there may be such a slot.
+    ///
+    /// # Errors
+    ///
+    /// The component's.
+    pub fn check_slot(&self, slot: &NewSlot) -> Result {
+        self.0.ours.check_slot(slot)
+    }
+
     /// Does something that takes a vCPU's mutex, as ioctls do, and for as long as `f` likes.
     pub fn with_mutex<R>(&self, n: usize, f: impl FnOnce() -> R) -> R {
         self.with_vcpu(n, |_, _| f())
@@ -375,6 +396,11 @@ impl<C: Component> Inner<C> {
         };
         loop {
             let seq = self.kvm.invalidate_seq();
+            let writable = self.mm.is_writable(hva);
+            // ESR_EL2.WnR.
+            if vcpu.regs().fault.esr & 1 << 6 != 0 && !writable {
+                return Err(EFAULT);
+            }
             let pa = self.mm.get(hva).ok_or(ENOMEM)?;
             let lock = MmuReadLock::new(&self.kvm);
             let memory = match self.mm.huge(hva) {
@@ -389,7 +415,7 @@ impl<C: Component> Inner<C> {
                     ipa: gfn * GRANULE_SIZE,
                     pa,
                     size: GRANULE_SIZE,
-                    writable: true,
+                    writable,
                 },
             };
             let mapped = match lock.anything_since(seq) {

@@ -7,15 +7,22 @@ use syn::{BinOp, Expr, GenericArgument, PathArguments, Type};
 /// A statement of it does something, and nothing is needed in its place.
 pub(crate) fn acts(expr: &Expr) -> bool {
     match expr {
-        Expr::Call(_) | Expr::MethodCall(_) | Expr::Assign(_) => true,
+        Expr::Call(call) => !traces(&call.func),
+        Expr::MethodCall(_) | Expr::Assign(_) => true,
         Expr::Try(inner) => acts(&inner.expr),
         Expr::Binary(binary) => operators(&binary.op).iter().any(|op| assigns(op)),
         _ => false,
     }
 }
 
+/// True for what is an operator and an assignment.
 fn assigns(op: &str) -> bool {
     op.ends_with('=') && !matches!(op, "==" | "!=" | "<=" | ">=")
+}
+
+/// It only tells those who look on.
+fn traces(function: &Expr) -> bool {
+    matches!(function, Expr::Path(path) if path.path.segments[0].ident == "trace")
 }
 
 /// What may stand in an operator's place.
