@@ -137,7 +137,7 @@ fn translate(machine: &Machine, root: Root, ipa: u64) -> At {
             }
             Entry::Assigned(rmm::rtt::Ripas::Ram, pa) => At::Realm(pa.raw() + offset),
             // S2AP: bit 7 of the entry allows for stores.
-            Entry::AssignedNs(_, pa) if entry.encode(level) & 1 << 7 == 0 => {
+            Entry::AssignedNs(_, pa) if entry.encode(level, root.lpa2) & 1 << 7 == 0 => {
                 At::ReadOnly(pa.raw() + offset)
             }
             Entry::AssignedNs(_, pa) => At::Host(pa.raw() + offset),

@@ -36,6 +36,17 @@ pub enum Exit {
     Mmio(u64),
 }
 
+/// What a vCPU has not been given yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lacks {
+    /// `KVM_ARM_VCPU_INIT`.
+    Init = 1,
+    /// `KVM_ARM_VCPU_FINALIZE`.
+    Finalize,
+    /// PSCI 0.2, or later.
+    Psci,
+}
+
 /// What only the task has that runs the vCPU.
 pub(super) struct Regs {
     pub(super) gprs: [u64; 31],
@@ -63,6 +74,8 @@ pub struct VcpuState {
     pub(super) stopped: AtomicBool,
     /// Its longest SVE vector in quadwords; 0 without SVE.
     pub(super) sve_vq: AtomicU64,
+    /// One of [`Lacks`], or 0.
+    pub(super) lacks: AtomicU64,
     regs: UnsafeCell<Regs>,
 }
 
@@ -82,6 +95,7 @@ impl VcpuState {
             turned_on: AtomicBool::new(false),
             stopped: AtomicBool::new(id != 0),
             sve_vq: AtomicU64::new(0),
+            lacks: AtomicU64::new(0),
             regs: UnsafeCell::new(Regs {
                 gprs: [0; 31],
                 pc: 0,
@@ -268,19 +282,23 @@ impl Locked<'_> {
         self.0.stopped.load(Ordering::SeqCst)
     }
 
+    fn lacks(&self, what: Lacks) -> bool {
+        self.0.lacks.load(Ordering::SeqCst) == what as u64
+    }
+
     /// It is initialised.
     pub fn is_initialized(&self) -> bool {
-        true
+        !self.lacks(Lacks::Init)
     }
 
     /// Its SVE is finalised, or there is none.
     pub fn is_finalized(&self) -> bool {
-        true
+        !self.lacks(Lacks::Finalize)
     }
 
     /// It has PSCI 0.2.
     pub fn has_psci_0_2(&self) -> bool {
-        true
+        !self.lacks(Lacks::Psci)
     }
 
     /// Its longest SVE vector in quadwords.

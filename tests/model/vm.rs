@@ -12,7 +12,7 @@ use super::{
     prelude::*,
     slots::{NewSlot, SlotState, Slots, SlotsLock},
     user::{OneReg, VmAttr},
-    vcpu::{Exit, Held, Locked, VcpuState},
+    vcpu::{Exit, Held, Lacks, Locked, VcpuState},
 };
 use crate::rmi::{Fid, Regs, GRANULE_SIZE};
 use crate::uapi::KvmArmRmiPopulate;
@@ -211,6 +211,12 @@ impl<C: Component> Vm<C> {
     /// `KVM_SET_ONE_REG` of ID_AA64DFR0_EL1, once.
     pub fn set_id_aa64dfr0(&self, value: u64) {
         self.0.kvm.0.id_aa64dfr0.set(value).expect("it is set once");
+    }
+
+    /// `KVM_ARM_VCPU_INIT` and `KVM_ARM_VCPU_FINALIZE`, without what it `lacks`.
+    pub fn init(&self, n: usize, lacks: Option<Lacks>) {
+        let lacks = lacks.map_or(0, |lacks| lacks as u64);
+        self.with_vcpu(n, |_, vcpu| vcpu.lacks.store(lacks, Ordering::SeqCst));
     }
 
     /// `KVM_ARM_VCPU_INIT` with SVE vectors of so many quadwords.

@@ -7,13 +7,16 @@ mod life;
 mod private;
 mod ripas;
 mod shared;
+mod told;
 mod widths;
 
 pub(crate) use crate::explore;
+use crate::world::mapped;
 pub(crate) use crate::world::{
     hvas, part, scenario, scenario_of, scenario_with, Part, World, GRANULES, SHARED,
 };
 pub(crate) use kvm_arm_rmi::rmi::GRANULE_SIZE;
+use kvm_arm_rmi::sys::gmem::Gmem;
 pub(crate) use kvm_arm_rmi::sys::guest::{Guest, Op};
 pub(crate) use kvm_arm_rmi::sys::ops::AttrOp;
 pub(crate) use kvm_arm_rmi::sys::prelude::{
@@ -100,3 +103,25 @@ pub(crate) const FAR: u64 = 1 << 12;
 pub(crate) const HVA_FAR: u64 = 0x8000_0000;
 
 pub(crate) const PC: u64 = 0x6030_0000_0010_0040;
+
+/// Does something with a VM that has one vCPU.
+pub(crate) fn alone(test: impl Fn(&World) + Send + Sync + Clone + 'static) {
+    crate::alone(move || {
+        scenario(&[0], nothing, vec![part(test.clone())]);
+    });
+}
+
+/// Which of these the realm has, in its private half or in the shared one.
+pub(crate) fn there(gfns: Range<u64>, shared: bool) -> Vec<u64> {
+    gfns.filter(|gfn| mapped(*gfn, shared).is_some()).collect()
+}
+
+/// A slot with a file, all of it private.
+pub(crate) fn private_slot(world: &World, gfns: Range<u64>) {
+    let file = Gmem::new();
+    world
+        .vm
+        .add_slot(gfns.clone(), HVA_FAR, Some((&file, 0)))
+        .unwrap();
+    world.vm.set_private(gfns, true).unwrap();
+}

@@ -21,14 +21,14 @@ use std::{
 use tree::{Result, Tree};
 
 /// Mutants are tried in so many rounds, each of which goes through all files.
-const PARTS: usize = 16;
+const ROUNDS: u64 = 16;
 
 /// Which mutants are tried.
 struct Chosen {
-    /// Every so many-th, ...
-    every: usize,
-    /// ... from this one on.
-    from: usize,
+    /// One of so many shares, ...
+    every: u64,
+    /// ... this one.
+    from: u64,
     /// What is in their names.
     part: String,
     /// Those of an earlier run that need not be tried again.
@@ -36,9 +36,18 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn contains(&self, n: usize, name: &str) -> bool {
-        n % self.every == self.from && name.contains(&self.part) && !self.done.contains(name)
+    fn contains(&self, name: &str) -> bool {
+        number(name) % self.every == self.from
+            && name.contains(&self.part)
+            && !self.done.contains(name)
     }
+}
+
+/// A number that a mutant keeps when others come and go: FNV-1a of its name.
+fn number(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    }) >> 32
 }
 
 /// The survivors that are no faults: names, each followed by indented lines that say why.
@@ -60,7 +69,7 @@ fn mutants(args: &[String]) -> Result<bool> {
         return Err("mutants TREE LIST SHARE PART EARLIER SCHEDULES".into());
     };
     let share = share.split_once('/').and_then(|(n, of)| {
-        let (n, of): (usize, usize) = (n.parse().ok()?, of.parse().ok()?);
+        let (n, of): (u64, u64) = (n.parse().ok()?, of.parse().ok()?);
         (1..=of).contains(&n).then_some((n - 1, of))
     });
     let (from, every) = share.ok_or("SHARE is n/m, from 1/m to m/m")?;
@@ -92,10 +101,10 @@ fn mutants(args: &[String]) -> Result<bool> {
         .mutants
         .iter()
         .enumerate()
-        .filter(|(n, mutant)| chosen.contains(*n, &mutant.name))
+        .filter(|(_, mutant)| chosen.contains(&mutant.name))
         .collect();
     // What has to be compiled comes last; and what a run has tried that is cut short is of all files.
-    chosen.sort_by_key(|(n, mutant)| (mutant.constant, n % PARTS));
+    chosen.sort_by_key(|(_, mutant)| (mutant.constant, number(&mutant.name) % ROUNDS));
     eprintln!(
         "  trying {} of {} mutants with {} tests",
         chosen.len(),
