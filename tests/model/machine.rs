@@ -300,6 +300,11 @@ impl Machine {
     pub fn log(&self, line: core::fmt::Arguments<'_>) {
         self.log.borrow_mut().push(line.to_string());
     }
+
+    /// The log.
+    pub fn lines(&self) -> Vec<String> {
+        self.log.borrow().clone()
+    }
 }
 
 /// Writes to the kernel's log.

@@ -6,7 +6,6 @@
 use super::*;
 use crate::firmware::level;
 use crate::injection::{end, replace};
-use crate::world::hvas;
 use kvm_arm_rmi::rmi::{Fid, Regs, Status, GRANULE_SIZE};
 use kvm_arm_rmi::sys::prelude::{EIO, ENOEXEC, EPERM};
 use kvm_arm_rmi::sys::slots::NewSlot;
@@ -388,13 +387,13 @@ fn who_waits_for_an_operation_lets_others_pass() {
     explore(|| {
         let first = |world: &World| {
             after(shared(SHARED..SHARED + 1))(world);
-            crate::injection::block(true);
+            crate::injection::block(1);
         };
         let parts = vec![
             discards(SHARED..SHARED + 1),
             part(|world| {
                 world.vm.set_private(40..41, true).unwrap();
-                crate::injection::block(false);
+                crate::injection::block(0);
             }),
         ];
         let last = |world: &World| assert_eq!(world.run(0, shared(SHARED..SHARED + 1)), [true]);
@@ -454,7 +453,7 @@ fn off_for_no_reason() {
     });
 }
 
-/// What is shared is mapped by one command, and taken away by one.
+/// What is shared is mapped by one command.
 #[test]
 fn one_command_for_a_shared_page() {
     alone(|world| {
@@ -467,9 +466,6 @@ fn one_command_for_a_shared_page() {
             Fid::RTT_READ_ENTRY,
         ];
         assert_eq!(commands.map(|fid| count(&calls, fid)), [1, 0, 0]);
-        calls.lock().unwrap().clear();
-        world.mm.discard(hvas(SHARED..SHARED + 2));
         end();
-        assert_eq!(commands.map(|fid| count(&calls, fid)), [0, 1, 0]);
     });
 }
