@@ -108,6 +108,15 @@ fn populate_and_a_signal() {
     });
 }
 
+/// The realm is there, and so are its tables: there is little before the pages are got.
+#[test]
+fn more_populate_and_a_punch() {
+    explore(|| {
+        let parts = vec![part(|world| world.populate(0..8).unwrap()), punches(2..6)];
+        scenario(&[0], |world| world.populate(8..9).unwrap(), parts);
+    });
+}
+
 #[test]
 fn populate_and_a_punch() {
     explore(|| {
