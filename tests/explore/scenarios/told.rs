@@ -246,16 +246,16 @@ fn registers() {
     });
 }
 
-/// Slots lie in the lower half of the IPA space, and nobody watches what is stored to them.
+/// Slots lie in the lower half of the IPA space, and none of them is for reading alone.
 #[test]
 fn slots_that_cannot_be() {
     alone(|world| {
         let half = 1 << (31 - 12);
-        let check = |first, granules, watched, gmem_only| {
+        let check = |first, granules, read_only, gmem_only| {
             world.vm.check_slot(&NewSlot {
                 first,
                 granules,
-                watched,
+                read_only,
                 gmem_only,
             })
         };
