@@ -222,6 +222,8 @@ fn command(program: &Path, names: &[&str], schedules: u32, seconds: u64) -> Comm
         // The test harness keeps this one for itself, as yet.
         .args(["-Z", "unstable-options", "--fail-fast"])
         .args(names)
+        // What they write about a failure is not for the repository.
+        .current_dir(program.parent().unwrap_or(Path::new("/")))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("EXPLORE_SCHEDULES", schedules.to_string())
         .stdin(Stdio::null());
