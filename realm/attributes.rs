@@ -3,7 +3,7 @@
 //! What a VMM chooses for its realm before that is made: attributes of the VM.
 
 use super::{
-    shape::{has, Choice},
+    shape::{hashes, Choice},
     vm::Vm,
     State, //
 };
@@ -20,14 +20,12 @@ use crate::{
     }, //
 };
 
-/// A hash algorithm in [`KVM_ARM_VM_RMI_HASH_ALGOS`].
-const fn bit(hash: HashAlgorithm) -> u64 {
-    match hash {
-        HashAlgorithm::Sha256 => 1 << KVM_ARM_RMI_HASH_SHA_256,
-        HashAlgorithm::Sha512 => 1 << KVM_ARM_RMI_HASH_SHA_512,
-        HashAlgorithm::Sha384 => 1 << KVM_ARM_RMI_HASH_SHA_384,
-    }
-}
+// User space has the RMM's numbers for them.
+const _: () = {
+    assert!(HashAlgorithm::Sha256.raw() == KVM_ARM_RMI_HASH_SHA_256);
+    assert!(HashAlgorithm::Sha512.raw() == KVM_ARM_RMI_HASH_SHA_512);
+    assert!(HashAlgorithm::Sha384.raw() == KVM_ARM_RMI_HASH_SHA_384);
+};
 
 /// `KVM_HAS_DEVICE_ATTR`, `KVM_GET_DEVICE_ATTR` and `KVM_SET_DEVICE_ATTR` of the group
 /// `KVM_ARM_VM_RMI_CTRL`.
@@ -51,16 +49,12 @@ pub fn attribute(vm: &Vm, op: AttrOp, attr: &VmAttr) -> Result {
         }
         (KVM_ARM_VM_RMI_HASH_ALGO, AttrOp::Set) => {
             let [number] = attr.value()?;
-            let features = &vm.host.negotiated.features;
-            let mut known = HashAlgorithm::ALL.into_iter();
-            let hash = known.find(|hash| hash.raw() == number && has(features, *hash));
+            let hash = hashes(&vm.host.negotiated.features).find(|hash| hash.raw() == number);
             choose(vm, |choice| choice.hash = hash, hash.is_some())
         }
         (KVM_ARM_VM_RMI_HASH_ALGOS, AttrOp::Get) => {
-            let features = &vm.host.negotiated.features;
-            let there = HashAlgorithm::ALL.into_iter();
-            let there = there.filter(|hash| has(features, *hash));
-            attr.give(&[there.fold(0, |bits, hash| bits | bit(hash))])
+            let there = hashes(&vm.host.negotiated.features);
+            attr.give(&[there.fold(0, |bits, hash| bits | 1 << hash.raw())])
         }
         (KVM_ARM_VM_RMI_RPV, AttrOp::Get) => {
             let rpv = vm.lifecycle.lock().choice.rpv;

@@ -45,6 +45,7 @@ macro_rules! small_numbers {
 pub(crate) use small_numbers;
 
 small_numbers! {
+    mod attributes;
     pub mod bitmap;
     pub mod create;
     mod shape;
@@ -52,7 +53,6 @@ small_numbers! {
     pub mod vm;
     mod vm_status;
 }
-mod attributes;
 mod chunk;
 pub mod host;
 mod layout;

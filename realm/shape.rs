@@ -59,19 +59,19 @@ pub struct Choice {
 impl Choice {
     /// What is chosen for a VMM that does not: the first hash algorithm that the RMM has, and zeroes.
     pub fn new(features: &Features) -> Self {
-        let mut known = HashAlgorithm::ALL.into_iter();
         Self {
-            hash: known.find(|hash| has(features, *hash)),
+            hash: hashes(features).next(),
             rpv: [0; 8],
         }
     }
 }
 
-/// True if the RMM has a hash algorithm.
-pub(super) fn has(features: &Features, hash: HashAlgorithm) -> bool {
-    match hash {
+/// The hash algorithms that the RMM has, those that are taken first at the front.
+pub(super) fn hashes(features: &Features) -> impl Iterator<Item = HashAlgorithm> + '_ {
+    let has = move |hash: &HashAlgorithm| match hash {
         HashAlgorithm::Sha256 => features.sha256(),
         HashAlgorithm::Sha384 => features.sha384(),
         HashAlgorithm::Sha512 => features.sha512(),
-    }
+    };
+    HashAlgorithm::ALL.into_iter().filter(has)
 }

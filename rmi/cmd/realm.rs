@@ -32,7 +32,7 @@ impl HashAlgorithm {
     pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha512, Self::Sha384];
 
     /// `RmiHashAlgorithm`.
-    pub fn raw(self) -> u64 {
+    pub const fn raw(self) -> u64 {
         match self {
             Self::Sha256 => 0,
             Self::Sha512 => 1,

@@ -8,6 +8,10 @@ use kvm_arm_rmi::rmi::run::offset;
 use kvm_arm_rmi::rmi::{Fid, Regs, Status};
 use kvm_arm_rmi::sys::machine::machine;
 use kvm_arm_rmi::sys::user::OneReg;
+use kvm_arm_rmi::uapi::{
+    KVM_ARM_VM_RMI_HASH_ALGO as HASH, KVM_ARM_VM_RMI_HASH_ALGOS as HASHES,
+    KVM_ARM_VM_RMI_RPV as RPV,
+};
 
 fn fid(args: &Regs) -> Fid {
     Fid::from_raw(args.x(0) as u32)
@@ -233,11 +237,6 @@ fn another_realms_operation() {
         scenario(&[0], after(shared(SHARED..SHARED + 1)), parts);
     });
 }
-
-/// How the realm is measured, and its personalisation value, as words.
-const HASH: u64 = 0;
-const RPV: u64 = 1;
-const HASHES: u64 = 2;
 
 fn attr(id: u64, words: [u64; 8]) -> VmAttr {
     VmAttr {
