@@ -80,7 +80,7 @@ fn show_capabilities(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 ///
 /// Those of `f`.
 pub fn print_capabilities(features: &Features, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let bits = features.s2sz();
+    let bits = features.ipa_bits();
     write!(
         f,
         "{{\"ipa_bits\":{bits},\"granule_size\":{},",

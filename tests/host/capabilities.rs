@@ -16,15 +16,21 @@ impl fmt::Display for Shown {
 
 #[test]
 fn capabilities_are_a_line_of_json() {
+    let lpa2 = 1 << 8;
     let sve = 1 << 9 | 3 << 10;
     let debug = 5 << 14 | 3 << 20;
     for (regs, wanted) in [
         (
-            [52 | sve | debug, 1 << 3 | 1 << 4 | 1 << 5, 0, 0, 0],
+            [52 | lpa2 | sve | debug, 1 << 3 | 1 << 4 | 1 << 5, 0, 0, 0],
             r#"{"ipa_bits":52,"granule_size":4096,"hash_algorithms":["sha-256","sha-384","sha-512"],"sve_vector_bits":512,"breakpoints":6,"watchpoints":4}"#,
         ),
         (
             [48, 1 << 5, 0, 0, 0],
+            r#"{"ipa_bits":48,"granule_size":4096,"hash_algorithms":["sha-512"],"sve_vector_bits":0,"breakpoints":1,"watchpoints":1}"#,
+        ),
+        // What is wider than 48 bits takes LPA2.
+        (
+            [52, 1 << 5, 0, 0, 0],
             r#"{"ipa_bits":48,"granule_size":4096,"hash_algorithms":["sha-512"],"sve_vector_bits":0,"breakpoints":1,"watchpoints":1}"#,
         ),
         (
