@@ -55,7 +55,7 @@ pub fn may_set(vm: &Vm, vcpu: &mut Held<'_, RecVcpu>, reg: &OneReg) -> Result<bo
             // KVM refuses others as soon as SVE is finalised.
             Some(max_vq) => Ok(reg.value()? == vector_lengths(max_vq)),
         },
-        // VMMs stop the time of a VM so that is not running. A realm's is the host's.
+        // VMMs set them to stop the time of a VM that does not run. A realm's is the host's.
         TIMER_CNT | PTIMER_CNT => reg.value::<1>().map(|_| true),
         _ => Err(EINVAL),
     }

@@ -24,7 +24,7 @@ unsigned int kvm_rmi_cap = 253;
 module_param_named(cap, kvm_rmi_cap, uint, 0444);
 MODULE_PARM_DESC(cap, "Number of KVM_CAP_ARM_RMI, as the VMMs on this host expect it");
 
-/* Others than what is known to KVM means nothing to it; see uapi/README.md. */
+/* Bit 8 means nothing to KVM itself; see uapi/README.md. */
 bool kvm_rmi_vm_type_alias = true;
 module_param_named(vm_type_alias, kvm_rmi_vm_type_alias, bool, 0444);
 MODULE_PARM_DESC(vm_type_alias, "Bit 8 of the VM type makes a realm, like bit 30");
