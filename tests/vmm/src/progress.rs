@@ -3,7 +3,12 @@
 //! How far something is that takes a while, on standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
+
+use crate::end::News;
+use crate::error::Result;
 
 /// Where to show it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +70,32 @@ impl Progress {
             Show::Lines | Show::Nothing => Ok(()),
         };
         self.shown = tenths;
+    }
+
+    /// Does `range` in pieces of at most `size` bytes; `piece` is given the start and the size of each.
+    /// If there is news meanwhile, that is a reason to stop, and is returned.
+    ///
+    /// # Errors
+    ///
+    /// Those of `piece`.
+    pub fn in_pieces(
+        &mut self,
+        range: &Range<u64>,
+        size: u64,
+        listen: &Receiver<News>,
+        mut piece: impl FnMut(u64, u64) -> Result<()>,
+    ) -> Result<Option<News>> {
+        let mut next = range.start;
+        while next < range.end {
+            if let Ok(news) = listen.try_recv() {
+                return Ok(Some(news));
+            }
+            let size = size.min(range.end - next);
+            piece(next, size)?;
+            self.advance(size);
+            next += size;
+        }
+        Ok(None)
     }
 
     /// How long it took so far.

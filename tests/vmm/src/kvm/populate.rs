@@ -41,15 +41,9 @@ pub fn populate(
     let total = ranges.iter().map(|range| range.end - range.start).sum();
     let mut progress = Progress::new("populate", total, quiet);
     for range in ranges {
-        let mut next = range.start;
-        while next < range.end {
-            if let Ok(news) = listen.try_recv() {
-                return news;
-            }
-            let size = CHUNK.min(range.end - next);
-            chunk(vm, next, size)?;
-            progress.advance(size);
-            next += size;
+        let news = progress.in_pieces(range, CHUNK, listen, |at, size| chunk(vm, at, size))?;
+        if let Some(news) = news {
+            return news;
         }
         // The realm has a copy: nobody looks at this one any more.
         vm.memory

@@ -35,17 +35,8 @@ pub fn prefault(
 ) -> News {
     activate(cpu)?;
     let mut progress = Progress::new("prefault", memory.end - memory.start, quiet);
-    let mut next = memory.start;
-    while next < memory.end {
-        if let Ok(news) = listen.try_recv() {
-            return news;
-        }
-        let size = CHUNK.min(memory.end - next);
-        chunk(cpu, next, size)?;
-        progress.advance(size);
-        next += size;
-    }
-    Ok(None)
+    let news = progress.in_pieces(&memory, CHUNK, listen, |at, size| chunk(cpu, at, size))?;
+    news.unwrap_or(Ok(None))
 }
 
 /// What KVM_RUN does before it enters the CPU.
