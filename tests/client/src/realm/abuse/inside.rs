@@ -7,7 +7,7 @@ use std::ops::Range;
 use kvm_bindings::KVM_SYSTEM_EVENT_RESET;
 use realm_guest::{fid, rsi, Op, Order, BASE, PAGE_SIZE};
 
-use super::Cases;
+use super::{Cases, MIB};
 use crate::realm::brief::with_cpu;
 use crate::realm::cpu::{Cpu, End};
 use crate::realm::debugfs;
@@ -16,7 +16,6 @@ use crate::realm::run::{chunk, memory::set_ripas};
 use crate::realm::vm::Shape;
 use crate::realm::Result;
 
-const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const PROTECTED: u64 = 1 << 39;
 

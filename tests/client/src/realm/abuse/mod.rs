@@ -26,6 +26,10 @@ use std::io;
 
 use super::{debugfs, signal, Result};
 
+const MIB: u64 = 1 << 20;
+/// The first IPA of the shared half, with the default width.
+const SHARED: u64 = 1 << 39;
+
 /// What was tried so far.
 #[derive(Debug, Default)]
 struct Cases {

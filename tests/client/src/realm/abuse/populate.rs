@@ -14,16 +14,13 @@ use kvm_arm_rmi::uapi::{
 use kvm_bindings::kvm_userspace_memory_region2;
 use realm_guest::{BASE, PAGE_SIZE};
 
-use super::Cases;
+use super::{Cases, MIB, SHARED};
 use crate::realm::brief::with_cpu;
 use crate::realm::memory::{Huge, Mapping};
 use crate::realm::signal::Kick;
 use crate::realm::vm::{Shape, Vm};
 use crate::realm::{debugfs, ensure, Result};
 
-const MIB: u64 = 1 << 20;
-/// The first IPA of the shared half, with the default width.
-const SHARED: u64 = 1 << 39;
 /// Memory without guest_memfd, and memory with, right after it, in the VM of these tests.
 const ORDINARY: u64 = BASE + 64 * MIB;
 

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use kvm_bindings::kvm_pre_fault_memory;
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
-use super::Cases;
+use super::{Cases, MIB, SHARED};
 use crate::realm::brief::with_cpu;
 use crate::realm::cpu::Cpu;
 use crate::realm::memory::{check, punch_hole};
@@ -17,9 +17,6 @@ use crate::realm::{debugfs, ensure, Result};
 
 /// _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
 const KVM_PRE_FAULT_MEMORY: libc::c_ulong = 0xc040_aed5;
-const MIB: u64 = 1 << 20;
-/// The first IPA of the shared half, with the default width.
-const SHARED: u64 = 1 << 39;
 
 /// What is left of a range, once the call has returned.
 type Left = (u64, u64);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kvm_bindings::kvm_userspace_memory_region2;
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
-use super::Cases;
+use super::{Cases, MIB};
 use crate::realm::brief::with_two;
 use crate::realm::cpu::{Cpu, End};
 use crate::realm::memory::{punch_hole, Huge, Mapping};
@@ -19,7 +19,6 @@ use crate::realm::signal::Kick;
 use crate::realm::vm::{Shape, Vm};
 use crate::realm::{ensure, Result};
 
-const MIB: u64 = 1 << 20;
 const SHAPE: Shape = Shape {
     cpus: 2,
     ..Shape::REALM

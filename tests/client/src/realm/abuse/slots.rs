@@ -14,16 +14,12 @@ use kvm_bindings::{
 };
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
-use super::Cases;
+use super::{Cases, MIB, SHARED};
 use crate::realm::brief::with_cpu;
 use crate::realm::memory::{Huge, Mapping};
 use crate::realm::run::chunk;
 use crate::realm::vm::{Shape, Slot, Vm};
 use crate::realm::{ensure, Result};
-
-const MIB: u64 = 1 << 20;
-/// The first IPA of the shared half, with the default width.
-const SHARED: u64 = 1 << 39;
 
 pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     made(cases)?;

@@ -12,7 +12,7 @@ use kvm_bindings::kvm_userspace_memory_region2;
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
 use super::race::stop;
-use super::Cases;
+use super::{Cases, MIB};
 use crate::realm::brief::with_two;
 use crate::realm::cpu::{Cpu, End};
 use crate::realm::memory::punch_hole;
@@ -21,7 +21,6 @@ use crate::realm::run::memory::set_ripas;
 use crate::realm::vm::{Shape, Slot, Vm};
 use crate::realm::{debugfs, ensure, faults, Result};
 
-const MIB: u64 = 1 << 20;
 const SHAPE: Shape = Shape {
     cpus: 2,
     ..Shape::REALM
