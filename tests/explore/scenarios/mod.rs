@@ -7,6 +7,7 @@ mod life;
 mod private;
 mod ripas;
 mod shared;
+mod shown;
 mod told;
 mod widths;
 
