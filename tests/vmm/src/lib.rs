@@ -15,6 +15,8 @@ pub mod image;
 #[cfg(target_arch = "aarch64")]
 pub mod kvm;
 pub mod layout;
+pub mod load;
+pub mod machine;
 pub mod memory;
 pub mod panic;
 pub mod progress;

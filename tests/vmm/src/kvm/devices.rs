@@ -25,11 +25,6 @@ use crate::virtio::rng::{Rng, RANDOM};
 /// Gives bytes to the guest; says how many it took.
 pub type Input = Box<dyn FnMut(&[u8]) -> usize + Send>;
 
-/// How many virtio devices a guest has.
-pub fn virtio_count(args: &Args) -> usize {
-    args::OTHER_VIRTIO + args.disks.len()
-}
-
 /// Makes all devices; what is typed goes to the console that `args` say. Both consoles show what
 /// the guest writes on standard output. The interrupt controller is there.
 ///

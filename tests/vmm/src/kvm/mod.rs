@@ -3,7 +3,7 @@
 //! KVM, and what is different about a realm.
 //!
 //! Read it in the order of a realm's life: [`host`] asks whether there can be one, [`vm`] makes it
-//! and its memory, [`cpu`] makes its CPUs, [`load`] and [`populate`] give it contents, [`prefault`] all of its memory, [`exits`] runs
+//! and its memory, [`cpu`] makes its CPUs, [`populate`] gives it contents, [`prefault`] all of its memory, [`exits`] runs
 //! it, [`convert`] moves its memory between private and shared, and [`run`] does all of that and
 //! ends it. [`devices`] and [`threads`] are what any VMM has. `uapi/README.md` says what each ioctl means.
 //!
@@ -15,7 +15,6 @@ pub mod cpu;
 pub mod devices;
 pub mod exits;
 pub mod host;
-pub mod load;
 pub mod populate;
 pub mod prefault;
 pub mod run;

@@ -2,14 +2,12 @@
 
 //! A guest from its beginning to its end.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::load::load;
 use super::populate::populate;
 use super::prefault::prefault;
 use super::threads::{self, Guest};
@@ -18,11 +16,10 @@ use super::{attributes, cpu, devices, host};
 use crate::args::Args;
 use crate::end::{self, End, News};
 use crate::error::{Result, Trying};
-use crate::fdt::{Machine, Seed};
 use crate::layout::RAM;
+use crate::load::load;
 use crate::stats::Stats;
 use crate::terminal::Raw;
-use crate::virtio::rng::RANDOM;
 
 /// Boots what `args` say, and waits for its end.
 ///
@@ -63,13 +60,7 @@ fn boot(
     let _gic = vm.add_gic()?;
     let (bus, input) = devices::make(&vm, args, &news)?;
 
-    let loader = vm.memory.seen_with(0)?;
-    let loaded = load(
-        &loader,
-        &machine(args)?,
-        &args.kernel,
-        args.initrd.as_deref(),
-    )?;
+    let loaded = load(&vm.memory, args)?;
     if vm.private.is_some() {
         if let Some(end) = populate(&vm, &loaded.ranges, listen, args.quiet, stats)? {
             return Ok(end);
@@ -102,31 +93,4 @@ fn boot(
     stats.run_microseconds.set_time(began.elapsed());
     threads::stop(&guest, running)?;
     end
-}
-
-/// What the guest is told.
-fn machine(args: &Args) -> Result<Machine> {
-    Ok(Machine {
-        realm: args.is_realm(),
-        cpus: args.cpus,
-        memory: args.memory,
-        cmdline: args.full_cmdline(),
-        initrd: 0..0,
-        virtio: devices::virtio_count(args),
-        seed: match args.is_realm() {
-            true => None,
-            false => Some(seed()?),
-        },
-    })
-}
-
-fn seed() -> Result<Seed> {
-    let (mut kaslr, mut rng) = ([0; 8], [0; 32]);
-    let mut random = File::open(RANDOM).trying(RANDOM)?;
-    random.read_exact(&mut kaslr).trying(RANDOM)?;
-    random.read_exact(&mut rng).trying(RANDOM)?;
-    Ok(Seed {
-        kaslr: u64::from_le_bytes(kaslr),
-        rng,
-    })
 }

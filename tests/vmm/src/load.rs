@@ -9,10 +9,13 @@ use std::path::Path;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
+use crate::args::Args;
 use crate::error::{Error, Result, Trying};
 use crate::fdt;
 use crate::image::{inspect, HEADER_SIZE};
 use crate::layout::{place, FDT_SIZE, PAGE};
+use crate::machine::machine;
+use crate::memory::Memory;
 
 /// What was put into memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,19 +28,14 @@ pub struct Loaded {
     pub ranges: Vec<Range<u64>>,
 }
 
-/// Loads everything. The device tree is that of `machine`, which does not know yet where the
-/// initial RAM disk will be.
+/// Loads everything that `args` say, with a device tree that tells of it.
 ///
 /// # Errors
 ///
 /// A file is not what it should be, or there is too little memory.
-pub fn load(
-    memory: &GuestMemoryMmap,
-    machine: &fdt::Machine,
-    kernel: &Path,
-    initrd: Option<&Path>,
-) -> Result<Loaded> {
-    let (name, mut kernel) = open(kernel)?;
+pub fn load(memory: &Memory, args: &Args) -> Result<Loaded> {
+    let memory = &memory.seen_with(0)?;
+    let (name, mut kernel) = open(&args.kernel)?;
     let mut header = Vec::new();
     let head = (&mut kernel)
         .take(HEADER_SIZE as u64)
@@ -45,21 +43,21 @@ pub fn load(
     head.trying(&name)?;
     let about = inspect(&name, &header)?;
 
-    let mut initrd = initrd.map(open).transpose()?;
+    let mut initrd = args.initrd.as_deref().map(open).transpose()?;
     let initrd_size = match &mut initrd {
         Some((name, file)) => size(name, file)?,
         None => 0,
     };
     let kernel_size = size(&name, &mut kernel)?;
     let run_size = about.run_size.max(kernel_size);
-    let images = place(machine.memory, about.text_offset, run_size, initrd_size)?;
+    let images = place(args.memory, about.text_offset, run_size, initrd_size)?;
 
     // An Image is loaded as it is.
     copy(memory, images.kernel, &name, kernel, kernel_size)?;
     let mut ranges = Vec::new();
     ranges.push(images.kernel..images.kernel + kernel_size);
 
-    let mut machine = machine.clone();
+    let mut machine = machine(args)?;
     machine.initrd = images.initrd.clone();
     let tree = fdt::build(&machine).map_err(|e| Error::new("the device tree", e))?;
     if tree.len() as u64 > FDT_SIZE {
