@@ -1,8 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which of KVM's capabilities a realm's VM has, apart from ours and from SVE.
+//! Which of KVM's capabilities a realm's VM has, apart from ours and from SVE; and which numbers ours
+//! may have.
 
-use kernel::bindings;
+use crate::sys::platform::CapNumbers;
+use kernel::{bindings, prelude::*};
+
+/// The highest number that KVM has given to one of its own.
+const LAST: u32 = bindings::KVM_CAP_ARM_PMU_V3_STRICT;
+
+/// Those of other architectures among the last: KVM on arm64 does not answer for them itself, and VMMs for
+/// arm64 do not ask.
+const FOREIGN: &[u32] = &[
+    bindings::KVM_CAP_S390_USER_OPEREXEC,
+    bindings::KVM_CAP_S390_KEYOP,
+    bindings::KVM_CAP_S390_VSIE_ESAMODE,
+    bindings::KVM_CAP_S390_HPAGE_2G,
+    bindings::KVM_CAP_PPC_COMPAT_CAPS,
+];
+
+/// Looks at the numbers that ours have been given.
+///
+/// # Errors
+///
+/// `EINVAL` if they have the same, or one is KVM's own.
+pub(crate) fn check(numbers: &CapNumbers) -> Result {
+    let (rmi, gmem) = (numbers.rmi, numbers.gmem_attributes);
+    if rmi == gmem {
+        pr_err!("cap and gmem_attributes_cap are both {rmi}\n");
+        return Err(EINVAL);
+    }
+    check_one("cap", rmi, numbers.forced)?;
+    match gmem {
+        // There is no such capability.
+        0 => Ok(()),
+        _ => check_one("gmem_attributes_cap", gmem, numbers.forced),
+    }
+}
+
+/// # Errors
+///
+/// As for [`check`].
+fn check_one(parameter: &str, number: u32, forced: bool) -> Result {
+    let foreign = FOREIGN.contains(&number);
+    match () {
+        () if number > LAST || foreign && forced => Ok(()),
+        () if foreign => {
+            pr_err!("{parameter}={number} is a capability of another architecture; force_cap=1 takes it\n");
+            Err(EINVAL)
+        }
+        () => {
+            pr_err!(
+                "{parameter}={number} is another capability of KVM's; {} and above are free\n",
+                LAST + 1
+            );
+            Err(EINVAL)
+        }
+    }
+}
 
 /// Those that do what they do for any VM.
 pub(crate) const ALLOWED: &[u32] = &[

@@ -72,6 +72,7 @@ struct KvmArmRmi {
 
 impl kernel::Module for KvmArmRmi {
     fn init(module: &'static ThisModule) -> Result<Self> {
+        caps::check(&sys::platform::CapNumbers::get())?;
         let host = Arc::new(host::start()?, GFP_KERNEL)?;
         let status = status::show(&host)?;
         #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]

@@ -37,6 +37,12 @@ unsafe extern "C" {
     /// Module parameter `cap`. Written by the kernel while the module loads, never afterwards.
     pub(crate) static kvm_rmi_cap: u32;
 
+    /// Module parameter `force_cap`.
+    pub(crate) static kvm_rmi_force_cap: bool;
+
+    /// Module parameter `gmem_attributes_cap`.
+    pub(crate) static kvm_rmi_gmem_attributes_cap: u32;
+
     /// Module parameter `vm_type_alias`.
     pub(crate) static kvm_rmi_vm_type_alias: bool;
 

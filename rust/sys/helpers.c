@@ -24,6 +24,16 @@ unsigned int kvm_rmi_cap = 253;
 module_param_named(cap, kvm_rmi_cap, uint, 0444);
 MODULE_PARM_DESC(cap, "Number of KVM_CAP_ARM_RMI, as the VMMs on this host expect it");
 
+/* As far as KVM on arm64 is concerned that does no harm; see uapi/README.md. */
+bool kvm_rmi_force_cap;
+module_param_named(force_cap, kvm_rmi_force_cap, bool, 0444);
+MODULE_PARM_DESC(force_cap, "Let cap be a number that KVM has for another architecture");
+
+/* KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES has no number upstream yet either. */
+unsigned int kvm_rmi_gmem_attributes_cap = 252;
+module_param_named(gmem_attributes_cap, kvm_rmi_gmem_attributes_cap, uint, 0444);
+MODULE_PARM_DESC(gmem_attributes_cap, "Number of KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES");
+
 /* Bit 8 means nothing to KVM itself; see uapi/README.md. */
 bool kvm_rmi_vm_type_alias = true;
 module_param_named(vm_type_alias, kvm_rmi_vm_type_alias, bool, 0444);

@@ -26,6 +26,9 @@ struct kvm_rmi_file {
 typedef int (*kvm_rmi_visit_slot)(struct kvm_memory_slot *slot, void *arg);
 
 extern unsigned int kvm_rmi_cap;
+extern bool kvm_rmi_force_cap;
+extern unsigned int kvm_rmi_gmem_attributes_cap;
+extern bool kvm_rmi_vm_type_alias;
 extern unsigned int kvm_rmi_fault_around;
 
 phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page);

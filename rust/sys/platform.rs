@@ -31,6 +31,30 @@ pub fn fault_around() -> u32 {
     unsafe { &ffi::kvm_rmi_fault_around }.load(Ordering::Relaxed)
 }
 
+/// The numbers of the capabilities that KVM has none for, as the module's parameters have them.
+pub struct CapNumbers {
+    /// `cap`: that of `KVM_CAP_ARM_RMI`.
+    pub rmi: u32,
+    /// `gmem_attributes_cap`: that of `KVM_CAP_GUEST_MEMFD_MEMORY_ATTRIBUTES`.
+    pub gmem_attributes: u32,
+    /// `force_cap`: they may be those of another architecture.
+    pub forced: bool,
+}
+
+impl CapNumbers {
+    /// What the parameters say.
+    pub fn get() -> Self {
+        // SAFETY: Parameters of this module, which are set before it is initialised.
+        unsafe {
+            Self {
+                rmi: ffi::kvm_rmi_cap,
+                gmem_attributes: ffi::kvm_rmi_gmem_attributes_cap,
+                forced: ffi::kvm_rmi_force_cap,
+            }
+        }
+    }
+}
+
 /// While this is there no other kernel can take over this one's memory, whether started by kexec or
 /// restored from disk.
 ///

@@ -3,10 +3,10 @@
 //! The operations of the C seam that are about a VM, see [`super::operations`].
 
 use super::{
-    ffi,
     kvm::{Kvm, MmuWriteLock},
     operations::{vm, Ops, Table},
     ops::{AttrOp, Component, Halves},
+    platform::CapNumbers,
     slots::NewSlot,
     user::VmAttr, //
 };
@@ -26,20 +26,23 @@ const KVM_SET_DEVICE_ATTR: c_uint = _IOW::<bindings::kvm_device_attr>(bindings::
 const KVM_GET_DEVICE_ATTR: c_uint = _IOW::<bindings::kvm_device_attr>(bindings::KVMIO, 0xe2);
 
 impl<C: Component> Ops<C> {
-    /// `KVM_CHECK_EXTENSION`. `KVM_CAP_ARM_RMI` is 1, since an RMM is active.
+    /// `KVM_CHECK_EXTENSION`. `KVM_CAP_ARM_RMI` is 1, since an RMM is active. A realm's memory can be
+    /// private without attributes of the VM's (`realm/halves.rs`), which is what a VMM wants to know that
+    /// asks for those of a file.
     ///
     /// # Safety
     ///
     /// `kvm` is a VM, or null.
     pub(super) unsafe extern "C" fn check_extension(kvm: *mut bindings::kvm, ext: c_long) -> c_int {
-        // SAFETY: By the contract of this function, and that of `vm`; parameters are set before the
-        // module is initialised.
-        let (ordinary, ours) = unsafe {
-            let ordinary = !kvm.is_null() && (*kvm).arch.rmi.ops.is_null();
-            (ordinary, ffi::kvm_rmi_cap)
-        };
+        // SAFETY: By the contract of this function, and that of `vm`.
+        let ordinary = unsafe { !kvm.is_null() && (*kvm).arch.rmi.ops.is_null() };
+        let ours = CapNumbers::get();
         match u32::try_from(ext) {
-            Ok(cap) if cap == ours => 1,
+            Ok(cap) if cap == ours.rmi => 1,
+            // CAST: One of the lower bits.
+            Ok(cap) if cap == ours.gmem_attributes && !kvm.is_null() && !ordinary => {
+                bindings::KVM_MEMORY_ATTRIBUTE_PRIVATE as c_int
+            }
             Ok(bindings::KVM_CAP_PRE_FAULT_MEMORY) if !ordinary => 1,
             _ => 0,
         }
@@ -63,12 +66,13 @@ impl<C: Component> Ops<C> {
     ///
     /// See [`vm`].
     pub(super) unsafe extern "C" fn allows_cap(kvm: *mut bindings::kvm, cap: c_long) -> bool {
-        // SAFETY: By the contract of this function; parameters are set before the module is
-        // initialised.
-        let (vm, us, ours) = unsafe { (vm::<C>(kvm), Self::table_of(kvm), ffi::kvm_rmi_cap) };
+        // SAFETY: By the contract of this function.
+        let (vm, us) = unsafe { (vm::<C>(kvm), Self::table_of(kvm)) };
+        let ours = CapNumbers::get();
         match u32::try_from(cap) {
             Ok(bindings::KVM_CAP_ARM_SVE) => vm.has_sve(),
-            Ok(cap) => cap == ours || us.caps.contains(&cap),
+            Ok(cap) if cap == ours.rmi || cap == ours.gmem_attributes => true,
+            Ok(cap) => us.caps.contains(&cap),
             Err(_) => false,
         }
     }

@@ -37,6 +37,25 @@ rmi-client vm $((1 << 8)) || fail "VM type 1 << 8 is no realm"
 unload
 capability 253 0 "after the component has gone"
 
+# refused PARAMETERS WHY: the component does not start, and says why
+refused() {
+	dmesg -c >/dev/null
+	# shellcheck disable=SC2086 # parameters are words
+	if insmod /lib/kvm_arm_rmi.ko $1 2>/dev/null; then fail "it starts with $1"; fi
+	dmesg | grep -q "$2" || fail "with $1 it says $(dmesg)"
+	[ "$(cat $kvms)" = 0 ] || fail "$kvms is $(cat $kvms) after $1"
+}
+
+refused cap=250 'cap=250 is a capability of another architecture'
+refused cap=251 'cap=251 is another capability of KVM'
+refused 'cap=251 force_cap=1' 'cap=251 is another capability of KVM'
+refused cap=0 'cap=0 is another capability of KVM'
+refused gmem_attributes_cap=9 'gmem_attributes_cap=9 is another capability of KVM'
+refused cap=252 'cap and gmem_attributes_cap are both 252'
+insmod /lib/kvm_arm_rmi.ko cap=249 force_cap=1 gmem_attributes_cap=250
+capability 249 1 "of another architecture, which is forced"
+shows 249 249
+unload
 insmod /lib/kvm_arm_rmi.ko cap=9001 vm_type_alias=0
 capability 9001 1 "with the number set at load"
 capability 253 0 "for a number that is not ours"
