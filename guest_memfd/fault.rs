@@ -87,7 +87,7 @@ pub fn fault(
         return Ok(noted(vm, gfn, repeated));
     }
     let seq = vm.kvm.invalidate_seq();
-    if !vm.kvm.is_private(gfn) {
+    if !vm.may_be_private(gfn) {
         return Ok(Faulted::NotPrivate);
     }
     let around = window(gfn, &slot.gfns(), around);
@@ -97,7 +97,7 @@ pub fn fault(
     for near in around.filter(|near| *near != gfn) {
         let wanted = !missing.and(Bits::of(chunk, &(near..near + 1))).is_empty();
         // What cannot be had is left for when it is asked for.
-        if wanted && vm.kvm.is_private(near) && pages.get(&slot, near).is_err() {
+        if wanted && vm.may_be_private(near) && pages.get(&slot, near).is_err() {
             break;
         }
     }
@@ -154,7 +154,7 @@ fn are_still(
         now.is_some() && pas[(gfn % CHUNK) as usize] == now
     };
     gfns.clone()
-        .all(|gfn| vm.kvm.is_private(gfn) && is_still(gfn))
+        .all(|gfn| vm.may_be_private(gfn) && is_still(gfn))
 }
 
 /// How often something is mapped that would be, had other memory of the VM not been invalidated just

@@ -46,6 +46,7 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
         .create(&rmi, granules, &params, &mut page, (&HostPages, list));
     match created {
         Ok(()) => {
+            vm.settle_attributes();
             lifecycle.shape = Some(shape);
             lifecycle.realm.name().map(|name| vm.name.populate(name));
             Ok(())

@@ -54,6 +54,7 @@ small_numbers! {
     mod vm_status;
 }
 mod chunk;
+mod halves;
 pub mod host;
 mod layout;
 mod notes;

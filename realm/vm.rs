@@ -103,10 +103,12 @@ pub struct Vm {
     chunks: KVec<Mutex<()>>,
     /// By whoever takes private memory out, with a page for lists.
     pub parting: Mutex<Page>,
-    /// vCPUs that a REC was made for.
+    /// vCPUs that have a REC.
     pub recs: AtomicU32,
     /// Its files in debugfs, which have it as well until KVM destroys the VM. The lock is taken alone.
     pub files: Mutex<Option<Dir<Vm>>>,
+    /// Whether memory attributes count, from when the realm is made: see `halves.rs`.
+    pub(super) attributes: SetOnce<bool>,
     /// Its memory has been taken back; nothing is mapped any more.
     flushed: AtomicBool,
     /// See [`Vm::kill`].
@@ -147,6 +149,7 @@ impl Vm {
             parting: mutex!(Page::new()?, "kvm_arm_rmi::parting")?,
             recs: AtomicU32::new(0),
             files: mutex!(None, "kvm_arm_rmi::files")?,
+            attributes: SetOnce::new(),
             flushed: AtomicBool::new(false),
             killed: AtomicBool::new(false),
         };

@@ -59,6 +59,8 @@ pub struct RecVcpu {
     pub tries: u32,
     /// Where the last exit was a private fault.
     pub faulted: Option<u64>,
+    /// User space was asked about a RIPAS change, and has not answered.
+    pub asked: bool,
     /// The state of the VM's memory when the last shared fault began.
     pub seen: Seq,
 }
@@ -82,6 +84,7 @@ impl RecVcpu {
             mapped: false,
             tries: 0,
             faulted: None,
+            asked: false,
             seen: 0,
         };
         let new = KBox::new(new, GFP_KERNEL_ACCOUNT)?;
@@ -151,6 +154,7 @@ impl RecVcpu {
         if this.rec.is_none() {
             return;
         }
+        vm.recs.fetch_sub(1, Ordering::Relaxed);
         let rmi = vm.rmi(Pause::Resched);
         match cmd::destroy(&rmi, &mut this.rec, &HostPages, &mut this.list) {
             Ok(granule) => granule.into_iter().for_each(|granule| vm.free(granule)),

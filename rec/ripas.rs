@@ -6,7 +6,8 @@
 //! what is in one memory slot, or lies between two:
 //!
 //! * Private memory of a slot changes once the memory attributes say the same. Until then user space
-//!   is asked, for no more than the slot.
+//!   is asked, for no more than the slot. A VM without attributes asks about everything, once: to run
+//!   the vCPU again is to agree.
 //! * Where there is no private memory user space is asked once for RAM, so that it can add a slot.
 //!   Should there still be none when the vCPU runs again, the rest is rejected.
 //! * EMPTY needs nobody's consent there, since the host has nothing to take away.
@@ -46,6 +47,9 @@ pub trait RipasHost {
 
     /// The first slot, from the bottom, that has any of `ipas`.
     fn first_slot(&self, ipas: &Range<u64>) -> Option<Slot>;
+
+    /// True if memory attributes say what user space agrees to.
+    fn has_attributes(&self) -> bool;
 
     /// Up to where, from the base of `ipas` on, memory attributes say private, or shared.
     fn matching(&self, ipas: &Range<u64>, private: bool) -> u64;
@@ -109,6 +113,8 @@ pub struct RipasWork {
     rejected: bool,
     /// Where user space was asked for memory last, and had none.
     asked: Option<u64>,
+    /// Up to where user space has agreed, where there are no attributes: it was asked, and went on.
+    agreed: u64,
 }
 
 /// An IPA that is not in the part of a RIPAS change that is left, or no granule's.
@@ -122,6 +128,7 @@ impl RipasWork {
             ripas: change.ripas,
             rejected: false,
             asked: None,
+            agreed: change.range.base(),
         }
     }
 
@@ -164,12 +171,26 @@ impl RipasWork {
             Some(slot) if !slot.private => self.gap(until(slot.ipas.end)),
             Some(slot) => {
                 let piece = until(slot.ipas.end);
+                if !host.has_attributes() {
+                    return self.by_consent(piece);
+                }
                 let part = match private {
                     true => until(base.saturating_add(RAM_PART).min(piece.top())),
                     false => piece,
                 };
                 let same = host.matching(&(base..part.top()), private);
                 part.until(same).map_or(Piece::Convert(piece), Piece::Ready)
+            }
+        }
+    }
+
+    /// A piece in a slot with private memory, where there are no attributes.
+    fn by_consent(&mut self, range: IpaRange<Protected>) -> Piece {
+        match range.until(self.agreed.min(range.top())) {
+            Some(agreed) => Piece::Ready(agreed),
+            None => {
+                self.agreed = range.top();
+                Piece::Convert(range)
             }
         }
     }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RIPAS changes: what `rec/ripas.rs` needs of KVM and of the RMM.
+//! RIPAS changes: what `rec/ripas.rs` needs of KVM and of the RMM, and what user space has to do with
+//! them.
 
-use super::{RipasHost, Slot};
+use super::{running::Running, Progress, RipasHost, Slot};
 use crate::{
+    exit::Ripas,
     mmu::{self, fold, Step},
     realm::{host::errno, smc::Pause, vm::Vm, MissingTable},
     rmi::{
@@ -15,22 +17,75 @@ use crate::{
     },
     sys::{
         kvm::Kvm,
+        ops::Next,
         prelude::*,
         sched,
         slots::Slots, //
-    }, //
+    },
+    uapi::{KVM_ARM_RMI_FAULT_REJECT, KVM_ARM_RMI_FAULT_RIPAS}, //
 };
 use core::ops::Range;
 
 /// Granules whose attributes are compared at once.
 const COMPARED: u64 = 512;
 
+impl Running<'_, '_> {
+    /// Does what is owed before the next entry.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` for a signal, `EFAULT` if user space has to convert memory first, `EINVAL` if it has
+    /// answered what is no answer, `ENOMEM`. It may be called again.
+    pub fn complete(&mut self) -> Result<Next> {
+        let next = self.ripas_change().map(|()| Next::Enter);
+        self.or_the_end(next)
+    }
+
+    /// # Errors
+    ///
+    /// As for [`Self::complete`], and what [`errno`] makes of the RMM's answer.
+    fn ripas_change(&mut self) -> Result {
+        let (Some(work), Some(rec)) = (self.rec.state.ripas(), self.rec.rec.as_ref()) else {
+            return Ok(());
+        };
+        if self.rec.asked {
+            match self.vcpu.fault_answer() {
+                0 => {}
+                KVM_ARM_RMI_FAULT_REJECT => work.reject(),
+                _ => return Err(EINVAL),
+            }
+            self.rec.asked = false;
+        }
+        let host = RipasChange {
+            vm: self.vm,
+            rec: rec.name(),
+        };
+        let private = work.ripas() == Ripas::Ram;
+        match work.carry_out(&host) {
+            Ok(Progress::Complete) => Ok(()),
+            Ok(Progress::Convert(range)) => {
+                let (gpa, size) = (range.base(), range.bytes());
+                let cause = KVM_ARM_RMI_FAULT_RIPAS;
+                self.vcpu.exit_memory_fault(gpa, size, private, cause);
+                self.rec.asked = true;
+                Err(EFAULT)
+            }
+            Err(error) => {
+                if error == EINTR {
+                    self.vcpu.exit_intr();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
 /// What carries out a RIPAS change that a REC has asked for.
-pub(super) struct RipasChange<'a> {
+struct RipasChange<'a> {
     /// The VM.
-    pub(super) vm: &'a Vm,
+    vm: &'a Vm,
     /// The REC.
-    pub(super) rec: RecName,
+    rec: RecName,
 }
 
 impl RipasHost for RipasChange<'_> {
@@ -44,6 +99,10 @@ impl RipasHost for RipasChange<'_> {
             ipas: gfns.start * GRANULE_SIZE..gfns.end * GRANULE_SIZE,
             private: slot.has_gmem(),
         })
+    }
+
+    fn has_attributes(&self) -> bool {
+        self.vm.has_attributes()
     }
 
     fn matching(&self, ipas: &Range<u64>, private: bool) -> u64 {

@@ -9,9 +9,7 @@ use super::{
     entry::Input,
     ending::Cause,
     rec_vcpu::RecVcpu,
-    ripas_host::RipasChange,
     vm::RealmVm,
-    Progress,
     Wake, //
 };
 use crate::{
@@ -22,7 +20,6 @@ use crate::{
         Psci,
         PsciCall,
         Refused,
-        Ripas,
         Sync, //
     },
     guest_memfd::{self, Faulted},
@@ -41,6 +38,10 @@ use crate::{
         slots::Slots,
         trace,
         vcpu::{FaultInfo, Locked}, //
+    },
+    uapi::{
+        KVM_ARM_RMI_FAULT_ACCESS,
+        KVM_ARM_RMI_FAULT_MEMORY, //
     }, //
 };
 
@@ -98,7 +99,10 @@ impl Running<'_, '_> {
         }
         self.rec.entered.left();
         match exit {
-            Ok(exit) => self.handle(exit),
+            Ok(exit) => {
+                let next = self.handle(exit);
+                self.or_the_end(next)
+            }
             Err(Refused::RealmOff) => Ok(self.realm_off(x0)),
             Err(Refused::NotReady) => Err(EAGAIN),
             Err(Refused::TurnedOff) => Ok(Next::Off),
@@ -189,6 +193,24 @@ impl Running<'_, '_> {
         Next::User
     }
 
+    /// `EIO` is what the RMM refuses, about which user space can do nothing: then the realm is at its
+    /// end, and nobody knows how to go on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `next` that user space can do something about.
+    #[inline]
+    pub(super) fn or_the_end(&mut self, next: Result<Next>) -> Result<Next> {
+        match next {
+            Err(error) if error == EIO => {
+                let reason = run::Exit::of(&self.rec.run).reason();
+                let why = fmt!("the RMM refuses what an exit asks for, of reason {reason}");
+                Ok(self.internal_error(reason.into(), why))
+            }
+            next => next,
+        }
+    }
+
     /// # Errors
     ///
     /// `EFAULT` if the memory is not private, `EHWPOISON` if what was there is lost, or what its file
@@ -197,13 +219,14 @@ impl Running<'_, '_> {
         let gfn = fault.ipa / GRANULE_SIZE;
         let repeated = self.rec.faulted.replace(gfn) == Some(gfn);
         let (around, list) = (guest_memfd::fault_around(), &mut self.rec.list);
-        let error = match guest_memfd::fault(self.vm, gfn, around, repeated, list) {
+        let (error, cause) = match guest_memfd::fault(self.vm, gfn, around, repeated, list) {
             Ok(Faulted::Again) => return Ok(Next::Enter),
-            Ok(Faulted::Lost) => EHWPOISON,
-            Ok(Faulted::NotPrivate) => EFAULT,
-            Err(error) => error,
+            Ok(Faulted::Lost) => (EHWPOISON, KVM_ARM_RMI_FAULT_MEMORY),
+            Ok(Faulted::NotPrivate) => (EFAULT, KVM_ARM_RMI_FAULT_ACCESS),
+            Err(error) => (error, KVM_ARM_RMI_FAULT_MEMORY),
         };
-        self.vcpu.exit_memory_fault(fault.ipa, GRANULE_SIZE, true);
+        self.vcpu
+            .exit_memory_fault(fault.ipa, GRANULE_SIZE, true, cause);
         Err(error)
     }
 
@@ -214,13 +237,17 @@ impl Running<'_, '_> {
     fn shared_fault(&mut self, fault: &Fault) -> Result<Next> {
         let (gfn, kvm) = (fault.ipa / GRANULE_SIZE, &self.vm.kvm);
         self.rec.seen = kvm.invalidate_seq();
-        if kvm.is_private(gfn) {
+        if !self.vm.may_be_shared(gfn) {
             let slots = Slots::read(kvm);
             if slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
-                self.vcpu.exit_memory_fault(fault.ipa, GRANULE_SIZE, false);
+                let cause = KVM_ARM_RMI_FAULT_ACCESS;
+                self.vcpu
+                    .exit_memory_fault(fault.ipa, GRANULE_SIZE, false, cause);
                 return Err(EFAULT);
             }
         }
+        // Should KVM find none.
+        self.vcpu.set_fault_cause(KVM_ARM_RMI_FAULT_MEMORY);
         self.vcpu.set_fault(FaultInfo {
             esr: fault.esr,
             offset: fault.offset,
@@ -270,37 +297,6 @@ impl Running<'_, '_> {
                 Ok(Next::Psci)
             }
             _ => Ok(Next::Enter),
-        }
-    }
-
-    /// Does what is owed before the next entry.
-    ///
-    /// # Errors
-    ///
-    /// `EINTR` for a signal, `EFAULT` if user space has to convert memory first, or what
-    /// [`errno`] makes of the RMM's answer. It may be called again.
-    pub fn complete(&mut self) -> Result {
-        let (Some(work), Some(rec)) = (self.rec.state.ripas(), self.rec.rec.as_ref()) else {
-            return Ok(());
-        };
-        let host = RipasChange {
-            vm: self.vm,
-            rec: rec.name(),
-        };
-        let private = work.ripas() == Ripas::Ram;
-        match work.carry_out(&host) {
-            Ok(Progress::Complete) => Ok(()),
-            Ok(Progress::Convert(range)) => {
-                self.vcpu
-                    .exit_memory_fault(range.base(), range.bytes(), private);
-                Err(EFAULT)
-            }
-            Err(error) => {
-                if error == EINTR {
-                    self.vcpu.exit_intr();
-                }
-                Err(error)
-            }
         }
     }
 }

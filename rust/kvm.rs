@@ -76,7 +76,7 @@ impl Component for RealmVm {
     }
 
     #[inline]
-    fn complete(&self, vcpu: &mut Locked<'_>, rec: &mut RecVcpu) -> Result {
+    fn complete(&self, vcpu: &mut Locked<'_>, rec: &mut RecVcpu) -> Result<Next> {
         running(self, vcpu, rec).complete()
     }
 

@@ -48,6 +48,35 @@ struct kvm_arm_rmi_populate {
 #define KVM_ARM_RMI_POPULATE	_IOWR(KVMIO, 0xd7, struct kvm_arm_rmi_populate)
 #endif
 
+#ifndef KVM_ARM_RMI_FAULT_ACCESS
+/**
+ * struct kvm_arm_rmi_memory_fault - a longer memory_fault of struct kvm_run
+ * @flags: as there
+ * @gpa: as there
+ * @size: as there
+ * @cause: KVM_ARM_RMI_FAULT_*; written by the kernel
+ * @answer: 0 or KVM_ARM_RMI_FAULT_REJECT; read by the kernel when the vCPU runs
+ *	again, and set to 0 by it at each exit
+ */
+struct kvm_arm_rmi_memory_fault {
+	__u64 flags;
+	__u64 gpa;
+	__u64 size;
+	__u64 cause;
+	__u64 answer;
+};
+
+/* The realm has touched what may only be used in the other half. */
+#define KVM_ARM_RMI_FAULT_ACCESS	1
+/* The realm has asked for it (RSI_IPA_STATE_SET). */
+#define KVM_ARM_RMI_FAULT_RIPAS		2
+/* The memory that is to be there cannot be had. */
+#define KVM_ARM_RMI_FAULT_MEMORY	3
+
+/* To KVM_ARM_RMI_FAULT_RIPAS: no. */
+#define KVM_ARM_RMI_FAULT_REJECT	1
+#endif
+
 #ifndef KVM_ARM_VM_RMI_CTRL
 /* KVM_{HAS,GET,SET}_DEVICE_ATTR on a VM: the group, and its attributes. */
 #define KVM_ARM_VM_RMI_CTRL		0x100

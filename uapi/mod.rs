@@ -43,6 +43,36 @@ pub const KVM_ARM_RMI_POPULATE_FLAGS_MEASURE: u32 = 1 << 0;
 /// `KVM_ARM_RMI_POPULATE`: an ioctl of a VM, which takes a [`KvmArmRmiPopulate`] and writes it back.
 pub const KVM_ARM_RMI_POPULATE: u32 = 0xc020_aed7;
 
+/// `struct kvm_arm_rmi_memory_fault`: a longer `kvm_run.memory_fault`, with what else is said of a
+/// `KVM_EXIT_MEMORY_FAULT` and what can be answered.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KvmArmRmiMemoryFault {
+    /// As `kvm_run` has it.
+    pub flags: u64,
+    /// As `kvm_run` has it.
+    pub gpa: u64,
+    /// As `kvm_run` has it.
+    pub size: u64,
+    /// One of `KVM_ARM_RMI_FAULT_*`; the kernel writes it.
+    pub cause: u64,
+    /// 0, or `KVM_ARM_RMI_FAULT_REJECT`: the kernel reads it when the vCPU runs again. It writes 0 at
+    /// each exit.
+    pub answer: u64,
+}
+
+/// [`KvmArmRmiMemoryFault::cause`]: the realm has touched what may only be used in the other half.
+pub const KVM_ARM_RMI_FAULT_ACCESS: u64 = 1;
+
+/// [`KvmArmRmiMemoryFault::cause`]: the realm has asked for it (RSI_IPA_STATE_SET).
+pub const KVM_ARM_RMI_FAULT_RIPAS: u64 = 2;
+
+/// [`KvmArmRmiMemoryFault::cause`]: the memory that is to be there cannot be had.
+pub const KVM_ARM_RMI_FAULT_MEMORY: u64 = 3;
+
+/// [`KvmArmRmiMemoryFault::answer`] to `KVM_ARM_RMI_FAULT_RIPAS`: no.
+pub const KVM_ARM_RMI_FAULT_REJECT: u64 = 1;
+
 /// Group of the attributes of a VM that say how a realm is measured (`KVM_SET_DEVICE_ATTR`).
 pub const KVM_ARM_VM_RMI_CTRL: u32 = 0x100;
 

@@ -49,6 +49,13 @@ impl Kvm {
         self.0
     }
 
+    /// True if anything is private by the VM's memory attributes, which may change at any time.
+    pub fn has_attributes(&self) -> bool {
+        // SAFETY: The VM is alive. As `xa_empty()`, which takes no lock either.
+        let head = unsafe { (&raw const (*self.0).mem_attr_array.xa_head).read_volatile() };
+        !head.is_null()
+    }
+
     /// True if granule `gfn` is private, by the VM's memory attributes, which may change at any time.
     /// The only place that knows where that stands.
     pub fn is_private(&self, gfn: u64) -> bool {

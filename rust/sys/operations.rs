@@ -7,6 +7,7 @@ use super::{
     ffi,
     kvm::{Kvm, MmuReadLock},
     ops::{Component, Entry, Next, Settings, Shared},
+    platform::CapNumbers,
     user::OneReg,
     vcpu::Held, //
 };
@@ -94,9 +95,8 @@ impl<C: Component> Ops<C> {
         }
         bindings::kvm_rmi_ops {
             owner: module.as_ptr(),
+            cap: CapNumbers::get().rmi,
             // SAFETY: Parameters are set before the module is initialised.
-            cap: unsafe { ffi::kvm_rmi_cap },
-            // SAFETY: As above.
             vm_type_alias: match unsafe { ffi::kvm_rmi_vm_type_alias } {
                 true => VM_TYPE_ALIAS,
                 false => 0,
@@ -171,7 +171,8 @@ impl<C: Component> Ops<C> {
         let (vcpu, data) = held.split();
         from_result(|| {
             let data = data.as_mut().ok_or(EIO)?;
-            vm.complete(vcpu, data).map(|()| 1)
+            // CAST: Its numbers are KVM's, see above.
+            vm.complete(vcpu, data).map(|next| next as c_int)
         })
     }
 

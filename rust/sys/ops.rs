@@ -145,12 +145,13 @@ pub trait Component: Sized + Send + Sync + 'static {
     /// See above.
     fn first_run(&self, vcpu: &mut Held<'_, Self::Vcpu>) -> Result;
 
-    /// Does what is owed before the next entry.
+    /// Does what is owed before the next entry. That is [`Next::Enter`], or [`Next::User`] if nobody
+    /// knows how to go on.
     ///
     /// # Errors
     ///
     /// See above.
-    fn complete(&self, vcpu: &mut Locked<'_>, data: &mut Self::Vcpu) -> Result;
+    fn complete(&self, vcpu: &mut Locked<'_>, data: &mut Self::Vcpu) -> Result<Next>;
 
     /// Describes the next entry. Interrupts are off.
     fn enter(&self, vcpu: &mut Locked<'_>, data: &mut Self::Vcpu, entry: Entry);

@@ -9,7 +9,10 @@ use super::{
     ffi,
     memory::Page, //
 };
-use crate::rmi::{cmd::rec::RecName, SharedPage};
+use crate::{
+    rmi::{cmd::rec::RecName, SharedPage},
+    uapi::KvmArmRmiMemoryFault, //
+};
 use core::{
     marker::PhantomData,
     sync::atomic::{AtomicU32, Ordering}, //
@@ -79,6 +82,17 @@ pub struct FaultInfo {
     /// The IPA.
     pub ipa: u64,
 }
+
+// It fits in where the exits are, begins as the kernel's own, and what follows is nobody's.
+const _: () = {
+    let run = core::mem::MaybeUninit::<bindings::kvm_run>::uninit();
+    // SAFETY: Only sizes are asked for.
+    let exits = unsafe { &(*run.as_ptr()).__bindgen_anon_1 };
+    // SAFETY: As above.
+    let own = unsafe { &exits.memory_fault };
+    assert!(size_of::<KvmArmRmiMemoryFault>() <= core::mem::size_of_val(exits));
+    assert!(core::mem::offset_of!(KvmArmRmiMemoryFault, cause) == core::mem::size_of_val(own));
+};
 
 /// HPFAR_EL2.NS, which KVM takes for "valid".
 const HPFAR_NS: u64 = 1 << bindings::HPFAR_EL2_NS_SHIFT;
@@ -195,10 +209,31 @@ impl Locked<'_> {
         }
     }
 
-    /// Tells user space to look after memory.
-    pub fn exit_memory_fault(&mut self, gpa: u64, size: u64, private: bool) {
+    /// Tells user space to look after memory, for a cause of `KVM_ARM_RMI_FAULT_*`.
+    pub fn exit_memory_fault(&mut self, gpa: u64, size: u64, private: bool, cause: u64) {
         // SAFETY: By the type's invariant.
         unsafe { ffi::kvm_rmi_helper_prepare_memory_fault_exit(self.0, gpa, size, private) };
+        self.set_fault_cause(cause);
+        // SAFETY: By the type's invariant. User space may write there at any time.
+        unsafe { (&raw mut (*self.long_memory_fault()).answer).write_volatile(0) };
+    }
+
+    /// The cause of a memory fault that KVM may be about to tell user space of: as above.
+    pub fn set_fault_cause(&mut self, cause: u64) {
+        // SAFETY: By the type's invariant. User space may write there at any time.
+        unsafe { (&raw mut (*self.long_memory_fault()).cause).write_volatile(cause) };
+    }
+
+    /// What user space has answered to [`Self::exit_memory_fault`].
+    pub fn fault_answer(&self) -> u64 {
+        // SAFETY: By the type's invariant. User space may write there at any time.
+        unsafe { (&raw const (*self.long_memory_fault()).answer).read_volatile() }
+    }
+
+    /// `kvm_run.memory_fault`, with what the other exits have room for.
+    fn long_memory_fault(&self) -> *mut KvmArmRmiMemoryFault {
+        // SAFETY: By the type's invariant.
+        unsafe { (&raw mut (*(*self.0).run).__bindgen_anon_1).cast() }
     }
 
     fn set_exit_reason(&mut self, reason: u32) {

@@ -27,9 +27,19 @@ pub(crate) const GRANULES: u64 = 64;
 /// The first that is shared at first.
 pub(crate) const SHARED: u64 = 32;
 
+/// How the VMM says which half of its IPA space memory is used in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum By {
+    /// By memory attributes.
+    Attributes,
+    /// By what the file has, and what is mapped at the slot's address.
+    File,
+}
+
 /// What a VMM has.
 #[derive(Clone)]
 pub(crate) struct World {
+    pub(crate) by: By,
     pub(crate) vm: Vm<RealmVm>,
     pub(crate) mm: StdArc<Mm>,
     pub(crate) gmem: StdArc<Gmem>,
@@ -55,19 +65,30 @@ impl World {
     ///
     /// Those of `KVM_CREATE_VM`.
     pub(crate) fn new(vcpus: &[u32], host: &Arc<AllVms>, ipa_bits: u32) -> Result<Self> {
+        Self::by(By::Attributes, vcpus, host, ipa_bits)
+    }
+
+    /// The same, of a VMM of either kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of `KVM_CREATE_VM`.
+    pub(crate) fn by(by: By, vcpus: &[u32], host: &Arc<AllVms>, ipa_bits: u32) -> Result<Self> {
         let (mm, gmem) = (Mm::new(), Gmem::new());
         let vm = Vm::<RealmVm>::new(host, &mm, ipa_bits)?;
         for id in vcpus {
             vm.add_vcpu(*id);
         }
         vm.add_slot(0..GRANULES, HVA, Some((&gmem, 0)))?;
-        vm.set_private(0..SHARED, true)?;
-        Ok(Self { vm, mm, gmem })
+        if by == By::Attributes {
+            vm.set_private(0..SHARED, true)?;
+        }
+        Ok(Self { by, vm, mm, gmem })
     }
 
     /// The process ends.
     pub(crate) fn end(self) {
-        let Self { vm, mm, gmem } = self;
+        let Self { vm, mm, gmem, .. } = self;
         vm.destroy();
         drop((mm, gmem));
         machine::forget_process();
@@ -91,12 +112,20 @@ impl World {
             match self.vm.run(n, guest) {
                 Err((EFAULT, Exit::MemoryFault { gpa, size, private })) => {
                     let first = gpa / GRANULE_SIZE;
-                    let gfns = first..first + size / GRANULE_SIZE;
-                    self.vm.set_private(gfns, private).unwrap();
+                    self.convert(first..first + size / GRANULE_SIZE, private);
                 }
                 Err((EAGAIN, _)) => {}
                 other => return other,
             }
+        }
+    }
+
+    /// The VMM converts memory of slot 0, or that it has attributes for.
+    pub(crate) fn convert(&self, gfns: Range<u64>, private: bool) {
+        match (self.by, private) {
+            (By::Attributes, _) => self.vm.set_private(gfns, private).unwrap(),
+            (By::File, true) => self.mm.discard(hvas(gfns)),
+            (By::File, false) => self.gmem.punch(gfns),
         }
     }
 
@@ -153,12 +182,24 @@ pub(crate) fn scenario_of(
     parts: Vec<Part>,
     last: impl FnOnce(&World),
 ) {
+    scenario_by(By::Attributes, ipa_bits, vcpus, first, parts, last);
+}
+
+/// The same for a VMM of either kind.
+pub(crate) fn scenario_by(
+    by: By,
+    ipa_bits: u32,
+    vcpus: &[u32],
+    first: impl FnOnce(&World),
+    parts: Vec<Part>,
+    last: impl FnOnce(&World),
+) {
     machine::on(Embedded::new(), |machine| {
         injection::interrupt();
         let in_use = machine.pages_in_use();
         {
             let all = start();
-            let world = World::new(vcpus, &all, ipa_bits).unwrap();
+            let world = World::by(by, vcpus, &all, ipa_bits).unwrap();
             first(&world);
             let threads: Vec<_> = parts
                 .into_iter()

@@ -35,7 +35,9 @@ enum Why {
 /// A VM's memory.
 struct Memory {
     slots: RefCell<Vec<Slot>>,
-    /// What attributes say is private.
+    /// The VM has attributes.
+    attributes: bool,
+    /// What they say is private.
     private: RefCell<Range<u64>>,
     /// Steps until a signal comes, and tables until there is no memory for one.
     signal: Cell<Option<u64>>,
@@ -54,6 +56,7 @@ impl Memory {
         });
         Self {
             slots: RefCell::new(slots.collect()),
+            attributes: true,
             private: RefCell::new(0..u64::MAX),
             signal: Cell::new(None),
             nomem: Cell::new(None),
@@ -89,6 +92,10 @@ impl RipasHost for Change<'_> {
         let overlap = |slot: &&Slot| slot.ipas.start < ipas.end && slot.ipas.end > ipas.start;
         let found = slots.iter().filter(overlap);
         found.min_by_key(|slot| slot.ipas.start).cloned()
+    }
+
+    fn has_attributes(&self) -> bool {
+        self.memory.attributes
     }
 
     fn matching(&self, ipas: &Range<u64>, private: bool) -> u64 {

@@ -49,6 +49,11 @@ impl Kvm {
         Self(Arc::default())
     }
 
+    /// True if anything is private by the VM's memory attributes, which may change at any time.
+    pub fn has_attributes(&self) -> bool {
+        !self.0.private.read().unwrap().is_empty()
+    }
+
     /// True if granule `gfn` is private, by the VM's memory attributes, which may change at any time.
     pub fn is_private(&self, gfn: u64) -> bool {
         self.0.private.read().unwrap().contains(&gfn)

@@ -15,6 +15,7 @@
 
 pub mod all_vcpus;
 pub mod alloc;
+#[path = "../../rust/sys/no_debugfs.rs"]
 pub mod debugfs;
 mod error;
 pub mod gmem;

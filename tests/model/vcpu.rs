@@ -55,6 +55,10 @@ pub(super) struct Regs {
     pub(super) run_pa: u64,
     pub(super) result: u64,
     pub(super) exit: Exit,
+    /// `kvm_arm_rmi_memory_fault.cause`.
+    pub(super) fault_cause: u64,
+    /// `kvm_arm_rmi_memory_fault.answer`.
+    pub(super) fault_answer: u64,
     pub(super) owes: bool,
     /// A first KVM_RUN has come past what can fail: `vcpu->pid`.
     pub(super) has_run: bool,
@@ -107,6 +111,8 @@ impl VcpuState {
                 run_pa: 0,
                 result: 0,
                 exit: Exit::None,
+                fault_cause: 0,
+                fault_answer: 0,
                 owes: false,
                 has_run: false,
                 ours: None,
@@ -272,9 +278,21 @@ impl Locked<'_> {
         self.regs().exit = Exit::InternalError(detail);
     }
 
-    /// Tells user space to look after memory.
-    pub fn exit_memory_fault(&mut self, gpa: u64, size: u64, private: bool) {
+    /// Tells user space to look after memory, for a cause of `KVM_ARM_RMI_FAULT_*`.
+    pub fn exit_memory_fault(&mut self, gpa: u64, size: u64, private: bool, cause: u64) {
         self.regs().exit = Exit::MemoryFault { gpa, size, private };
+        self.regs().fault_cause = cause;
+        self.regs().fault_answer = 0;
+    }
+
+    /// The cause of a memory fault that KVM may be about to tell user space of: as above.
+    pub fn set_fault_cause(&mut self, cause: u64) {
+        self.regs().fault_cause = cause;
+    }
+
+    /// What user space has answered to [`Self::exit_memory_fault`].
+    pub fn fault_answer(&mut self) -> u64 {
+        self.regs().fault_answer
     }
 
     /// The vCPU does not run.

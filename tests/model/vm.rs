@@ -138,7 +138,7 @@ impl<C: Component> Vm<C> {
             private: !private,
             shared: private,
         };
-        self.0.begin(&gfns, halves, true);
+        self.0.begin(&gfns, halves);
         kvm.set_private(&gfns, private);
         self.0.end();
         Ok(())
@@ -272,14 +272,31 @@ impl<C: Component> Vm<C> {
         })
     }
 
+    /// The cause of the memory fault that a vCPU has ended with, of `KVM_ARM_RMI_FAULT_*`.
+    pub fn fault_cause(&self, n: usize) -> u64 {
+        self.with_vcpu(n, |_, vcpu| {
+            Held::<C::Vcpu>::new(vcpu.clone())
+                .split()
+                .0
+                .regs()
+                .fault_cause
+        })
+    }
+
+    /// The answer to it.
+    pub fn answer_fault(&self, n: usize, answer: u64) {
+        self.with_vcpu(n, |_, vcpu| {
+            Held::<C::Vcpu>::new(vcpu.clone())
+                .split()
+                .0
+                .regs()
+                .fault_answer = answer;
+        });
+    }
+
     /// The vCPUs that wait to be turned on stop waiting.
     pub fn stop(&self) {
         self.0.ran.store(true, Ordering::SeqCst);
-    }
-
-    /// `kvm_flush_shadow_all()`: the process ends, and others may still have the VM.
-    pub fn flush(&self) {
-        self.0.ours.flush();
     }
 
     /// The process ends: nobody uses the VM any more.
@@ -298,10 +315,10 @@ impl<C: Component> Vm<C> {
 
 impl<C: Component> Inner<C> {
     /// An invalidation begins.
-    fn begin(&self, gfns: &Range<u64>, halves: Halves, may_block: bool) {
+    fn begin(&self, gfns: &Range<u64>, halves: Halves) {
         let mut lock = MmuWriteLock::new(&self.kvm);
         self.kvm.invalidate_begin(&lock, gfns);
-        self.ours.unmap(gfns.clone(), halves, &mut lock, may_block);
+        self.ours.unmap(gfns.clone(), halves, &mut lock, true);
     }
 
     /// It ends.
@@ -329,7 +346,10 @@ impl<C: Component> Inner<C> {
                 return Err(EINTR);
             }
             if vcpu.regs().owes {
-                self.ours.complete(vcpu, data)?;
+                match self.ours.complete(vcpu, data)? {
+                    Next::User => return Ok(()),
+                    next => assert_eq!(next, Next::Enter),
+                }
                 vcpu.regs().owes = false;
             }
             if vcpu.is_stopped() {
@@ -445,16 +465,14 @@ impl<C: Component> Inner<C> {
 }
 
 impl<C: Component> Notifier for Inner<C> {
-    fn start(&self, hvas: &Range<u64>, may_block: bool) -> usize {
+    fn start(&self, hvas: &Range<u64>) -> usize {
         self.kvm.0.notifying.fetch_add(1, Ordering::SeqCst);
         let ranges = Slots::read(&self.kvm).at_hvas(hvas);
         let halves = Halves {
             private: false,
             shared: true,
         };
-        for gfns in &ranges {
-            self.begin(gfns, halves, may_block);
-        }
+        ranges.iter().for_each(|gfns| self.begin(gfns, halves));
         ranges.len()
     }
 
@@ -469,9 +487,7 @@ impl<C: Component> Notifier for Inner<C> {
             private: true,
             shared: false,
         };
-        for gfns in &ranges {
-            self.begin(gfns, halves, true);
-        }
+        ranges.iter().for_each(|gfns| self.begin(gfns, halves));
         ranges.len()
     }
 

@@ -9,7 +9,6 @@ mod faults;
 mod kept;
 mod lies;
 mod nomem;
-mod refused;
 mod skipped;
 
 pub(crate) use crate::firmware::machine as rmm_machine;
@@ -28,6 +27,7 @@ use kvm_arm_rmi::sys::gmem::Gmem;
 use kvm_arm_rmi::sys::guest::{Guest, Op};
 use kvm_arm_rmi::sys::machine;
 use kvm_arm_rmi::sys::prelude::{Arc, Error};
+use kvm_arm_rmi::sys::vcpu::Exit;
 use std::sync::{Arc as StdArc, Mutex};
 
 /// Why a life has come to nothing.
@@ -35,6 +35,8 @@ use std::sync::{Arc as StdArc, Mutex};
 pub(crate) enum Why {
     /// An ioctl has failed.
     Errno(Error),
+    /// KVM_EXIT_INTERNAL_ERROR.
+    InternalError,
     /// The realm was refused something, or has taken an exception.
     Refused,
 }
@@ -200,7 +202,9 @@ fn live(world: &World) -> Result {
 fn run(world: &World, n: usize, ops: Vec<Op>) -> Result {
     let mut guest = Guest::new(ops);
     let left = world.go_on(n, &mut guest);
-    left.map_err(|(error, _)| error)?;
+    if let Exit::InternalError(_) = left.map_err(|(error, _)| error)? {
+        return Err(Why::InternalError);
+    }
     let all_done = guest.ops.is_empty() && guest.results.iter().all(|done| *done);
     all_done.then_some(()).ok_or(Why::Refused)
 }

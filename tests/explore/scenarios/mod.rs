@@ -2,19 +2,20 @@
 
 //! What is asked of a VM at once, in twos and threes.
 
+mod by_file;
 mod exact;
 mod life;
 mod private;
 mod ripas;
 mod shared;
-mod shown;
 mod told;
 mod widths;
 
 pub(crate) use crate::explore;
 use crate::world::mapped;
 pub(crate) use crate::world::{
-    hvas, part, scenario, scenario_of, scenario_with, Part, World, GRANULES, SHARED,
+    hvas, part, scenario, scenario_by, scenario_of, scenario_with, By, Part, World, GRANULES,
+    SHARED,
 };
 pub(crate) use kvm_arm_rmi::rmi::GRANULE_SIZE;
 use kvm_arm_rmi::sys::gmem::Gmem;
@@ -83,7 +84,7 @@ pub(crate) fn discards(gfns: Range<u64>) -> Part {
 
 /// The VMM converts memory.
 pub(crate) fn converts(gfns: Range<u64>, private: bool) -> Part {
-    part(move |world| world.vm.set_private(gfns, private).unwrap())
+    part(move |world| world.convert(gfns, private))
 }
 
 /// The first vCPU has run: the realm is active, and this was done.
