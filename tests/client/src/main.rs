@@ -29,13 +29,16 @@ fn main() -> std::process::ExitCode {
         ["guest"] => guest::run(),
         ["gpf"] => gpf::run(),
         ["state"] => state::print(),
+        ["conformance", ref options @ ..] => {
+            realm::conformance::main(options).map_err(|error| -> Box<dyn std::error::Error> { error })
+        }
         ["kexec", ref arguments @ ..] => kexec::run(arguments),
         ["vmcore", held, count, image] => vmcore::run(held, count, image),
         ["realm", ref arguments @ ..] => {
             realm::main(arguments).map_err(|error| -> Box<dyn std::error::Error> { error })
         }
         _ => Err(
-            "usage: rmi-client capability NUMBER | vm TYPE | guest | gpf | state | kexec ... | vmcore ... | realm ..."
+            "usage: rmi-client capability NUMBER | vm TYPE | guest | gpf | state | conformance [--mode v14|v15] | kexec ... | vmcore ... | realm ..."
                 .into(),
         ),
     };

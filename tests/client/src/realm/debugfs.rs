@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -21,8 +22,23 @@ fn value(file: &str, key: &str) -> Result<u64> {
     Ok(value.ok_or_else(|| format!("{file}: no {key}"))?.parse()?)
 }
 
+/// True if the component has files there, as every host of ours.
+pub(crate) fn is_there() -> bool {
+    std::fs::exists(DIRECTORY).is_ok_and(|exists| exists)
+}
+
+/// This process needs no such files: nothing is counted without them.
+pub(crate) fn optional() {
+    OPTIONAL.store(true, Ordering::Relaxed);
+}
+
+static OPTIONAL: AtomicBool = AtomicBool::new(false);
+
 /// Granules that the RMM holds.
 pub(crate) fn delegated() -> Result<u64> {
+    if OPTIONAL.load(Ordering::Relaxed) && !is_there() {
+        return Ok(0);
+    }
     value("granules", "delegated")
 }
 
@@ -84,6 +100,9 @@ pub(crate) fn expect_delegated(before: u64) -> Result<()> {
             break;
         }
         sleep(Duration::from_millis(100));
+    }
+    if OPTIONAL.load(Ordering::Relaxed) && !is_there() {
+        return Ok(());
     }
     let (delegated, leaked) = granules()?;
     ensure!(

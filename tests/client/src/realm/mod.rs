@@ -8,6 +8,7 @@
 mod abuse;
 mod bench;
 mod brief;
+pub(crate) mod conformance;
 mod cpu;
 mod debugfs;
 mod faults;
@@ -40,7 +41,7 @@ macro_rules! ensure {
 use ensure;
 
 const USAGE: &str = "usage: rmi-client realm COMMAND
-  run [--ordinary] [--vcpus N] [--memory MiB]
+  run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | vectors | widths | hold [running] | refused | killed | debugfs
   faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | bench [COMMAND...]";

@@ -69,7 +69,7 @@ const RPV_AT: u64 = 0x200;
 
 const RPV: Value = [0x1111, 0x2222, 3, 4, 5, 6, 7, u64::MAX];
 
-pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     let vm = Vm::empty(Shape::REALM)?;
     refused(cases, &vm);
     let there = get(&vm, KVM_ARM_VM_RMI_HASH_ALGOS)?[0];

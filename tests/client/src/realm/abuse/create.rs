@@ -16,7 +16,7 @@ const PROTECTED: u64 = 1 << 31;
 const LEAST: u64 = 32;
 const MOST: u64 = 0xff;
 
-pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     let kvm = Kvm::new()?;
     let create = |bits| kvm.create_vm_with_type(KVM_VM_TYPE_ARM_REALM | bits);
     cases.errno("a realm with the default IPA width", create(0), 0);

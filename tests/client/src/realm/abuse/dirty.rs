@@ -28,7 +28,18 @@ const PAGES: u64 = 100;
 const SLOT: u32 = 5;
 const AT: u64 = BASE + (64 << 20);
 
-pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+/// True if this host has it.
+pub(in crate::realm) fn is_offered() -> Result<bool> {
+    let vm = Vm::empty(Shape::REALM)?;
+    let memory = Mapping::new(PAGE_SIZE, Huge::Never)?;
+    let logged = kvm_userspace_memory_region2 {
+        flags: KVM_MEM_LOG_DIRTY_PAGES,
+        ..ordinary(SLOT, AT, &memory)
+    };
+    Ok(vm.set_slot(&logged).is_ok())
+}
+
+pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     for manual in [false, true] {
         let vm = Vm::new(Shape::REALM)?;
         if manual {

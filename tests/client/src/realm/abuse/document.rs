@@ -79,10 +79,13 @@ const SECTIONS: [(&str, &[(&str, &str)]); 8] = [
 pub(super) type Refusals = BTreeMap<&'static str, BTreeSet<i32>>;
 
 /// The text of a section, up to the next of its level.
-fn section(title: &str) -> Result<&'static str> {
-    let heading = format!("\n## {title}\n");
-    let (_, text) = DOCUMENT
-        .split_once(&heading)
+pub(in crate::realm) fn section(title: &str) -> Result<&'static str> {
+    let headings = ["##", "###"].map(|level| format!("\n{level} {title}\n"));
+    let mut found = headings
+        .iter()
+        .filter_map(|heading| DOCUMENT.split_once(heading));
+    let (_, text) = found
+        .next()
         .ok_or_else(|| format!("the document has no section {title}"))?;
     Ok(text.split_once("\n## ").map_or(text, |(text, _)| text))
 }
@@ -126,9 +129,10 @@ const MOST: u64 = 300;
 
 /// Compares the capabilities of a realm VM with the document's, and tries to enable every one.
 pub(super) fn capabilities(cases: &mut Cases) -> Result<()> {
-    let own: u64 = std::fs::read_to_string("/sys/module/kvm_arm_rmi/parameters/cap")?
-        .trim()
-        .parse()?;
+    let parameter = |name: &str| -> Result<u64> {
+        let number = std::fs::read_to_string(format!("/sys/module/kvm_arm_rmi/parameters/{name}"))?;
+        Ok(number.trim().parse()?)
+    };
     let vm = Vm::empty(Shape::REALM)?;
     let text = section("Capabilities of a realm VM")?;
     // The first paragraph has all that are there.
@@ -136,7 +140,8 @@ pub(super) fn capabilities(cases: &mut Cases) -> Result<()> {
     let mut documented = BTreeSet::new();
     for word in quoted(offered).filter(|word| is_capability(word)) {
         let number = match word {
-            "ARM_RMI" => own,
+            "ARM_RMI" => parameter("cap")?,
+            "GUEST_MEMFD_MEMORY_ATTRIBUTES" => parameter("gmem_attributes_cap")?,
             _ => number_of(word)?,
         };
         documented.insert(number);

@@ -18,13 +18,13 @@ use crate::realm::cpu::{init, Cpu};
 use crate::realm::memory::{punch_hole, Huge, Mapping};
 use crate::realm::run::chunk;
 use crate::realm::signal::Kick;
-use crate::realm::vm::{Shape, Vm};
+use crate::realm::vm::{Mode, Shape, Vm};
 use crate::realm::Result;
 
 /// KVM_DEV_TYPE_ARM_VGIC_V5.
 const VGIC_V5: u32 = 16;
 
-pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     no_gic(cases)?;
     other_gics(cases)?;
     no_psci(cases)?;
@@ -53,6 +53,11 @@ fn taken_away(cases: &mut Cases) -> Result<()> {
             Ok(vm.set_private(base, SIZE, true)?)
         }),
     ];
+    let ways = match Mode::get() {
+        Mode::V14 => &ways[..],
+        // The others set attributes.
+        Mode::V15 => &ways[..1],
+    };
     for (what, take) in ways {
         let vm = Vm::new(Shape::REALM)?;
         let kick = Kick::default();

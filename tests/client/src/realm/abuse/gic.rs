@@ -38,7 +38,7 @@ fn put(device: &DeviceFd, kind: u32, address: u64) -> io::Result<()> {
     })?)
 }
 
-pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     let ordinary = Shape {
         realm: false,
         ..Shape::REALM

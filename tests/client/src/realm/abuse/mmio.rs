@@ -22,7 +22,7 @@ use crate::realm::signal::Kick;
 use crate::realm::vm::{Shape, Vm};
 use crate::realm::Result;
 
-pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     timers(cases)?;
     with_cpu(Shape::REALM, |cpu| done_already(cases, cpu))
 }

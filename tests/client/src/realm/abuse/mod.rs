@@ -3,21 +3,22 @@
 //! What a VMM may do wrong, and what a realm may do to its VMM: each an error of its own, and
 //! nothing lost.
 
-mod attributes;
-mod caps;
-mod create;
-mod dirty;
-mod document;
-mod first_run;
-mod gic;
-mod inside;
+pub(super) mod answers;
+pub(super) mod attributes;
+pub(super) mod caps;
+pub(super) mod create;
+pub(super) mod dirty;
+pub(super) mod document;
+pub(super) mod first_run;
+pub(super) mod gic;
+pub(super) mod inside;
 mod life;
-mod mmio;
-mod populate;
-mod pre_fault;
+pub(super) mod mmio;
+pub(super) mod populate;
+pub(super) mod pre_fault;
 mod race;
-mod regs;
-mod slots;
+pub(super) mod regs;
+pub(super) mod slots;
 mod unmappers;
 mod waits;
 
@@ -32,11 +33,13 @@ const SHARED: u64 = 1 << 39;
 
 /// What was tried so far.
 #[derive(Debug, Default)]
-struct Cases {
+pub(super) struct Cases {
     passed: u32,
     failed: u32,
+    /// Each is told in a line of the Test Anything Protocol.
+    tap: bool,
     /// The section of `uapi/README.md` that these cases are about, if it is to have every error.
-    section: Option<&'static str>,
+    pub(super) section: Option<&'static str>,
     /// Errors that came as expected.
     refusals: document::Refusals,
 }
@@ -80,20 +83,60 @@ impl Cases {
         self.case(what, is, || "no".to_owned());
     }
 
-    fn case(&mut self, what: &str, is: bool, why: impl FnOnce() -> String) {
-        if is {
-            self.passed += 1;
-        } else {
-            self.failed += 1;
-            println!("wrong: {what}: {}", why());
+    /// `what` has to be so; else `why`.
+    pub(super) fn case(&mut self, what: &str, is: bool, why: impl FnOnce() -> String) {
+        match is {
+            true => self.passed += 1,
+            false => self.failed += 1,
+        }
+        match (self.tap, is) {
+            (false, true) => {}
+            (false, false) => println!("wrong: {what}: {}", why()),
+            (true, true) => println!("ok {} - {}: {what}", self.count(), self.title()),
+            (true, false) => {
+                println!("not ok {} - {}: {what}", self.count(), self.title());
+                println!("# {}", why().replace('\n', "\n# "));
+            }
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        self.section.unwrap_or_default()
+    }
+
+    /// Cases that are told in lines of the Test Anything Protocol.
+    pub(super) fn tap() -> Self {
+        Self {
+            tap: true,
+            ..Self::default()
+        }
+    }
+
+    /// The host does not have what the next cases would be about.
+    pub(super) fn skip(&mut self, lacks: &str) {
+        self.passed += 1;
+        println!("ok {} - {} # SKIP {lacks}", self.count(), self.title());
+    }
+
+    /// How many there were.
+    pub(super) fn count(&self) -> u32 {
+        self.passed + self.failed
+    }
+
+    /// What came of all.
+    pub(super) fn result(&self) -> Result<()> {
+        match (self.passed, self.failed) {
+            (0, _) => Err("nothing was tried".into()),
+            (_, 0) => Ok(()),
+            (_, failed) => Err(format!("{failed} cases failed").into()),
         }
     }
 }
 
 /// A group of cases, which may be about one section of the document.
-type Group = fn(&mut Cases) -> Result<()>;
+pub(super) type Group = fn(&mut Cases) -> Result<()>;
 
-const GROUPS: [(&str, Option<&str>, Group); 16] = [
+const GROUPS: [(&str, Option<&str>, Group); 17] = [
     ("create", Some("KVM_CREATE_VM"), create::cases),
     ("caps", Some("Capabilities of a realm VM"), caps::cases),
     (
@@ -110,6 +153,7 @@ const GROUPS: [(&str, Option<&str>, Group); 16] = [
     ("dirty", Some("Memory"), dirty::cases),
     ("pre-fault", Some("KVM_PRE_FAULT_MEMORY"), pre_fault::cases),
     ("inside", None, inside::cases),
+    ("answers", None, answers::cases),
     ("race", None, race::cases),
     ("waits", None, waits::cases),
     ("unmappers", None, unmappers::cases),
@@ -145,9 +189,5 @@ pub(super) fn main(only: Option<&str>) -> Result<()> {
     if only.is_none() {
         document::refusals(&mut cases)?;
     }
-    match cases {
-        Cases { passed: 0, .. } => Err("nothing was tried".into()),
-        Cases { failed: 0, .. } => Ok(()),
-        Cases { failed, .. } => Err(format!("{failed} cases failed").into()),
-    }
+    cases.result()
 }

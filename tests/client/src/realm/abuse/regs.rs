@@ -38,7 +38,7 @@ const REFUSED: [(u64, &str); 8] = [
     (0x6030_0000_0014_0000, "the PSCI version"),
 ];
 
-pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     before(cases)?;
     sve(cases)?;
     for sve in [false, true] {

@@ -21,7 +21,7 @@ use crate::realm::run::chunk;
 use crate::realm::vm::{Shape, Slot, Vm};
 use crate::realm::{ensure, Result};
 
-pub(super) fn cases(cases: &mut Cases) -> Result<()> {
+pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     made(cases)?;
     attributes(cases)?;
     with_cpu(Shape::REALM, |cpu| {

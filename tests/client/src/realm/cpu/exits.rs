@@ -4,6 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
+use kvm_arm_rmi::uapi::KvmArmRmiMemoryFault;
 use kvm_bindings::KVM_MEMORY_EXIT_FLAG_PRIVATE;
 use kvm_ioctls::VcpuExit;
 use realm_guest::{mailbox, PAGE_SIZE};
@@ -162,8 +163,27 @@ impl Cpu<'_> {
         }
     }
 
+    /// What `kvm_run` has of a memory fault.
+    pub(crate) fn long_fault(&mut self) -> &mut KvmArmRmiMemoryFault {
+        let exits = &raw mut self.fd.get_kvm_run().__bindgen_anon_1;
+        const _: () = assert!(size_of::<KvmArmRmiMemoryFault>() <= 256);
+        // SAFETY: The union has 256 bytes, aligned to 8, any of which may have any value; the page stays
+        // as long as the CPU.
+        unsafe { &mut *exits.cast() }
+    }
+
     fn memory_fault(&mut self, flags: u64, gpa: u64, size: u64) -> Result<Option<End>> {
         self.tally.faults += 1;
+        let answer = std::mem::take(&mut self.fault_answer);
+        let fault = self.long_fault();
+        let cause = fault.cause;
+        if answer != 0 {
+            fault.answer = answer;
+        }
+        self.causes.push(cause);
+        if answer != 0 {
+            return Ok(None);
+        }
         let (f, g, s, times) = self.fault;
         let again = (f, g, s) == (flags, gpa, size);
         let times = if again { times + 1 } else { 1 };

@@ -90,6 +90,11 @@ pub(crate) struct Cpu<'v> {
     /// Calls that came to user space, with what x0 and up are answered.
     pub(crate) hypercalls: Vec<u64>,
     pub(crate) hypercall_answer: [u64; 4],
+    /// Why memory faults came to user space, in order (`KVM_ARM_RMI_FAULT_*`, or 0 on hosts that do not
+    /// say).
+    pub(crate) causes: Vec<u64>,
+    /// What the next one is answered, rather than to convert anything; 0 to convert.
+    pub(crate) fault_answer: u64,
     /// A page whose registers are treated as the free ones.
     pub(crate) device: Option<u64>,
     mailbox: u64,
@@ -120,6 +125,8 @@ impl<'v> Cpu<'v> {
             sunk: 0,
             hypercalls: Vec::new(),
             hypercall_answer: [0; 4],
+            causes: Vec::new(),
+            fault_answer: 0,
             device: None,
             mailbox: MAILBOXES + number * PAGE_SIZE,
             source: 0,

@@ -17,7 +17,7 @@ use realm_guest::{Op, Order, BASE, IMAGE_SIZE};
 
 use super::cpu::{Cpu, End};
 use super::signal::{self, Kick};
-use super::vm::{Shape, Vm};
+use super::vm::{Mode, Shape, Vm};
 use super::{debugfs, ensure, Result};
 
 /// What the first CPU gets in x0.
@@ -32,7 +32,7 @@ pub(super) const fn chunk(number: u64) -> u64 {
     FIRST_CHUNK + number * CHUNK
 }
 
-/// `realm run [--ordinary] [--vcpus N] [--memory MiB]`.
+/// `realm run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]`.
 pub(crate) fn main(mut options: &[&str]) -> Result<()> {
     let mut shape = Shape::REALM;
     loop {
@@ -40,6 +40,10 @@ pub(crate) fn main(mut options: &[&str]) -> Result<()> {
             [] => break,
             ["--ordinary", rest @ ..] => {
                 shape.realm = false;
+                rest
+            }
+            ["--mode", name, rest @ ..] => {
+                Mode::set(name)?;
                 rest
             }
             ["--vcpus", n, rest @ ..] => {

@@ -11,7 +11,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use kvm_arm_rmi::uapi::KVM_VM_TYPE_ARM_REALM;
 use kvm_bindings::{
@@ -70,6 +70,35 @@ impl Shape {
     }
 }
 
+/// How this process says which half of its IPA space a realm's memory is used in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// By memory attributes.
+    V14,
+    /// By what guest_memfd has, and what is mapped at the slot's address: there are no attributes.
+    V15,
+}
+
+/// All VMs of this process are of one mode.
+static MODE: OnceLock<Mode> = OnceLock::new();
+
+impl Mode {
+    /// The one with that name; this process has it from now on.
+    pub(crate) fn set(name: &str) -> Result<()> {
+        let mode = match name {
+            "v14" => Self::V14,
+            "v15" => Self::V15,
+            _ => return Err(format!("there are modes v14 and v15, not {name}").into()),
+        };
+        MODE.set(mode).map_err(|_| "one mode is enough".into())
+    }
+
+    /// That of this process.
+    pub(crate) fn get() -> Self {
+        *MODE.get_or_init(|| Self::V14)
+    }
+}
+
 /// A memory slot.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -119,11 +148,11 @@ impl Vm {
         })
     }
 
-    /// Makes a VM with memory. All of a realm's is private.
+    /// Makes a VM with memory. All of a realm's is private, or may be.
     pub(crate) fn new(shape: Shape) -> Result<Self> {
         let mut vm = Self::empty(shape)?;
         vm.add_memory(BASE, shape.memory)?;
-        if shape.realm {
+        if shape.realm && Mode::get() == Mode::V14 {
             vm.set_private(BASE, shape.memory, true)?;
         }
         Ok(vm)
@@ -258,7 +287,9 @@ impl Vm {
             in_slots != 0 || size > PAGE_SIZE,
             "no memory at {base:#x}, {size:#x} bytes"
         );
-        self.set_private(base, size, private)?;
+        if Mode::get() == Mode::V14 {
+            self.set_private(base, size, private)?;
+        }
         self.conversions[usize::from(private)].fetch_add(1, Ordering::Relaxed);
         if self.keeps_both {
             return Ok(());
