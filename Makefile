@@ -10,7 +10,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm_arm_rmi
 -include local.mk
 
 export CACHE
-export $(filter KDIR FIRMWARE RMM CROSS_COMPILE LLVM QEMU SMP MEM GUEST CPUS MEMORY BENCH_JSON,$(.VARIABLES))
+export $(filter KDIR FIRMWARE RMM VMM CROSS_COMPILE LLVM QEMU SMP MEM GUEST CPUS MEMORY BENCH_JSON,$(.VARIABLES))
 
 .PHONY: help run shell test bench doctor kernel module firmware rmm fmt lint clean
 
@@ -36,6 +36,7 @@ help:
 	@echo '  QEMU           qemu-system-aarch64 to use; 9 or later'
 	@echo '  BENCH_JSON     a file for what make bench has measured'
 	@echo '  GUEST          kernel of the realm: own (default; the host runs the same), debian'
+	@echo '  VMM            a static qemu-system-aarch64 for arm64, to make the realm instead of our VMM'
 	@echo '  CPUS, MEMORY   vCPUs (2) and MiB of memory (256) of the realm that make run shows'
 	@echo '  SMP, MEM       CPUs (2) and MiB of memory (2048, at most 3072) of the host'
 

@@ -120,3 +120,10 @@ linux_killed() {
 	done
 	echo '  killed in the middle of its boot'
 }
+
+# qemu_has_realms: VMM= named a QEMU that can make them
+qemu_has_realms() {
+	[ -x /bin/vmm ] || fail 'VMM= has named no QEMU (README.md)'
+	vmm -object help 2>&1 | grep -q 'rme-guest' ||
+		fail 'the QEMU that VMM= names has no object rme-guest: it cannot make realms'
+}

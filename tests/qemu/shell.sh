@@ -15,6 +15,7 @@ cat <<END
                                    has it check itself
   linux-no-realm                   the same in an ordinary VM
   realm-vmm --help                 what else there is
+$([ ! -x /bin/vmm ] || echo "  qemu-realm 2 256 ''              the QEMU that VMM= named, with Linux in a realm; qemu-no-realm")
   cat $component_debugfs/smcs   (and what is beside it) what the component did
 
 'exit' powers the host off.
