@@ -86,10 +86,4 @@ impl PsciCall {
     pub fn target(&self) -> u64 {
         self.target
     }
-
-    /// The number of that REC in its realm, in the order of creation.
-    pub fn target_index(&self) -> u64 {
-        let mpidr = self.target;
-        (mpidr & 0xf) | ((mpidr >> 4) & 0xf_fff0) | ((mpidr >> 12) & 0xff0_0000)
-    }
 }

@@ -103,7 +103,7 @@ pub struct Vm {
     chunks: KVec<Mutex<()>>,
     /// By whoever takes private memory out, with a page for lists.
     pub parting: Mutex<Page>,
-    /// vCPUs that have a REC.
+    /// vCPUs that a REC was made for.
     pub recs: AtomicU32,
     /// Its files in debugfs, which have it as well until KVM destroys the VM. The lock is taken alone.
     pub files: Mutex<Option<Dir<Vm>>>,

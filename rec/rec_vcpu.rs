@@ -154,7 +154,6 @@ impl RecVcpu {
         if this.rec.is_none() {
             return;
         }
-        vm.recs.fetch_sub(1, Ordering::Relaxed);
         let rmi = vm.rmi(Pause::Resched);
         match cmd::destroy(&rmi, &mut this.rec, &HostPages, &mut this.list) {
             Ok(granule) => granule.into_iter().for_each(|granule| vm.free(granule)),

@@ -54,13 +54,6 @@ impl AddrRange {
             .then_some(Self { base, top })
     }
 
-    /// The whole granules inside `base..top`: the base is rounded up and the top down.
-    pub fn within(base: u64, top: u64) -> Option<Self> {
-        let mask = GRANULE_SIZE - 1;
-        let base = base.checked_add(mask)? & !mask;
-        Self::new(PhysAddr(base), PhysAddr(top & !mask))
-    }
-
     /// First byte of the range.
     pub fn base(&self) -> PhysAddr {
         self.base

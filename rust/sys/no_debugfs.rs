@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `debugfs.rs` is where there is no debugfs, and on the test machine: nothing is shown.
+//! What `debugfs.rs` is where there is no debugfs: nothing is shown.
 
 use super::prelude::*;
 use core::marker::PhantomData;

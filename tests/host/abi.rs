@@ -84,6 +84,43 @@ fn features_read_as_on_tf_rmm() {
     assert_eq!(features.max_recs_order(), 10);
 }
 
+/// Each of them has a bit of its own, and no other says anything about it.
+#[test]
+fn what_the_rmm_has_is_a_bit_each() {
+    let is_there = |features: Features| {
+        [
+            features.lpa2(),
+            features.sve(),
+            features.pmu(),
+            features.granule(12),
+            features.granule(14),
+            features.granule(16),
+            features.sha256(),
+            features.sha384(),
+            features.sha512(),
+        ]
+    };
+    let bits = [
+        (0, 8),
+        (0, 9),
+        (0, 26),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+        (1, 3),
+        (1, 4),
+        (1, 5),
+    ];
+    for register in 0..5 {
+        for bit in 0..64 {
+            let mut regs = [0; 5];
+            regs[register] = 1 << bit;
+            let expected = bits.map(|place| place == (register, bit));
+            assert_eq!(is_there(Features::new(regs)), expected, "{register}: {bit}");
+        }
+    }
+}
+
 /// 52 bits take LPA2 as well, which an RMM may not have for stage 2.
 #[test]
 fn ipas_are_as_wide_as_the_tables_allow() {

@@ -37,7 +37,7 @@ const REALM: realm::Params = realm::Params {
     rtt_level_start: 1,
 };
 
-const REC: rec::Params = rec::Params {
+pub(crate) const REC: rec::Params = rec::Params {
     runnable: true,
     mpidr: 0,
     pc: 0,
@@ -46,10 +46,10 @@ const REC: rec::Params = rec::Params {
 
 /// The list page, which the RMM of a test can see.
 #[derive(Clone)]
-struct List(Rc<RefCell<Page>>);
+pub(crate) struct List(Rc<RefCell<Page>>);
 
 impl List {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Rc::new(RefCell::new(Page::new())))
     }
 
@@ -85,13 +85,13 @@ fn request(count: u64) -> u64 {
 }
 
 /// INCOMPLETE that asks for memory: `x1` is a handle or a count.
-fn donate(x1: u64, count: u64, can_cancel: bool) -> Regs {
+pub(crate) fn donate(x1: u64, count: u64, can_cancel: bool) -> Regs {
     let mut regs = incomplete(1, can_cancel, x1);
     regs.0[2] = request(count);
     regs
 }
 
-fn delegated<C: Conduit>(
+pub(crate) fn delegated<C: Conduit>(
     rmi: &Rmi<C>,
     world: &Shared,
 ) -> kvm_arm_rmi::rmi::GranuleRange<kvm_arm_rmi::rmi::Delegated> {
@@ -99,7 +99,7 @@ fn delegated<C: Conduit>(
 }
 
 /// A realm on an RMM that takes REALM_CREATE for granted.
-fn make_realm<C: Conduit>(rmi: &Rmi<C>, world: &Shared) -> Rd {
+pub(crate) fn make_realm<C: Conduit>(rmi: &Rmi<C>, world: &Shared) -> Rd {
     let granules = RealmGranules {
         rd: delegated(rmi, world),
         roots: delegated(rmi, world),
@@ -365,6 +365,13 @@ fn an_operation_that_cannot_be_cancelled_is_made_to_fail() {
             2,
             0,
         ),
+        // What it says of an offer that ends the operation is not how much of it was taken.
+        (
+            incomplete(2, false, 5),
+            Error::NoMemory(Fid::REC_CREATE),
+            2,
+            0,
+        ),
         (donate(0, 16, false), stuck, 3, 1),
         (incomplete(0, false, 1), stuck, 3, 1),
     ] {
@@ -407,6 +414,127 @@ fn requests_that_make_no_sense_get_nothing() {
         assert_eq!(error, Some(Error::NoMemory(Fid::REC_CREATE)), "{raw:#x}");
         assert_eq!((world.allocated(), leaked), (2, 0));
     }
+}
+
+/// The largest piece that is lent at once.
+#[test]
+fn as_much_in_one_piece_as_is_lent_at_once() {
+    let (error, world, held, leaked) = create_rec(1000, move |fid, _| match fid {
+        Fid::REC_CREATE => {
+            let mut regs = donate(0, 64, true);
+            regs.0[2] |= 1 << 16;
+            regs
+        }
+        Fid::OP_MEM_DONATE => incomplete(0, false, 64),
+        Fid::OP_CONTINUE => success(&[]),
+        other => panic!("{other}"),
+    });
+    assert_eq!(error, None);
+    assert_eq!((world.allocated(), held, leaked), (3 + 64, 3 + 64, 0));
+}
+
+/// It takes a granule of each offer: no more than can be written down is lent, and all of it comes back.
+#[test]
+fn more_pieces_than_can_be_written_down() {
+    let mut list = List::new();
+    let page = list.clone();
+    let world = Shared::new(1000);
+    let gpt = world.clone();
+    let mut has = Vec::new();
+    let rmi = rmm(move |fid, args| match fid {
+        Fid::GRANULE_RANGE_DELEGATE | Fid::GRANULE_RANGE_UNDELEGATE => gpt.move_granules(fid, args),
+        Fid::REALM_CREATE => success(&[]),
+        Fid::REC_CREATE => donate(0, 100, true),
+        Fid::OP_MEM_DONATE => {
+            has.push(page.granules(1)[0] | 1 << 2);
+            donate(1, 100, true)
+        }
+        Fid::OP_CANCEL => incomplete(2, false, 0),
+        Fid::OP_MEM_RECLAIM => {
+            assert_eq!(has.len(), 16);
+            page.0.borrow_mut().0[..16].copy_from_slice(&has);
+            incomplete(0, false, 16)
+        }
+        Fid::OP_CONTINUE => status(Status::ErrorInput),
+        other => panic!("{other}"),
+    });
+    let rd = make_realm(&rmi, &world);
+    let granule = delegated(&rmi, &world);
+    let page = &mut Page::new();
+    let failed = rec::create(&rmi, rd.name(), granule, &REC, page, &world, &mut list).unwrap_err();
+    assert_eq!(failed.error, Error::NoMemory(Fid::REC_CREATE));
+    assert_eq!(rmi.conduit().counts().leaked(), 0);
+    assert_eq!((world.allocated(), world.delegated()), (3, 3));
+}
+
+/// Of what is allocated a part can be delegated and the rest cannot: that is not offered.
+#[test]
+fn memory_that_can_be_delegated_in_part() {
+    let world = Shared::new(100);
+    let gpt = world.clone();
+    let mut delegations = 0;
+    let rmi = rmm(move |fid, args| match fid {
+        Fid::GRANULE_RANGE_DELEGATE => {
+            delegations += 1;
+            let mut args = *args;
+            match delegations {
+                // The first are the realm's and the REC's own.
+                1..=3 => {}
+                4 => args.0[2] = args.x(1) + 5 * GRANULE_SIZE,
+                _ => return status(Status::ErrorInput),
+            }
+            gpt.move_granules(fid, &args)
+        }
+        Fid::GRANULE_RANGE_UNDELEGATE => gpt.move_granules(fid, args),
+        Fid::REALM_CREATE | Fid::OP_CANCEL => success(&[]),
+        Fid::REC_CREATE => donate(4, 16, true),
+        other => panic!("{other}"),
+    });
+    let rd = make_realm(&rmi, &world);
+    let granule = delegated(&rmi, &world);
+    let (page, list) = (&mut Page::new(), &mut List::new());
+    let failed = rec::create(&rmi, rd.name(), granule, &REC, page, &world, list).unwrap_err();
+    assert_eq!(failed.error, Error::NoMemory(Fid::REC_CREATE));
+    assert_eq!((world.allocated(), world.delegated()), (3, 3));
+    assert_eq!(rmi.conduit().counts().leaked(), 0);
+}
+
+/// It takes the offer and then wants to give back memory: the host does not touch what is taken until it
+/// has come back.
+#[test]
+fn what_is_taken_by_an_operation_that_fails_comes_back() {
+    let mut list = List::new();
+    let page = list.clone();
+    let world = Shared::new(100);
+    let gpt = world.clone();
+    let (mut offer, mut reclaimed) = (0, false);
+    let rmi = rmm(move |fid, args| match fid {
+        Fid::GRANULE_RANGE_UNDELEGATE => {
+            assert!(reclaimed, "the RMM has it");
+            gpt.move_granules(fid, args)
+        }
+        Fid::GRANULE_RANGE_DELEGATE => gpt.move_granules(fid, args),
+        Fid::REALM_CREATE => success(&[]),
+        Fid::REC_CREATE => donate(0, 16, false),
+        Fid::OP_MEM_DONATE => {
+            offer = page.granules(1)[0];
+            incomplete(2, false, 0)
+        }
+        Fid::OP_MEM_RECLAIM => {
+            reclaimed = true;
+            page.0.borrow_mut().0[0] = offer | 16 << 2;
+            incomplete(0, false, 1)
+        }
+        Fid::OP_CONTINUE => status(Status::ErrorRealm),
+        other => panic!("{other}"),
+    });
+    let rd = make_realm(&rmi, &world);
+    let granule = delegated(&rmi, &world);
+    let page = &mut Page::new();
+    let failed = rec::create(&rmi, rd.name(), granule, &REC, page, &world, &mut list).unwrap_err();
+    assert_eq!(failed.error.status(), Some(Status::ErrorRealm));
+    assert_eq!((world.allocated(), world.delegated()), (3, 3));
+    assert_eq!(rmi.conduit().counts().leaked(), 0);
 }
 
 #[test]

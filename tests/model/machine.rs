@@ -2,7 +2,7 @@
 
 //! The host's memory, page by page, its firmware, its tasks; and running tests on it.
 
-use super::{guest::Guest, prelude::*};
+use super::{debugfs::Contents, guest::Guest, prelude::*, trace::Event};
 use crate::rmi::{Fid, Regs, GRANULE_SIZE};
 use shuttle::rand::RngCore as _;
 use shuttle::thread::ThreadId;
@@ -62,6 +62,9 @@ pub struct Machine {
     killed: Cell<bool>,
     tasks: RefCell<HashMap<ThreadId, Task>>,
     log: RefCell<Vec<String>>,
+    /// Files in debugfs, by their paths.
+    files: RefCell<BTreeMap<String, Contents>>,
+    events: RefCell<Vec<Event>>,
     /// Something shared, to be looked at where tasks may change places.
     point: shuttle::sync::atomic::AtomicBool,
 }
@@ -92,6 +95,8 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         killed: Cell::new(false),
         tasks: RefCell::default(),
         log: RefCell::default(),
+        files: RefCell::default(),
+        events: RefCell::default(),
         point: shuttle::sync::atomic::AtomicBool::new(false),
     });
     MACHINE.with(|current| *current.borrow_mut() = Some(machine.clone()));
@@ -299,6 +304,38 @@ impl Machine {
     #[doc(hidden)]
     pub fn log(&self, line: core::fmt::Arguments<'_>) {
         self.log.borrow_mut().push(line.to_string());
+    }
+
+    pub(super) fn add_file(&self, path: String, contents: Contents) {
+        self.files.borrow_mut().insert(path, contents);
+    }
+
+    /// Removes the files whose paths begin so.
+    pub(super) fn remove_files(&self, path: &str) {
+        let mut files = self.files.borrow_mut();
+        let gone: Vec<_> = files
+            .extract_if(.., |name, _| name.starts_with(path))
+            .collect();
+        drop(files);
+        drop(gone);
+    }
+
+    /// Reads the file in debugfs whose path begins and ends so; `None` if there is none.
+    pub fn read_file(&self, begin: &str, end: &str) -> Option<String> {
+        let files = self.files.borrow();
+        let mut files = files.iter();
+        let file = files.find(|(path, _)| path.starts_with(begin) && path.ends_with(end));
+        let contents = file.map(|(_, contents)| contents.clone());
+        contents.map(|contents| contents())
+    }
+
+    pub(super) fn hear(&self, event: Event) {
+        self.events.borrow_mut().push(event);
+    }
+
+    /// The events since this was asked for last.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.take()
     }
 
     /// The log.

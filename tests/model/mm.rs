@@ -16,7 +16,7 @@ const HUGE: u64 = 512;
 /// `struct mmu_notifier`, and what guest_memfd tells a VM.
 pub(super) trait Notifier: Send + Sync {
     /// Memory is about to go: addresses in the VMM's address space. Returns what the end is told.
-    fn start(&self, hvas: &Range<u64>) -> usize;
+    fn start(&self, hvas: &Range<u64>, may_block: bool) -> usize;
 
     /// It has gone.
     fn end(&self, begun: usize);
@@ -148,13 +148,39 @@ impl Mm {
         });
     }
 
+    /// The OOM reaper takes pages away: it does not wait for anything.
+    pub fn reap(&self, hvas: Range<u64>) {
+        let range = hvas.start / GRANULE_SIZE..hvas.end.div_ceil(GRANULE_SIZE);
+        self.change_and(false, range.clone(), |pages| pages.take(range));
+    }
+
     /// Changes what pages of these numbers are, between the two calls of the notifiers. `f` returns those
     /// that go.
     fn change(&self, range: Range<u64>, f: impl FnOnce(&mut Pages) -> Vec<u64>) {
+        self.change_and(true, range, f);
+    }
+
+    /// The same where notifiers may not block, unless they `may_block`.
+    fn change_and(
+        &self,
+        may_block: bool,
+        range: Range<u64>,
+        f: impl FnOnce(&mut Pages) -> Vec<u64>,
+    ) {
         let hvas = range.start * GRANULE_SIZE..range.end * GRANULE_SIZE;
         let notifiers = self.notifiers.lock().unwrap().clone();
         let notifiers: Vec<_> = notifiers.iter().filter_map(Weak::upgrade).collect();
-        let begun: Vec<_> = notifiers.iter().map(|n| n.start(&hvas)).collect();
+        // As if a lock were held.
+        if !may_block {
+            machine().spinning(true);
+        }
+        let begun: Vec<_> = notifiers
+            .iter()
+            .map(|n| n.start(&hvas, may_block))
+            .collect();
+        if !may_block {
+            machine().spinning(false);
+        }
         let gone = f(&mut self.pages.lock().unwrap());
         let reached = machine().reached(&gone);
         assert_eq!(

@@ -15,7 +15,6 @@
 
 pub mod all_vcpus;
 pub mod alloc;
-#[path = "../../rust/sys/no_debugfs.rs"]
 pub mod debugfs;
 mod error;
 pub mod gmem;

@@ -138,7 +138,7 @@ impl<C: Component> Vm<C> {
             private: !private,
             shared: private,
         };
-        self.0.begin(&gfns, halves);
+        self.0.begin(&gfns, halves, true);
         kvm.set_private(&gfns, private);
         self.0.end();
         Ok(())
@@ -299,6 +299,11 @@ impl<C: Component> Vm<C> {
         self.0.ran.store(true, Ordering::SeqCst);
     }
 
+    /// `kvm_flush_shadow_all()`: the process ends, and others may still have the VM.
+    pub fn flush(&self) {
+        self.0.ours.flush();
+    }
+
     /// The process ends: nobody uses the VM any more.
     pub fn destroy(self) {
         let vm = &self.0;
@@ -315,10 +320,10 @@ impl<C: Component> Vm<C> {
 
 impl<C: Component> Inner<C> {
     /// An invalidation begins.
-    fn begin(&self, gfns: &Range<u64>, halves: Halves) {
+    fn begin(&self, gfns: &Range<u64>, halves: Halves, may_block: bool) {
         let mut lock = MmuWriteLock::new(&self.kvm);
         self.kvm.invalidate_begin(&lock, gfns);
-        self.ours.unmap(gfns.clone(), halves, &mut lock, true);
+        self.ours.unmap(gfns.clone(), halves, &mut lock, may_block);
     }
 
     /// It ends.
@@ -465,14 +470,16 @@ impl<C: Component> Inner<C> {
 }
 
 impl<C: Component> Notifier for Inner<C> {
-    fn start(&self, hvas: &Range<u64>) -> usize {
+    fn start(&self, hvas: &Range<u64>, may_block: bool) -> usize {
         self.kvm.0.notifying.fetch_add(1, Ordering::SeqCst);
         let ranges = Slots::read(&self.kvm).at_hvas(hvas);
         let halves = Halves {
             private: false,
             shared: true,
         };
-        ranges.iter().for_each(|gfns| self.begin(gfns, halves));
+        for gfns in &ranges {
+            self.begin(gfns, halves, may_block);
+        }
         ranges.len()
     }
 
@@ -487,7 +494,9 @@ impl<C: Component> Notifier for Inner<C> {
             private: true,
             shared: false,
         };
-        ranges.iter().for_each(|gfns| self.begin(gfns, halves));
+        for gfns in &ranges {
+            self.begin(gfns, halves, true);
+        }
         ranges.len()
     }
 

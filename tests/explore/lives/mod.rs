@@ -9,6 +9,7 @@ mod faults;
 mod kept;
 mod lies;
 mod nomem;
+mod refused;
 mod skipped;
 
 pub(crate) use crate::firmware::machine as rmm_machine;

@@ -8,6 +8,7 @@ mod life;
 mod private;
 mod ripas;
 mod shared;
+mod shown;
 mod told;
 mod widths;
 

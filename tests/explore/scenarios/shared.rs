@@ -39,6 +39,28 @@ fn two_notifiers_and_a_fault() {
     });
 }
 
+/// What does not wait for anything has all of it unmapped in one go, also where others are at work.
+#[test]
+fn a_notifier_that_may_not_block() {
+    explore(|| {
+        let first = |world: &World| {
+            world.vm.add_slot(FAR..FAR + 2048, HVA_FAR, None).unwrap();
+            after((0..4).map(|table| Op::Shared(FAR + table * 512)).collect())(world);
+            block(4);
+        };
+        let parts = vec![
+            runs(
+                0,
+                (0..4)
+                    .map(|table| Op::Shared(FAR + table * 512 + 3))
+                    .collect(),
+            ),
+            part(|world| world.mm.reap(HVA_FAR..HVA_FAR + 2048 * GRANULE_SIZE)),
+        ];
+        scenario(&[0], first, parts);
+    });
+}
+
 /// Two tables' worth of shared memory, so that it takes more than one command to unmap it.
 #[test]
 fn two_notifiers_over_many_tables() {

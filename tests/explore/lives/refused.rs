@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The last commands of a life are refused: the realm's memory goes all the same, or is counted as leaked,
+//! and the log says so.
+
+use super::*;
+use crate::injection::end;
+use crate::scenarios::there;
+use crate::world::GRANULES;
+use kvm_arm_rmi::sys::machine::machine;
+
+/// How often the log has that.
+fn told(what: &str) -> usize {
+    let log = machine().lines();
+    log.iter().filter(|line| line.contains(what)).count()
+}
+
+fn refuse(fid: Fid, times: u64) {
+    let refused = u64::from(Status::ErrorRealm.raw());
+    replace_some(fid, (0, times), move |_, _| Regs::new(refused, &[]));
+}
+
+/// Of a realm that could run still nothing stays mapped.
+#[test]
+fn a_realm_that_is_not_terminated() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        run(
+            &world,
+            0,
+            [private(0..4), shared(SHARED..SHARED + 4)].concat(),
+        )
+        .unwrap();
+        refuse(Fid::REALM_TERMINATE, 1);
+        world.vm.flush();
+        end();
+        assert_eq!(there(0..GRANULES, true), []);
+        assert_eq!(there(0..GRANULES, false), []);
+        assert_eq!(told("cannot be terminated"), 1);
+        world.end();
+        host.outcome(Ok(()))
+    });
+    life.assert_accounted("not terminated");
+    // Its descriptor and starting table, and two tables for each half.
+    assert_eq!(life.counts, (2, 2));
+}
+
+/// What is shared with a realm that has ended is left to the RMM.
+#[test]
+fn a_realm_that_is_terminated() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        run(&world, 0, shared(SHARED..SHARED + 4)).unwrap();
+        refuse(Fid::RTT_UNPROT_UNMAP, u64::MAX);
+        world.end();
+        end();
+        host.outcome(Ok(()))
+    });
+    life.assert_idle("terminated");
+    assert_eq!(life.failed(), []);
+}
+
+/// Memory that the realm world keeps.
+#[test]
+fn what_is_lost_is_in_the_log() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        run(&world, 0, private(0..4)).unwrap();
+        refuse(Fid::GRANULE_RANGE_UNDELEGATE, 1);
+        world.gmem.punch(0..1);
+        end();
+        assert_eq!(told("memory is lost to the realm world"), 1);
+        // Its file would offer the page again.
+        assert_eq!(told("is dead: the RMM keeps a page"), 1);
+        assert_eq!(run(&world, 0, private(1..2)), Err(Why::Errno(EIO)));
+        world.end();
+        host.outcome(Ok(()))
+    });
+    assert_eq!(life.counts, (1, 1));
+}
+
+/// A REC and a realm that the RMM does not destroy.
+#[test]
+fn what_is_not_destroyed() {
+    for (fid, said, leaked) in [
+        // With its 16 granules; and then the realm, with its starting table.
+        (Fid::REC_DESTROY, "a REC cannot be destroyed", 1 + 16 + 2),
+        (Fid::REALM_DESTROY, "a realm cannot be destroyed", 2),
+    ] {
+        let life = on_host(Dialect::Main, move |host| {
+            let world = host.vm().unwrap();
+            run(&world, 0, private(0..4)).unwrap();
+            refuse(fid, 1);
+            world.end();
+            end();
+            assert_eq!(told(said), 1, "{fid}");
+            host.outcome(Ok(()))
+        });
+        life.assert_accounted(said);
+        assert_eq!(life.counts.1, leaked, "{fid}");
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is left of a realm, or of a REC, when the RMM has been told to destroy it: for which it has
+//! borrowed memory.
+
+use crate::fake::{incomplete, rmm, status, success, Fake, Page};
+use crate::lending::{delegated, donate, make_realm, List, REC};
+use crate::world::Shared;
+use kvm_arm_rmi::rmi::cmd::{realm, rec};
+use kvm_arm_rmi::rmi::{Delegated, Error, Fid, GranuleRange, Pages, Regs, Rmi, Status};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// What the RMM answers to the command.
+type Answers = Rc<RefCell<Vec<Regs>>>;
+
+type Host = Rmi<Fake<Box<dyn FnMut(Fid, &Regs) -> Regs>>>;
+
+/// Granules that the RMM borrows for a realm and for a REC.
+const LENT: u64 = 16;
+
+/// An RMM that borrows memory for everything, and keeps it.
+fn host(world: &Shared, answers: &Answers) -> Host {
+    let (gpt, answers) = (world.clone(), answers.clone());
+    rmm(Box::new(move |fid, args| match fid {
+        Fid::GRANULE_RANGE_DELEGATE | Fid::GRANULE_RANGE_UNDELEGATE => gpt.move_granules(fid, args),
+        Fid::REALM_CREATE | Fid::REC_CREATE => donate(0, LENT, false),
+        Fid::OP_MEM_DONATE => incomplete(0, false, LENT),
+        Fid::OP_CONTINUE => success(&[]),
+        Fid::REALM_DESTROY | Fid::REC_DESTROY => answers.borrow_mut().remove(0),
+        other => panic!("{other}"),
+    }))
+}
+
+/// Destroys what `make` makes of so many granules, by `destroy`: once for each of the answers. What is
+/// given back is freed. Returns what is said, whether the object is still there, how many granules were
+/// leaked by then.
+fn ends<T>(
+    own: u64,
+    make: impl Fn(&Host, &Shared) -> T,
+    destroy: impl Fn(&Host, &mut Option<T>, &Shared) -> Result<Vec<GranuleRange<Delegated>>, Error>,
+) {
+    let refused = status(Status::ErrorRealm);
+    let unclear = Regs::new(0x30d, &[]);
+    for (said, expected) in [
+        // It has gone, and what was lent with it.
+        (vec![success(&[])], vec![(true, false, LENT)]),
+        // As if nothing had been said, as often as one likes.
+        (
+            vec![refused, refused, success(&[])],
+            vec![(false, true, 0), (false, true, 0), (true, false, LENT)],
+        ),
+        // Nobody knows whether it is there: there is nothing to destroy again.
+        (
+            vec![unclear],
+            vec![(false, false, own + LENT), (true, false, own + LENT)],
+        ),
+    ] {
+        let world = Shared::new(1000);
+        let answers = Answers::default();
+        let rmi = host(&world, &answers);
+        let mut slot = Some(make(&rmi, &world));
+        answers.replace(said.clone());
+        for expected in expected {
+            let result = destroy(&rmi, &mut slot, &world);
+            let leaked = rmi.conduit().counts().leaked();
+            assert_eq!(
+                (result.is_ok(), slot.is_some(), leaked),
+                expected,
+                "{said:?}"
+            );
+            for granules in result.into_iter().flatten() {
+                world.free(granules.undelegate(&rmi).done.unwrap());
+            }
+        }
+        assert!(answers.borrow().is_empty());
+        let held = rmi.conduit().counts().delegated();
+        assert_eq!(held as usize, world.delegated());
+    }
+}
+
+#[test]
+fn a_realm_ends() {
+    ends(2, make_realm, |rmi, slot, world| {
+        let granules = realm::destroy(rmi, slot, world, &mut List::new())?;
+        let parts = granules.map(|granules| vec![granules.rd, granules.roots]);
+        Ok(parts.unwrap_or_default())
+    });
+}
+
+#[test]
+fn a_rec_ends() {
+    let make = |rmi: &Host, world: &Shared| {
+        let (granule, page) = (delegated(rmi, world), &mut Page::new());
+        let rd = make_realm(rmi, world).name();
+        rec::create(rmi, rd, granule, &REC, page, world, &mut List::new()).unwrap()
+    };
+    ends(1, make, |rmi, slot, world| {
+        let granule = rec::destroy(rmi, slot, world, &mut List::new())?;
+        Ok(granule.into_iter().collect())
+    });
+}
