@@ -233,11 +233,14 @@ fn requests_to_populate_that_cannot_be() {
                 ..GOOD
             },
         ];
+        let made = record(Fid::REALM_CREATE);
         for mut args in bad {
             let before = format!("{args:?}");
             assert_eq!(world.vm.populate(&mut args), Err(EINVAL), "{before}");
             assert_eq!(format!("{args:?}"), before);
         }
+        end();
+        assert_eq!(made.lock().unwrap().len(), 0);
         let mut args = GOOD;
         world.vm.populate(&mut args).unwrap();
         let left = (args.base, args.size, args.source_uaddr);

@@ -10,6 +10,7 @@ mod ripas;
 mod shared;
 mod shown;
 mod told;
+mod undone;
 mod widths;
 
 pub(crate) use crate::explore;

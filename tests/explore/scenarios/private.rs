@@ -162,6 +162,27 @@ fn a_realm_has_what_was_asked_for_before() {
     });
 }
 
+/// Wherever it begins and ends: all of it, and what comes with its ends.
+#[test]
+fn what_is_asked_for_may_begin_anywhere() {
+    alone(|world| {
+        private_slot(world, FAR..FAR + 512);
+        assert!(world.run(0, []).is_empty());
+        for gfns in [40..100, 128..129, 191..193, 511..512] {
+            let gfns = FAR + gfns.start..FAR + gfns.end;
+            let ipas = gfns.start * GRANULE_SIZE..gfns.end * GRANULE_SIZE;
+            assert_eq!(world.vm.pre_fault(0, ipas), Ok(()), "{gfns:?}");
+            world.assert_all_private(gfns);
+        }
+        let expected = (32..128)
+            .chain(128..224)
+            .chain(480..512)
+            .map(|gfn| FAR + gfn);
+        let expected: Vec<_> = expected.collect();
+        assert_eq!(there(FAR..FAR + 512, false), expected);
+    });
+}
+
 #[test]
 fn before_there_is_a_realm_nothing_is_there() {
     explore(|| {

@@ -193,6 +193,8 @@ fn reg(n: u64) -> u64 {
 fn registers() {
     const DFR0: u64 = 0x6030_0000_0013_c028;
     const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
+    // What is written to counters has no effect, and never did.
+    const COUNTERS: [u64; 2] = [0x6030_0000_0013_df1a, 0x6030_0000_0013_df01];
     alone(|world| {
         let set = |id, value| {
             let words = [value, 0, 0, 0, 0, 0, 0, 0];
@@ -227,6 +229,7 @@ fn registers() {
             ] {
                 assert_eq!(set(id, 0), Err(EINVAL), "{id:#x}");
             }
+            assert_eq!(COUNTERS.map(|id| set(id, 7)), [Ok(true), Ok(true)]);
             assert_eq!(set(SVE_VLS, 1), Ok(false));
             assert_eq!(set(PC, 0), Ok(true));
         };
@@ -395,6 +398,28 @@ fn who_waits_for_an_operation_lets_others_pass() {
         ];
         let last = |world: &World| assert_eq!(world.run(0, shared(SHARED..SHARED + 1)), [true]);
         scenario_with(&[0], first, parts, last);
+    });
+}
+
+/// As often as it is waited for one operation it is waited for the next.
+#[test]
+fn operations_are_waited_for_one_by_one() {
+    alone(|world| {
+        world.vm.add_slot(FAR..FAR + 1024, HVA_FAR, None).unwrap();
+        let both = vec![Op::Shared(FAR), Op::Shared(FAR + 512)];
+        assert_eq!(world.run(0, both), [true; 2]);
+        let mut number = 0;
+        replace(move |args, rmm| {
+            number += u64::from(args.x(0) == u64::from(Fid::RTT_UNPROT_UNMAP.raw()));
+            match args.x(0) == u64::from(Fid::RTT_UNPROT_UNMAP.raw()) && number % 900 != 0 {
+                true => Regs::new(Status::Blocked.raw().into(), &[]),
+                false => rmm(args),
+            }
+        });
+        world.mm.discard(HVA_FAR..HVA_FAR + 1024 * GRANULE_SIZE);
+        end();
+        assert_eq!(there(FAR..FAR + 1024, true), []);
+        assert_eq!(world.run(0, [Op::Shared(FAR)]), [true]);
     });
 }
 

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the RMM refuses half way: what was done of it by then is undone, and nothing of it is lost. (That
+//! nothing is delegated in the end each scenario looks for itself.)
+
+use super::told::refuse;
+use super::*;
+use crate::injection::end;
+use kvm_arm_rmi::rmi::{Fid, MemState, RangeDesc, Status};
+use kvm_arm_rmi::sys::machine::machine;
+use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
+
+/// How many granules the realm world has, by the host's count.
+fn delegated() -> u64 {
+    let file = machine()
+        .read_file("kvm_arm_rmi/vm-1-", "/granules")
+        .unwrap();
+    let line = file
+        .lines()
+        .find_map(|line| line.strip_prefix("delegated: "));
+    line.unwrap().parse().unwrap()
+}
+
+/// The RMM refuses command `n` of those that a fault takes, which ends the run: the realm world has no
+/// more than before, and the fault can be tried again.
+fn fails(world: &World, gfn: u64, fid: Fid, n: u64) {
+    let (had, before) = (there(0..GRANULES, false), delegated());
+    refuse(fid, n, Status::ErrorInput);
+    let result = world.vm.run(0, &mut Guest::new([Op::Private(gfn)]));
+    end();
+    let fault = Exit::MemoryFault {
+        gpa: gfn * GRANULE_SIZE,
+        size: GRANULE_SIZE,
+        private: true,
+    };
+    assert_eq!(result, Err((EIO, fault)), "{fid} {n}");
+    assert_eq!(delegated(), before, "{fid} {n}");
+    assert_eq!(there(0..GRANULES, false), had, "{fid} {n}");
+}
+
+/// Of four pages one is not next to the others in memory: it takes two commands to delegate them.
+#[test]
+fn pages_that_cannot_be_delegated() {
+    alone(|world| {
+        assert_eq!(world.run(0, private(0..1)), [true]);
+        for n in [1, 2] {
+            fails(world, 5, Fid::GRANULE_RANGE_DELEGATE, n);
+        }
+        assert_eq!(world.run(0, private(5..6)), [true]);
+        assert_eq!(there(0..GRANULES, false), [0, 1, 2, 3, 4, 5, 6, 7]);
+    });
+}
+
+/// Of four granules one is shared: it takes two commands to map those on its sides.
+#[test]
+fn granules_that_are_not_mapped() {
+    alone(|world| {
+        world.vm.set_private(6..7, false).unwrap();
+        assert_eq!(world.run(0, private(0..1)), [true]);
+        fails(world, 5, Fid::RTT_DATA_MAP, 1);
+        // What was mapped before is there.
+        refuse(Fid::RTT_DATA_MAP, 2, Status::ErrorInput);
+        let before = delegated();
+        let result = world.vm.run(0, &mut Guest::new([Op::Private(5)]));
+        end();
+        assert!(matches!(result, Err((EIO, _))), "{result:?}");
+        assert_eq!(there(0..GRANULES, false), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(delegated(), before + 2);
+        assert_eq!(world.run(0, private(7..8)), [true]);
+        assert_eq!(there(0..GRANULES, false), [0, 1, 2, 3, 4, 5, 7]);
+    });
+}
+
+/// A populate of four pages, none of which is next to another in memory.
+#[test]
+fn pages_that_are_not_populated() {
+    alone(|world| {
+        world.begin().unwrap();
+        world.populate(0..1).unwrap();
+        // Every other page is free.
+        let page = |n: u64| HVA_FAR + n * GRANULE_SIZE..HVA_FAR + (n + 1) * GRANULE_SIZE;
+        for n in 0..32 {
+            world.mm.page(page(n).start).unwrap();
+        }
+        (0..16).for_each(|n| world.mm.discard(page(2 * n)));
+        for (fid, n, done) in [
+            (Fid::GRANULE_RANGE_DELEGATE, 1, 0),
+            (Fid::GRANULE_RANGE_DELEGATE, 4, 0),
+            (Fid::RTT_DATA_MAP_INIT, 1, 0),
+            (Fid::RTT_DATA_MAP_INIT, 3, 2),
+        ] {
+            let (gfns, before) = (there(0..GRANULES, false), delegated());
+            let mut args = KvmArmRmiPopulate {
+                base: 4 * GRANULE_SIZE,
+                size: 4 * GRANULE_SIZE,
+                source_uaddr: 0x4000_0000,
+                flags: 0,
+                reserved: 0,
+            };
+            refuse(fid, n, Status::ErrorInput);
+            assert_eq!(world.vm.populate(&mut args), Err(EIO), "{fid} {n}");
+            end();
+            assert_eq!(args.size, (4 - done) * GRANULE_SIZE, "{fid} {n}");
+            assert_eq!(delegated(), before + done, "{fid} {n}");
+            let expected: Vec<_> = gfns.into_iter().chain(4..4 + done).collect();
+            assert_eq!(there(0..GRANULES, false), expected, "{fid} {n}");
+        }
+    });
+}
+
+/// The RMM maps private memory and says what makes no sense: the realm is dead, and none of it is lost.
+#[test]
+fn nobody_knows_what_is_mapped() {
+    crate::alone(|| {
+        let nothing_known = |world: &World| {
+            assert_eq!(world.run(0, private(0..1)), [true]);
+            crate::injection::replace(|args, rmm| {
+                let mut regs = rmm(args);
+                if args.x(0) == u64::from(Fid::RTT_DATA_MAP.raw()) {
+                    regs.0[1] = args.x(2) + 8;
+                }
+                regs
+            });
+            let result = world.vm.run(0, &mut Guest::new([Op::Private(5)]));
+            end();
+            assert!(matches!(result, Err((EIO, _))), "{result:?}");
+            let log = machine().lines();
+            let told = |line: &&String| line.contains("nobody knows what it has of private memory");
+            assert_eq!(log.iter().filter(told).count(), 1);
+            // They are noted still: who takes them out finds them.
+            let file = machine()
+                .read_file("kvm_arm_rmi/vm-1-", "/granules")
+                .unwrap();
+            assert!(file.contains("mapped_private: 8\n"), "{file}");
+            world.gmem.punch(0..8);
+            assert_eq!(there(0..GRANULES, false), []);
+        };
+        scenario(&[0], nothing, vec![part(nothing_known)]);
+    });
+}
+
+/// What the RMM is told of a shared page is that page, and nothing behind it.
+#[test]
+fn a_shared_page_is_one_granule() {
+    alone(|world| {
+        let calls = super::told::record(Fid::RTT_UNPROT_MAP);
+        assert_eq!(world.run(0, shared(SHARED..SHARED + 1)), [true]);
+        end();
+        let calls = calls.lock().unwrap();
+        assert_eq!(sizes_at(&calls[0]), (1, 1));
+    });
+}
+
+/// Granules of the range and of the memory that a mapping names.
+fn sizes_at(call: &kvm_arm_rmi::rmi::Regs) -> (u64, u64) {
+    let (memory, state) = RangeDesc::from_raw(call.x(5)).decode().unwrap();
+    assert_eq!(state, MemState::Undelegated);
+    ((call.x(3) - call.x(2)) / GRANULE_SIZE, memory.granules())
+}
