@@ -34,6 +34,10 @@ pub enum Exit {
     SystemEvent,
     /// `KVM_EXIT_MMIO`, or what else there is no memory for.
     Mmio(u64),
+    /// What KVM would emulate, by its ESR_EL2.
+    Trap(u64),
+    /// What `kvm_smccc_call_handler()` would answer, or user space.
+    Hypercall(u64),
 }
 
 /// What a vCPU has not been given yet.

@@ -386,9 +386,20 @@ impl<C: Component> Inner<C> {
         match self.ours.handle_exit(vcpu, data)? {
             Next::Enter => return Ok(!guest.ops.is_empty()),
             Next::User => return Ok(false),
-            Next::Trap => return self.shared_fault(vcpu, data),
+            // ESR_EL2.EC: a data abort.
+            Next::Trap if vcpu.regs().fault.esr >> 26 == 0x24 => {
+                return self.shared_fault(vcpu, data);
+            }
+            Next::Trap => {
+                vcpu.regs().exit = Exit::Trap(vcpu.regs().fault.esr);
+                return Ok(false);
+            }
             Next::Psci => self.psci(vcpu),
-            Next::Hypercall => vcpu.gprs_mut()[0] = u64::MAX,
+            Next::Hypercall => {
+                vcpu.gprs_mut()[0] = u64::MAX;
+                vcpu.regs().exit = Exit::Hypercall(vcpu.regs().fault.esr);
+                return Ok(false);
+            }
             Next::Complete => vcpu.regs().owes = true,
             Next::Off => {
                 let state = self.vcpu_state(vcpu);

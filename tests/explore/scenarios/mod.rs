@@ -4,6 +4,7 @@
 
 mod by_file;
 mod exact;
+mod exits;
 mod life;
 mod private;
 mod ripas;
