@@ -272,8 +272,10 @@ fn slots_that_cannot_be() {
 #[test]
 fn vectors_that_the_rmm_does_not_have() {
     alone(|world| {
-        world.vm.init_sve(0, 4);
-        assert_eq!(world.begin(), Err(EINVAL));
+        for vq in [1, 4] {
+            world.vm.init_sve(0, vq);
+            assert_eq!(world.begin(), Err(EINVAL));
+        }
         world.vm.init_sve(0, 0);
         world.begin().unwrap();
         world.vm.init_sve(0, 4);
