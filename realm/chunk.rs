@@ -38,11 +38,6 @@ impl Bits {
         Self(self.0 & other.0)
     }
 
-    /// Those in either.
-    pub fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
     /// True if there are none.
     pub fn is_empty(self) -> bool {
         self.0 == 0

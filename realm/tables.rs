@@ -4,8 +4,8 @@
 
 use super::table_map::{above, MissingTable, TableMap};
 use crate::rmi::cmd::realm::{Failed, RdName};
-use crate::rmi::cmd::rtt::{self, EntryState};
-use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel, Status};
+use crate::rmi::cmd::rtt;
+use crate::rmi::{Conduit, Delegated, Error, GranuleRange, Rmi, RttLevel};
 
 /// The tables of a realm, below its starting ones.
 pub struct Tables<'a> {
@@ -42,9 +42,7 @@ impl Tables<'_> {
         }
     }
 
-    /// Makes a table of a delegated granule.
-    ///
-    /// If another CPU has made it meanwhile, that is as good, and the granule comes back unused.
+    /// Makes a table of a delegated granule. Nobody else makes it meanwhile.
     ///
     /// # Errors
     ///
@@ -55,7 +53,7 @@ impl Tables<'_> {
         rd: RdName,
         table: MissingTable,
         granule: GranuleRange<Delegated>,
-    ) -> Result<Option<GranuleRange<Delegated>>, Failed<GranuleRange<Delegated>>> {
+    ) -> Result<(), Failed<GranuleRange<Delegated>>> {
         // A table that is there and not in the set would never be removed.
         if !self.set.reserve(table) {
             return Err(Failed {
@@ -63,19 +61,9 @@ impl Tables<'_> {
                 error: Error::NoMemory(crate::rmi::Fid::RTT_CREATE),
             });
         }
-        let left = match rtt::create(rmi, rd, granule, table.ipa, table.level) {
-            Ok(()) => None,
-            Err(failed) if already_there(&failed.error, table.level) => {
-                // What is noted here is relied upon until the realm's end.
-                if !is_table(rmi, rd, table) {
-                    return Err(failed);
-                }
-                failed.granules
-            }
-            Err(failed) => return Err(failed),
-        };
+        rtt::create(rmi, rd, granule, table.ipa, table.level)?;
         self.set.insert(table);
-        Ok(left)
+        Ok(())
     }
 
     /// Folds the table, whose entries must all be the same, into the one above, and returns its
@@ -129,21 +117,4 @@ fn table_below(level: RttLevel, ipa: u64) -> Option<MissingTable> {
         level: below,
         ipa: ipa & !level.block_size().wrapping_sub(1),
     })
-}
-
-/// True if the entry that such a table would be at is one.
-fn is_table<C: Conduit>(rmi: &Rmi<C>, rd: RdName, table: MissingTable) -> bool {
-    let parent = above(table.level);
-    let entry = parent.and_then(|level| rtt::read_entry(rmi, rd, table.ipa, level).ok());
-    entry.is_some_and(|entry| entry.state == EntryState::Table)
-}
-
-/// RTT_CREATE's way to say that the table exists: the walk to its parent's entry ended there, and
-/// the entry is a table.
-fn already_there(error: &Error, level: RttLevel) -> bool {
-    let Error::Refused(_, code) = error else {
-        return false;
-    };
-    let parent = above(level).map(RttLevel::raw);
-    code.status() == Status::ErrorRtt && Some(u64::from(code.index())) == parent
 }

@@ -265,7 +265,7 @@ impl Vm {
             let created = self.tables().create(&rmi, name, table, granule);
             drop(lock);
             match created {
-                Ok(unused) => return (unused, Ok(())),
+                Ok(()) => return (None, Ok(())),
                 Err(failed) if failed.error.is_blocked() => left = failed.granules,
                 Err(failed) => return (failed.granules, Err(errno(failed.error))),
             }

@@ -111,7 +111,7 @@ impl<'h> Guest<'h> {
         let made = self
             .tables()
             .create(&self.host.rmi, self.rd(), table, self.delegated(0));
-        assert!(made.unwrap().is_none());
+        made.unwrap();
     }
 
     pub(crate) fn map(&mut self, base: u64, size: u64, order: u32, level: RttLevel) {

@@ -2,7 +2,7 @@
 
 //! The host's memory, page by page, its firmware, its tasks; and running tests on it.
 
-use super::{debugfs::Contents, guest::Guest, prelude::*, trace::Event};
+use super::{debugfs::Contents, guest::Guest, platform::Lacks, prelude::*, trace::Event};
 use crate::rmi::{Fid, Regs, GRANULE_SIZE};
 use shuttle::rand::RngCore as _;
 use shuttle::thread::ThreadId;
@@ -65,6 +65,10 @@ pub struct Machine {
     /// Files in debugfs, by their paths.
     files: RefCell<BTreeMap<String, Contents>>,
     events: RefCell<Vec<Event>>,
+    lacks: Cell<Option<Lacks>>,
+    /// No kernel will ever take over.
+    kept: Cell<bool>,
+    sleeps: Cell<u64>,
     /// Something shared, to be looked at where tasks may change places.
     point: shuttle::sync::atomic::AtomicBool,
 }
@@ -97,6 +101,9 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         log: RefCell::default(),
         files: RefCell::default(),
         events: RefCell::default(),
+        lacks: Cell::new(None),
+        kept: Cell::new(false),
+        sleeps: Cell::new(0),
         point: shuttle::sync::atomic::AtomicBool::new(false),
     });
     MACHINE.with(|current| *current.borrow_mut() = Some(machine.clone()));
@@ -304,6 +311,33 @@ impl Machine {
     #[doc(hidden)]
     pub fn log(&self, line: core::fmt::Arguments<'_>) {
         self.log.borrow_mut().push(line.to_string());
+    }
+
+    /// The machine does not have that, from now on.
+    pub fn lack(&self, what: Option<Lacks>) {
+        self.lacks.set(what);
+    }
+
+    pub(super) fn lacks(&self) -> Option<Lacks> {
+        self.lacks.get()
+    }
+
+    pub(super) fn keep(&self) {
+        self.kept.set(true);
+    }
+
+    /// True if no other kernel can take over as long as the machine is not reset.
+    pub fn is_kept(&self) -> bool {
+        self.kept.get()
+    }
+
+    pub(super) fn sleep(&self) {
+        self.sleeps.set(self.sleeps.get() + 1);
+    }
+
+    /// How often a task has slept for a millisecond so far.
+    pub fn sleeps(&self) -> u64 {
+        self.sleeps.get()
     }
 
     pub(super) fn add_file(&self, path: String, contents: Contents) {

@@ -4,9 +4,20 @@
 
 use super::{machine::machine, prelude::*};
 
+/// What a machine does not have, or does not let us do, without which there are no realms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lacks {
+    /// CPUs with the Realm Management Extension.
+    Rme,
+    /// Firmware that is called by SMC.
+    Smc,
+    /// A kernel that stays: another one is to take over.
+    Stay,
+}
+
 /// True if every CPU has the Realm Management Extension.
 pub fn has_rme() -> bool {
-    true
+    machine().lacks() != Some(Lacks::Rme)
 }
 
 /// True if firmware has told of an external abort.
@@ -33,11 +44,16 @@ impl NoTakeover {
     ///
     /// # Errors
     ///
-    /// None here.
+    /// `EBUSY`.
     pub fn new() -> Result<Self> {
-        Ok(Self(()))
+        match machine().lacks() {
+            Some(Lacks::Stay) => Err(EBUSY),
+            _ => Ok(Self(())),
+        }
     }
 
     /// Forbids it for ever.
-    pub fn keep(self) {}
+    pub fn keep(self) {
+        machine().keep();
+    }
 }

@@ -23,6 +23,7 @@ pub fn wait_a_little() {
 
 /// Sleeps for a millisecond.
 pub fn sleep_1ms() {
+    machine().sleep();
     wait_a_little();
 }
 

@@ -2,7 +2,7 @@
 
 //! SMC calls.
 
-use super::machine::machine;
+use super::{machine::machine, platform::Lacks};
 use crate::rmi::Regs;
 
 /// The SMC instruction.
@@ -12,7 +12,7 @@ pub struct Smc(());
 impl Smc {
     /// The instruction.
     pub fn new() -> Option<Self> {
-        Some(Self(()))
+        (machine().lacks() != Some(Lacks::Smc)).then_some(Self(()))
     }
 
     /// Makes a call.

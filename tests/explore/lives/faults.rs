@@ -162,7 +162,7 @@ fn operations_without_end() {
     }
 }
 
-/// The RMM says once that a table is there, which is not.
+/// The RMM says once that a table is there, which nobody has made, and is not.
 #[test]
 fn a_table_that_is_not_there() {
     for level in [2u64, 3] {

@@ -11,6 +11,7 @@ mod lies;
 mod nomem;
 mod refused;
 mod skipped;
+mod starts;
 
 pub(crate) use crate::firmware::machine as rmm_machine;
 pub(crate) use crate::injection::{calls, replace};
@@ -86,13 +87,10 @@ pub(crate) fn on_host<R: Send + 'static>(
     dialect: Dialect,
     test: impl FnOnce(&mut Host) -> R + Send + 'static,
 ) -> R {
-    let (test, result) = (Mutex::new(Some(test)), StdArc::new(Mutex::new(None)));
-    let told = result.clone();
-    crate::alone(move || {
-        let test = test.lock().unwrap().take().expect("one run");
+    once(move || {
         let firmware = Embedded::new();
         rmm_machine().rmm.speak(dialect);
-        let result = machine::on(firmware, |machine| {
+        machine::on(firmware, |machine| {
             let mut host = Host {
                 all: start(),
                 pages: 0,
@@ -100,7 +98,17 @@ pub(crate) fn on_host<R: Send + 'static>(
             };
             host.begin(machine);
             test(&mut host)
-        });
+        })
+    })
+}
+
+/// Does something alone.
+fn once<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
+    let (test, result) = (Mutex::new(Some(test)), StdArc::new(Mutex::new(None)));
+    let told = result.clone();
+    crate::alone(move || {
+        let test = test.lock().unwrap().take().expect("one run");
+        let result = test();
         *told.lock().unwrap() = Some(result);
     });
     let result = result.lock().unwrap().take();

@@ -124,6 +124,7 @@ fn a_huge_page_with_holes() {
             (13, 13..500),
             (77, 13..500),
             (511, 501..512),
+            (505, 501..512),
         ];
         for (touched, gfns) in holes {
             world.mm.collapse(HVA_FAR);
@@ -147,6 +148,7 @@ fn empty_tables_are_folded() {
     alone(|world| {
         let table = |n: u64| FAR + n * 512;
         private_slot(world, FAR..table(TABLES));
+        assert_eq!(world.run(0, private(0..1)), [true]);
         for n in 0..TABLES {
             assert_eq!(world.run(0, [Op::Private(table(n) + 3)]), [true]);
             assert_eq!(level(table(n)), 3);

@@ -139,6 +139,43 @@ fn nobody_knows_what_is_mapped() {
     });
 }
 
+/// The RMM finds its tables in another state than the host does: that may be so for a moment, and a
+/// command of another realm's may be in the way as well.
+#[test]
+fn tables_that_are_not_as_they_should_be() {
+    alone(|world| {
+        assert_eq!(world.run(0, private(0..1)), [true]);
+        for (status, times, result) in [
+            (Status::ErrorRtt, 1, Ok(Exit::None)),
+            (Status::ErrorRtt, 3, Ok(Exit::None)),
+            (Status::ErrorRtt, 4, Err(EIO)),
+            (Status::Blocked, 4, Ok(Exit::None)),
+            (Status::Blocked, 90, Ok(Exit::None)),
+        ] {
+            let (mut left, before) = (times, delegated());
+            crate::injection::replace(move |args, rmm| {
+                let is = args.x(0) == u64::from(Fid::RTT_DATA_MAP.raw());
+                if !is || left == 0 {
+                    return rmm(args);
+                }
+                left -= 1;
+                kvm_arm_rmi::rmi::Regs::new(status.raw().into(), &[])
+            });
+            let mut guest = Guest::new([Op::Private(5)]);
+            let said = world.vm.run(0, &mut guest).map_err(|(error, _)| error);
+            end();
+            assert_eq!(said, result, "{status:?} {times}");
+            let mapped = if result.is_ok() { 4 } else { 0 };
+            assert_eq!(delegated(), before + mapped, "{status:?} {times}");
+            world.vm.set_private(4..8, false).unwrap();
+            world.vm.set_private(4..8, true).unwrap();
+            // What was there has gone: the realm says that it knows.
+            let known = ripas(4..8, true, true);
+            assert_eq!(world.run(0, [known]), [true]);
+        }
+    });
+}
+
 /// What the RMM is told of a shared page is that page, and nothing behind it.
 #[test]
 fn a_shared_page_is_one_granule() {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Machines on which there are no realms, and what is said of that; and what an unloaded component leaves.
+
+use super::*;
+use crate::injection::end;
+use kvm_arm_rmi::realm::host;
+use kvm_arm_rmi::sys::machine::machine;
+use kvm_arm_rmi::sys::platform::Lacks;
+use kvm_arm_rmi::sys::prelude::{EBUSY, ENODEV};
+
+/// Starts on such a machine. Returns what that says, and the log.
+fn starts(lacks: Option<Lacks>, refused: Option<(Fid, u64)>) -> (Option<Error>, String) {
+    once(move || {
+        machine::on(Embedded::new(), |machine| {
+            machine.lack(lacks);
+            if let Some((fid, x0)) = refused {
+                replace_some(fid, (0, 1), move |_, _| Regs::new(x0, &[]));
+            }
+            let before = machine.pages_in_use();
+            let host = host::start();
+            end();
+            let told = machine.lines().concat();
+            if let Ok(host) = &host {
+                assert_eq!(host.rmi.conduit().counts().leaked(), 0);
+            }
+            let error = host.err();
+            assert_eq!(machine.pages_in_use(), before);
+            (error, told)
+        })
+    })
+}
+
+#[test]
+fn machines_without_realms() {
+    let (version, delegate) = (Fid::VERSION, Fid::GRANULE_RANGE_DELEGATE);
+    let (input, none) = (u64::from(Status::ErrorInput.raw()), u64::MAX);
+    for (lacks, refused, error, told) in [
+        (
+            Some(Lacks::Rme),
+            None,
+            ENODEV,
+            "not every CPU has the Realm Management Extension",
+        ),
+        (Some(Lacks::Smc), None, ENODEV, "is not reached by SMC"),
+        (
+            Some(Lacks::Stay),
+            None,
+            EBUSY,
+            "a kernel is loaded for kexec",
+        ),
+        (None, Some((version, none)), ENODEV, "no realms: "),
+        (None, Some((Fid::RMM_ACTIVATE, input)), EIO, "no realms: "),
+        (
+            None,
+            Some((Fid::GRANULE_TRACKING_GET, input)),
+            EIO,
+            "no realms: ",
+        ),
+        (None, Some((delegate, input)), EIO, ""),
+    ] {
+        let (said, log) = starts(lacks, refused);
+        assert_eq!(said, Some(error), "{lacks:?} {refused:?}");
+        assert!(log.contains(told), "{lacks:?} {refused:?}: {log}");
+    }
+    let (said, log) = starts(None, None);
+    assert_eq!(said, None);
+    assert!(log.contains("activated"), "{log}");
+}
+
+/// Where something is lost no other kernel may take over: it would not know of that.
+#[test]
+fn what_is_lost_is_in_the_way_of_another_kernel() {
+    for lost in [false, true] {
+        let (calls, kept) = on_host(Dialect::Main, move |host| {
+            if lost {
+                let refused = u64::from(Status::ErrorInput.raw());
+                replace_some(Fid::REALM_DESTROY, (0, 1), move |_, _| {
+                    Regs::new(refused, &[])
+                });
+            }
+            host.life().unwrap();
+            end();
+            let calls = machine().read_file("kvm_arm_rmi/", "/smcs").unwrap();
+            // The component is unloaded, and loaded again.
+            host.all = super::start();
+            (calls, machine().is_kept())
+        });
+        assert_eq!(kept, lost);
+        // What was asked for no realm, and what was asked for one.
+        for line in ["VERSION 1 0\n", "RMM_ACTIVATE 1 0\n", "REALM_CREATE 1 0\n"] {
+            assert!(calls.contains(line), "{calls}");
+        }
+    }
+}
+
+/// Whoever waits for an operation sleeps between two tries, as often as it takes.
+#[test]
+fn who_waits_for_an_operation_sleeps() {
+    for fid in [
+        Fid::REC_CREATE,
+        Fid::RTT_CREATE,
+        Fid::RTT_DATA_MAP_INIT,
+        Fid::RTT_UNPROT_UNMAP,
+    ] {
+        let blocked = u64::from(Status::Blocked.raw());
+        let slept = on_host(Dialect::Main, move |host| {
+            replace_some(fid, (0, 5), move |_, _| Regs::new(blocked, &[]));
+            host.life().unwrap();
+            end();
+            machine().sleeps()
+        });
+        assert_eq!(slept, 5, "{fid}");
+    }
+}
