@@ -4,10 +4,12 @@
 //! borrowed memory.
 
 use crate::fake::{incomplete, rmm, status, success, Fake, Page};
-use crate::lending::{delegated, donate, make_realm, List, REC};
+use crate::lending::{a_realm, delegated, donate, make_realm, List, REALM, REC};
 use crate::world::Shared;
-use kvm_arm_rmi::rmi::cmd::{realm, rec};
-use kvm_arm_rmi::rmi::{Delegated, Error, Fid, GranuleRange, Pages, Regs, Rmi, Status};
+use kvm_arm_rmi::rmi::cmd::{data, realm, rec, rtt};
+use kvm_arm_rmi::rmi::{
+    Delegated, Error, Fid, GranuleRange, Pages, PhysAddr, Regs, Rmi, RttLevel, Status,
+};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -76,6 +78,50 @@ fn ends<T>(
         assert!(answers.borrow().is_empty());
         let held = rmi.conduit().counts().delegated();
         assert_eq!(held as usize, world.delegated());
+    }
+}
+
+/// Nobody knows whether there is one, or it certainly is not: what it was to be made of is leaked, or comes
+/// back.
+#[test]
+fn what_is_not_made() {
+    let (refused, unclear) = (status(Status::ErrorInput), Regs::new(0x30d, &[]));
+    for (answer, leaked) in [(refused, 0), (unclear, 1)] {
+        let world = Shared::new(1000);
+        let gpt = world.clone();
+        let rmi = rmm(move |fid, args| match fid {
+            Fid::REALM_CREATE | Fid::REC_CREATE | Fid::RTT_CREATE => answer,
+            _ => gpt.move_granules(fid, args),
+        });
+        let lost = || rmi.conduit().counts().leaked();
+        let granules = realm::RealmGranules {
+            rd: delegated(&rmi, &world),
+            roots: delegated(&rmi, &world),
+        };
+        let (page, list) = (&mut Page::new(), &mut List::new());
+        let failed = realm::create(&rmi, granules, &REALM, page, &world, list).unwrap_err();
+        assert_eq!(
+            (failed.granules.is_some(), lost()),
+            (leaked == 0, 2 * leaked)
+        );
+        let (rd, granule) = (a_realm(), delegated(&rmi, &world));
+        let failed = rec::create(&rmi, rd, granule, &REC, page, &world, list).unwrap_err();
+        assert_eq!(
+            (failed.granules.is_some(), lost()),
+            (leaked == 0, 3 * leaked)
+        );
+        let granule = delegated(&rmi, &world);
+        let failed = rtt::create(&rmi, rd, granule, 0, RttLevel::L3).unwrap_err();
+        assert_eq!(
+            (failed.granules.is_some(), lost()),
+            (leaked == 0, 4 * leaked)
+        );
+        let granule = delegated(&rmi, &world);
+        let (source, how) = (PhysAddr::new(0), data::Measure::Location);
+        let rmi = rmm(move |_, _| answer);
+        let failed = data::map_init(&rmi, rd, granule, 0, source, how).unwrap_err();
+        let lost = rmi.conduit().counts().leaked();
+        assert_eq!((failed.granules.is_some(), lost), (leaked == 0, leaked));
     }
 }
 

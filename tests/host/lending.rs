@@ -25,7 +25,7 @@ use kvm_arm_rmi::rmi::{
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-const REALM: realm::Params = realm::Params {
+pub(crate) const REALM: realm::Params = realm::Params {
     s2sz: 39,
     lpa2: false,
     sve_vq: None,

@@ -198,14 +198,35 @@ fn tracking_that_makes_no_progress_ends() {
             "{top:#x}"
         );
     }
-    let unknown = check_ram(&rmm(|_, args| success(&[7, 8, args.x(2)])), ram()).unwrap_err();
-    let Decline::Ram(_, info) = unknown else {
-        panic!("{unknown}")
+}
+
+/// What the RMM says of memory that cannot be delegated is said by its name.
+#[test]
+fn tracking_has_names() {
+    let said = |category, tracking| {
+        let rmi = rmm(move |_, args: &Regs| success(&[category, tracking, args.x(2)]));
+        match check_ram(&rmi, ram()).unwrap_err() {
+            Decline::Ram(_, info) => (info.category, info.tracking),
+            other => panic!("{other}"),
+        }
     };
-    assert_eq!(
-        (info.category, info.tracking),
-        (Category::Unknown(7), Tracking::Unknown(8))
-    );
+    for (category, name) in [
+        (1, Category::DeviceNonCoherent),
+        (2, Category::DeviceCoherent),
+        (3, Category::None),
+        (7, Category::Unknown(7)),
+    ] {
+        assert_eq!(said(category, 2), (name, Tracking::Fine));
+    }
+    for (tracking, name) in [
+        (0, Tracking::Unknown(0)),
+        (1, Tracking::None),
+        (3, Tracking::Coarse),
+        (4, Tracking::Intermediate),
+        (8, Tracking::Unknown(8)),
+    ] {
+        assert_eq!(said(0, tracking), (Category::Conventional, name));
+    }
 }
 
 /// An RMM that died, or says what no RMM says, from any command on: the host gets to an end, after a

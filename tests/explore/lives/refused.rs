@@ -86,6 +86,8 @@ fn what_is_not_destroyed() {
         // With its 16 granules; and then the realm, with its starting table.
         (Fid::REC_DESTROY, "a REC cannot be destroyed", 1 + 16 + 2),
         (Fid::REALM_DESTROY, "a realm cannot be destroyed", 2),
+        // The table, the one above it, and the realm.
+        (Fid::RTT_DESTROY, "memory is lost to the realm world", 4),
     ] {
         let life = on_host(Dialect::Main, move |host| {
             let world = host.vm().unwrap();

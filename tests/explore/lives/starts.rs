@@ -7,7 +7,7 @@ use crate::injection::end;
 use kvm_arm_rmi::realm::host;
 use kvm_arm_rmi::sys::machine::machine;
 use kvm_arm_rmi::sys::platform::Lacks;
-use kvm_arm_rmi::sys::prelude::{EBUSY, ENODEV};
+use kvm_arm_rmi::sys::prelude::{EBUSY, EINVAL, ENODEV};
 
 /// Starts on such a machine. Returns what that says, and the log.
 fn starts(lacks: Option<Lacks>, refused: Option<(Fid, u64)>) -> (Option<Error>, String) {
@@ -112,4 +112,40 @@ fn who_waits_for_an_operation_sleeps() {
         });
         assert_eq!(slept, 5, "{fid}");
     }
+}
+
+/// vCPUs have vectors as long as the RMM has them, of which the realm is told; and no longer ones.
+#[test]
+fn vectors_are_as_long_as_the_rmm_has_them() {
+    // Of feature register 0: there is SVE, with vectors of 2 quadwords.
+    const SVE: u64 = 1 << 9 | 1 << 10;
+    let told = on_host(Dialect::Main, |host| {
+        let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let told = seen.clone();
+        replace(move |args, rmm| {
+            let is = |fid: Fid| args.x(0) == u64::from(fid.raw());
+            let mut regs = rmm(args);
+            if is(Fid::FEATURES) && args.x(1) == 0 {
+                regs.0[1] = regs.0[1] & !0x3e00 | SVE;
+            }
+            if is(Fid::REALM_CREATE) {
+                let params = rmm_machine().fake().data(args.x(2));
+                told.borrow_mut().push((params[0] & 2, params[2]));
+            }
+            regs
+        });
+        host.all = super::start();
+        for (vq, possible) in [(1, true), (2, true), (3, false), (4, false)] {
+            let world = host.vm().unwrap();
+            world.vm.init_sve(0, vq);
+            let before = seen.borrow().len();
+            let result = world.begin();
+            assert!(possible || result == Err(EINVAL), "{vq}: {result:?}");
+            assert_eq!(seen.borrow().len() - before, usize::from(possible), "{vq}");
+            world.end();
+        }
+        end();
+        seen.take()
+    });
+    assert_eq!(told, [(2, 0), (2, 1)]);
 }
