@@ -31,8 +31,10 @@ struct Chosen {
     from: u64,
     /// What is in their names.
     part: String,
-    /// Those of an earlier run that need not be tried again.
+    /// Those of an earlier run that need not be tried again, ...
     done: HashSet<String>,
+    /// ... and those that come first, for nothing had noticed them.
+    survived: HashSet<String>,
 }
 
 impl Chosen {
@@ -57,15 +59,25 @@ fn explained(text: &str) -> HashSet<&str> {
         .collect()
 }
 
-/// The name of a mutant in a list of outcomes, if it was caught or is none.
-fn done(line: &str) -> Option<String> {
-    let (outcome, name) = line.split_once('\t')?;
-    let name = name.split('\t').next()?;
-    (!matches!(outcome, "survived" | "unreached")).then(|| name.into())
+/// The names in a list of outcomes: those that were caught or are none, and those that survived. The last
+/// line about a name counts.
+fn earlier(list: &str) -> (HashSet<String>, HashSet<String>) {
+    let mut survived = HashMap::new();
+    for line in list.lines() {
+        let mut fields = line.split('\t');
+        if let (Some(outcome), Some(name)) = (fields.next(), fields.next()) {
+            survived.insert(name, matches!(outcome, "survived" | "unreached"));
+        }
+    }
+    let of = |is: bool| {
+        let names = survived.iter().filter(|(_, survived)| **survived == is);
+        names.map(|(name, _)| (*name).into()).collect()
+    };
+    (of(false), of(true))
 }
 
 fn mutants(args: &[String]) -> Result<bool> {
-    let [dir, list, share, part, earlier, schedules] = args else {
+    let [dir, list, share, part, list_of_earlier, schedules] = args else {
         return Err("mutants TREE LIST SHARE PART EARLIER SCHEDULES".into());
     };
     let share = share.split_once('/').and_then(|(n, of)| {
@@ -74,15 +86,16 @@ fn mutants(args: &[String]) -> Result<bool> {
     });
     let (from, every) = share.ok_or("SHARE is n/m, from 1/m to m/m")?;
     let read = |name: &str| fs::read_to_string(name).map_err(|e| format!("{name}: {e}"));
-    let done = match &**earlier {
-        "" => HashSet::new(),
-        name => read(name)?.lines().filter_map(done).collect(),
+    let (done, survived) = match &**list_of_earlier {
+        "" => Default::default(),
+        name => earlier(&read(name)?),
     };
     let chosen = Chosen {
         every,
         from,
         part: part.clone(),
         done,
+        survived,
     };
     let schedules = schedules.parse().map_err(|_| "SCHEDULES is a number")?;
 
@@ -97,6 +110,7 @@ fn mutants(args: &[String]) -> Result<bool> {
     tree.write()?;
     eprintln!("  building the tests and looking which mutants each of them gets to");
     let tests = Tests::new(&tree, &dir.join("reached"), schedules)?;
+    let survived = chosen.survived.clone();
     let mut chosen: Vec<_> = tree
         .mutants
         .iter()
@@ -104,7 +118,10 @@ fn mutants(args: &[String]) -> Result<bool> {
         .filter(|(_, mutant)| chosen.contains(&mutant.name))
         .collect();
     // What has to be compiled comes last; and what a run has tried that is cut short is of all files.
-    chosen.sort_by_key(|(_, mutant)| (mutant.constant, number(&mutant.name) % ROUNDS));
+    chosen.sort_by_key(|(_, mutant)| {
+        let is_new = !survived.contains(&mutant.name);
+        (mutant.constant, is_new, number(&mutant.name) % ROUNDS)
+    });
     eprintln!(
         "  trying {} of {} mutants with {} tests",
         chosen.len(),
