@@ -8,6 +8,8 @@ set -eu
 : "${component:?is set by /init}"
 name=$(basename "$0" .sh)
 component_debugfs=/sys/kernel/debug/kvm_arm_rmi
+# Who signs platform tokens: a file, or "any" if that is not known.
+platform_key=${platform_key:-/tests/platform.pem}
 
 # Whatever stops a scenario, it ends with one of these two lines.
 verdict=

@@ -20,6 +20,7 @@ mod nomem;
 mod notifier;
 mod run;
 mod signal;
+mod tokens;
 mod vectors;
 mod vm;
 mod widths;
@@ -43,7 +44,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | vectors | widths | hold [running] | refused | killed | debugfs
+  abuse [GROUP] | side-by-side | tokens PEM|any | vectors | widths | hold [running] | refused | killed | debugfs
   faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -56,6 +57,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["churn", count] => brief::churn(count.parse()?),
         ["vectors"] => vectors::main(),
         ["widths"] => widths::main(),
+        ["tokens", key] => tokens::main(key),
         ["side-by-side"] => brief::side_by_side(),
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),

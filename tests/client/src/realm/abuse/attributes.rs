@@ -11,13 +11,14 @@ use kvm_arm_rmi::uapi::{
     KVM_ARM_VM_RMI_RPV, //
 };
 use kvm_bindings::kvm_device_attr;
+use realm_attest::hash::Hash;
 use realm_guest::{rsi, Op, Order};
 
 use super::Cases;
 use crate::realm::brief::on_cpu;
 use crate::realm::memory::check;
 use crate::realm::run::chunk;
-use crate::realm::run::measurement::{check_rim, Hash};
+use crate::realm::run::measurement::check_rim;
 use crate::realm::vm::{Shape, Vm};
 use crate::realm::Result;
 
@@ -27,7 +28,7 @@ const GET: libc::c_ulong = 0x4018_aee2;
 const HAS: libc::c_ulong = 0x4018_aee3;
 
 /// No attribute is larger.
-type Value = [u64; 8];
+pub(crate) type Value = [u64; 8];
 
 fn attribute(
     vm: &Vm,
@@ -50,17 +51,19 @@ fn at(vm: &Vm, ioctl: libc::c_ulong, attr: u64, flags: u32, addr: u64) -> std::i
     check(unsafe { libc::ioctl(vm.fd.as_raw_fd(), ioctl, &raw const attribute) })
 }
 
-fn get(vm: &Vm, attr: u64) -> std::io::Result<Value> {
+/// An attribute's value; a number is in the first word.
+pub(crate) fn get(vm: &Vm, attr: u64) -> std::io::Result<Value> {
     let mut value = [0; 8];
     attribute(vm, GET, attr, 0, &mut value)?;
     Ok(value)
 }
 
-fn set(vm: &Vm, attr: u64, mut value: Value) -> std::io::Result<()> {
+/// Sets an attribute, likewise.
+pub(crate) fn set(vm: &Vm, attr: u64, mut value: Value) -> std::io::Result<()> {
     attribute(vm, SET, attr, 0, &mut value)
 }
 
-const fn number(number: u64) -> Value {
+pub(crate) const fn number(number: u64) -> Value {
     [number, 0, 0, 0, 0, 0, 0, 0]
 }
 

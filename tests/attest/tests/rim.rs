@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The measurement that is worked out is the one that the embedded RMM makes, by all algorithms.
+
+use realm_attest::hash::Hash;
+use realm_attest::rim::{Params, Rim, PAGE};
+use rmm::measurement::{self, Algorithm, Measurement};
+use rmm::platform::{GranuleData, GRANULE_WORDS};
+
+const IPA: u64 = 0x4000_0000;
+const PC: u64 = IPA + 0x80;
+const X0: u64 = 0x4567_0000;
+
+/// A granule with these words at its beginning.
+fn granule(words: &[u64]) -> GranuleData {
+    let mut granule = [0; GRANULE_WORDS];
+    granule[..words.len()].copy_from_slice(words);
+    granule
+}
+
+fn bytes(granule: &GranuleData) -> [u8; PAGE] {
+    let bytes: Vec<u8> = granule.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.try_into().unwrap()
+}
+
+#[test]
+fn as_the_rmm_measures() {
+    // With and without LPA2 and SVE: the parameters, and what `RmiRealmParams` begins with.
+    for (params, words) in [
+        (
+            Params {
+                ipa_bits: 40,
+                sve_quadwords: 0,
+                breakpoints: 6,
+                watchpoints: 4,
+            },
+            [0, 40, 0, 5, 3, 0],
+        ),
+        (
+            Params {
+                ipa_bits: 52,
+                sve_quadwords: 16,
+                breakpoints: 2,
+                watchpoints: 2,
+            },
+            [3, 52, 15, 1, 1, 0],
+        ),
+    ] {
+        for hash in Hash::ALL {
+            let algorithm = Algorithm::from_raw(hash as u8).unwrap();
+            let mut value: Measurement = [0; measurement::MAX_BYTES];
+            let mut theirs = measurement::Rim {
+                algorithm,
+                value: &mut value,
+            };
+            let mut with_hash = words.to_vec();
+            with_hash.push(hash as u64);
+            theirs.start(&granule(&with_hash));
+            let content = granule(&[1, 2, 3]);
+            theirs.add_data(IPA, 1, Some(&content));
+            theirs.add_data(IPA + PAGE as u64, 0, None);
+            let mut rec = granule(&[1]);
+            (rec[0x200 / 8], rec[0x300 / 8]) = (PC, X0);
+            theirs.add_rec(&rec);
+
+            let mut ours = Rim::new(hash, &params);
+            ours.page(IPA, Some(&bytes(&content)));
+            ours.page(IPA + PAGE as u64, None);
+            ours.rec(PC, X0);
+            assert_eq!(ours.value(), &value[..hash.size()], "{hash:?}, {params:?}");
+        }
+    }
+}
