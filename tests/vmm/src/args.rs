@@ -67,6 +67,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub initrd: Option<PathBuf>,
 
+    /// Where in memory the initial RAM disk is, at any alignment; otherwise it comes after the device
+    /// tree
+    #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "initrd")]
+    pub initrd_at: Option<u64>,
+
     /// More of the kernel's command line
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub cmdline: String,
@@ -196,6 +201,14 @@ fn memory(text: &str) -> Result<u64, String> {
     }
 }
 
+fn address(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").ok_or("not of the form 0x...")?;
+    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err("not hexadecimal".into());
+    }
+    u64::from_str_radix(digits, 16).map_err(|error| error.to_string())
+}
+
 fn rpv(text: &str) -> Result<Rpv, String> {
     let mut value = [0; 64];
     let digits = text.as_bytes();
@@ -292,6 +305,17 @@ mod tests {
         }
         assert_eq!(parse(&["--hash", "sha512"]).hash, Some(Hash::Sha512));
         assert!(refused(&["--hash", "md5"]));
+    }
+
+    #[test]
+    fn addresses() {
+        let at = |text| parse(&["--initrd", "i", "--initrd-at", text]).initrd_at;
+        assert_eq!(at("0x4a000123"), Some(0x4a00_0123));
+        assert_eq!(at("0xFFFFffffFFFFffff"), Some(u64::MAX));
+        for text in ["", "0x", "123", "0x+1", "0x10000000000000000", "0xg"] {
+            assert!(refused(&["--initrd", "i", "--initrd-at", text]), "{text}");
+        }
+        assert!(refused(&["--initrd-at", "0x40000000"]));
     }
 
     #[test]

@@ -99,13 +99,24 @@ pub struct Images {
     pub initrd: Range<u64>,
 }
 
+/// The whole pages that have all of `range` in them, in which it may begin and end anywhere.
+pub fn pages(range: &Range<u64>) -> Range<u64> {
+    range.start - range.start % PAGE..range.end.next_multiple_of(PAGE)
+}
+
 /// Places a kernel that needs `kernel` bytes when it runs, from `text_offset` after an aligned
-/// address on, and an initial RAM disk of `initrd` bytes.
+/// address on, and an initial RAM disk of `initrd` bytes: at `initrd_at`, or where there is room.
 ///
 /// # Errors
 ///
-/// They do not fit into `memory` bytes.
-pub fn place(memory: u64, text_offset: u64, kernel: u64, initrd: u64) -> Result<Images> {
+/// They do not fit into `memory` bytes, or the initial RAM disk is to be where others are.
+pub fn place(
+    memory: u64,
+    text_offset: u64,
+    kernel: u64,
+    initrd: u64,
+    initrd_at: Option<u64>,
+) -> Result<Images> {
     let too_small = || {
         Error::plain(format!(
             "{} MiB of memory cannot hold the kernel ({} MiB when it runs) and the initrd ({} MiB)",
@@ -124,7 +135,12 @@ pub fn place(memory: u64, text_offset: u64, kernel: u64, initrd: u64) -> Result<
     };
     let start = RAM.checked_add(text_offset).ok_or_else(too_small)?;
     let fdt = after(start, kernel).ok_or_else(too_small)?;
-    let disk = after(fdt, FDT_SIZE).ok_or_else(too_small)?;
+    let first = after(fdt, FDT_SIZE).ok_or_else(too_small)?;
+    let disk = initrd_at.unwrap_or(first);
+    if disk < first {
+        let what = format!("the initrd at {disk:#x}: kernel and device tree are before {first:#x}");
+        return Err(Error::plain(what).advise("a higher address: --initrd-at"));
+    }
     after(disk, initrd).ok_or_else(too_small)?;
     Ok(Images {
         kernel: start,
@@ -176,10 +192,39 @@ mod tests {
 
     #[test]
     fn too_little_memory_is_an_error() {
-        assert!(place(64 * MIB, 0, 60 * MIB, 3 * MIB).is_err());
-        assert!(place(64 * MIB, 0, 60 * MIB, 2 * MIB).is_ok());
-        assert!(place(64 * MIB, u64::MAX, 1, 0).is_err());
-        assert!(place(u64::MAX, 0, 1, 0).is_err());
+        assert!(place(64 * MIB, 0, 60 * MIB, 3 * MIB, None).is_err());
+        assert!(place(64 * MIB, 0, 60 * MIB, 2 * MIB, None).is_ok());
+        assert!(place(64 * MIB, u64::MAX, 1, 0, None).is_err());
+        assert!(place(u64::MAX, 0, 1, 0, None).is_err());
+    }
+
+    #[test]
+    fn an_initrd_may_begin_and_end_anywhere() {
+        let at = |at| place(64 * MIB, 0, 20 * MIB, 0x1001, Some(at));
+        let images = at(RAM + 22 * MIB).unwrap();
+        assert_eq!(
+            pages(&images.initrd),
+            RAM + 22 * MIB..RAM + 22 * MIB + 0x2000
+        );
+        let images = at(RAM + 22 * MIB + 0xfff).unwrap();
+        assert_eq!(
+            images.initrd,
+            RAM + 22 * MIB + 0xfff..RAM + 22 * MIB + 0x2000
+        );
+        assert_eq!(
+            pages(&images.initrd),
+            RAM + 22 * MIB..RAM + 22 * MIB + 0x2000
+        );
+        let images = at(RAM + 22 * MIB + 0x1234).unwrap();
+        assert_eq!(
+            pages(&images.initrd),
+            RAM + 22 * MIB + 0x1000..RAM + 22 * MIB + 0x3000
+        );
+        // In the room for the device tree, and over the end.
+        assert!(at(RAM + 22 * MIB - 1).is_err());
+        assert!(at(RAM + 64 * MIB - 0x1001).is_ok());
+        assert!(at(RAM + 64 * MIB - 0x1000).is_err());
+        assert!(at(u64::MAX).is_err());
     }
 
     proptest! {
@@ -195,8 +240,12 @@ mod tests {
             memory in 1u64..1 << 36,
             kernel in 1u64..1 << 30,
             initrd in 0u64..1 << 32,
+            at in prop::option::of(prop_oneof![RAM..RAM + (1 << 36), any::<u64>()]),
         ) {
-            if let Ok(images) = place(memory, 0, kernel, initrd) {
+            if let Ok(images) = place(memory, 0, kernel, initrd, at) {
+                prop_assert!(at.is_none_or(|at| at == images.initrd.start));
+                prop_assert!(pages(&images.initrd).start >= images.fdt.end);
+                prop_assert!(pages(&images.initrd).end <= RAM + memory);
                 prop_assert_eq!(images.kernel, RAM);
                 prop_assert!(images.kernel + kernel <= images.fdt.start);
                 prop_assert!(images.fdt.end <= images.initrd.start);

@@ -13,7 +13,7 @@ use crate::args::Args;
 use crate::error::{Error, Result, Trying};
 use crate::fdt;
 use crate::image::{inspect, HEADER_SIZE};
-use crate::layout::{place, FDT_SIZE, PAGE};
+use crate::layout::{pages, place, FDT_SIZE};
 use crate::machine::machine;
 use crate::memory::Memory;
 
@@ -50,7 +50,13 @@ pub fn load(memory: &Memory, args: &Args) -> Result<Loaded> {
     };
     let kernel_size = size(&name, &mut kernel)?;
     let run_size = about.run_size.max(kernel_size);
-    let images = place(args.memory, about.text_offset, run_size, initrd_size)?;
+    let images = place(
+        args.memory,
+        about.text_offset,
+        run_size,
+        initrd_size,
+        args.initrd_at,
+    )?;
 
     // An Image is loaded as it is.
     copy(memory, images.kernel, &name, kernel, kernel_size)?;
@@ -71,13 +77,10 @@ pub fn load(memory: &Memory, args: &Args) -> Result<Loaded> {
         copy(memory, images.initrd.start, &name, file, initrd_size)?;
         ranges.push(images.initrd);
     }
-    for range in &mut ranges {
-        *range = range.start - range.start % PAGE..range.end.next_multiple_of(PAGE);
-    }
     Ok(Loaded {
         entry: images.kernel,
         fdt: images.fdt.start,
-        ranges,
+        ranges: ranges.iter().map(pages).collect(),
     })
 }
 
@@ -97,4 +100,80 @@ fn open(path: &Path) -> Result<(String, File)> {
 /// Files in /proc and devices have sizes of their own: this is what can be read.
 fn size(name: &str, file: &mut File) -> Result<u64> {
     file.seek(std::io::SeekFrom::End(0)).trying(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{PAGE, RAM};
+    use clap::Parser;
+    use std::fs;
+    use vmm_sys_util::tempfile::TempFile;
+
+    fn file(contents: &[u8]) -> TempFile {
+        let file = TempFile::new().unwrap();
+        fs::write(file.as_path(), contents).unwrap();
+        file
+    }
+
+    /// Loads a kernel and this initial RAM disk at `at`; says what is to be populated of the latter, and
+    /// what is there.
+    fn loaded(contents: &[u8], at: u64) -> (Range<u64>, Vec<u8>) {
+        let mut image = vec![0x11; 0x1234];
+        image[..8].copy_from_slice(b"MZ\0\0\0\0\0\0");
+        image[8..16].fill(0);
+        image[16..24].copy_from_slice(&0x2000_u64.to_le_bytes());
+        image[56..60].copy_from_slice(b"ARMd");
+        let (kernel, initrd) = (file(&image), file(contents));
+        let name = |file: &TempFile| file.as_path().to_str().unwrap().to_string();
+        let args = Args::try_parse_from([
+            "realm-vmm",
+            "--memory=64",
+            &format!("--kernel={}", name(&kernel)),
+            &format!("--initrd={}", name(&initrd)),
+            &format!("--initrd-at={at:#x}"),
+        ]);
+        let args = args.unwrap();
+        let memory = Memory::new(args.memory).unwrap();
+        let loaded = load(&memory, &args).unwrap();
+        for range in &loaded.ranges {
+            assert_eq!((range.start % PAGE, range.end % PAGE), (0, 0));
+        }
+        for two in loaded.ranges.windows(2) {
+            assert!(two[0].end <= two[1].start, "{two:x?}");
+        }
+        assert_eq!(loaded.ranges[0], RAM..RAM + 2 * PAGE);
+        let range = loaded.ranges[2].clone();
+        let mut bytes = vec![0xff; (range.end - range.start) as usize];
+        let view = memory.seen_with(0).unwrap();
+        view.read_slice(&mut bytes, GuestAddress(range.start))
+            .unwrap();
+        (range, bytes)
+    }
+
+    #[test]
+    fn an_initrd_of_any_size_at_any_place_is_loaded_whole() {
+        for (at, size, pages) in [
+            (0, 1, 0..PAGE),
+            (0, PAGE, 0..PAGE),
+            (0x123, 0x1000, 0..2 * PAGE),
+            (0xfff, 1, 0..PAGE),
+            (0xfff, 2, 0..2 * PAGE),
+            (0x1801, 0x2801, PAGE..5 * PAGE),
+        ] {
+            let base = RAM + (8 << 20);
+            let contents: Vec<u8> = (1..=250).cycle().take(size as usize).collect();
+            let (range, bytes) = loaded(&contents, base + at);
+            assert_eq!(
+                range,
+                base + pages.start..base + pages.end,
+                "{at:#x} {size:#x}"
+            );
+            let from = (at - pages.start) as usize;
+            assert_eq!(bytes[from..from + contents.len()], contents);
+            // Nothing next to it: the rest of the first page, and of the last.
+            assert!(bytes[..from].iter().all(|byte| *byte == 0));
+            assert!(bytes[from + contents.len()..].iter().all(|byte| *byte == 0));
+        }
+    }
 }
