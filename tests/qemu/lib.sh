@@ -129,3 +129,34 @@ qemu_has_realms() {
 	vmm -object help 2>&1 | grep -q 'rme-guest' ||
 		fail 'the QEMU that VMM= names has no object rme-guest: it cannot make realms'
 }
+
+# linux_paused: a guest that is paused says nothing until it goes on, and goes on then
+linux_paused() {
+	log=/tmp/paused.log
+	linux-realm --cpus 2 --memory 256 --cmdline 'quiet check=ticks' </dev/null >$log 2>&1 &
+	vmm=$!
+	until_said '^tick' 3
+	kill -USR1 $vmm
+	until_said '^realm-vmm: the guest is paused' 1
+	ticks=$(grep -c '^tick' $log)
+	sleep 3
+	now=$(grep -c '^tick' $log)
+	[ "$now" = "$ticks" ] || fail "a guest that is paused went from tick $ticks to $now"
+	kill -USR2 $vmm
+	until_said '^tick' $((ticks + 3))
+	# It can also end while it is paused.
+	kill -USR1 $vmm
+	kill -TERM $vmm
+	status=0
+	wait $vmm || status=$?
+	[ $status = 143 ] || fail "the VMM's status is $status after SIGTERM, not 143"
+	echo "  paused after tick $ticks, and gone on"
+}
+
+# until_said REGEX TIMES: waits until as many lines of $log match, which the process $vmm writes
+until_said() {
+	until [ "$(grep -c "$1" "$log")" -ge "$2" ]; do
+		kill -0 "$vmm" 2>/dev/null || fail "it ended: $(tail -n 1 "$log")"
+		sleep 0.1
+	done
+}

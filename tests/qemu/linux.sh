@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 # Linux boots, checks itself and powers off: in realms and in ordinary VMs, with one CPU and with
-# several. Its other ends can be told apart; its initial RAM disk may be anywhere; a VMM that is killed
-# while its guest boots leaves nothing behind.
+# several. Its other ends can be told apart; its initial RAM disk may be anywhere; a guest can be
+# paused; a VMM that is killed while its guest boots leaves nothing behind.
 # time-limit: 900
 # guest: own
 
@@ -16,6 +16,8 @@ for cpus in 1 4; do
 done
 linux_ends reset 3 --prefault --hash sha512 --rpv 0123456789abcdef --initrd-at 0x4c000123
 linux_ends panic 4
+nothing_left
+linux_paused
 nothing_left
 linux_killed
 nothing_left

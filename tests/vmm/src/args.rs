@@ -53,6 +53,8 @@ pub struct Rpv(pub [u8; 64]);
 and what --cmdline says, which can give other values for these. swiotlb is in units of 2 KiB: the
 memory that a realm shares with its devices, without which none of them works.
 
+SIGUSR1 pauses the guest, SIGUSR2 lets it go on. Its time does not stop meanwhile.
+
 A terminal's keys all go to the guest. Ctrl-A x ends it; Ctrl-A Ctrl-A is one Ctrl-A.
 
 Exit status: 0 the guest turned itself off, 3 it asked for a reset, 4 it crashed, 1 something else

@@ -11,6 +11,7 @@ pub mod bus;
 pub mod end;
 pub mod error;
 pub mod fdt;
+pub mod gate;
 pub mod image;
 #[cfg(target_arch = "aarch64")]
 pub mod kvm;

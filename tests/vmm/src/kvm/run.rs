@@ -3,7 +3,6 @@
 //! A guest from its beginning to its end.
 
 use std::fs;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,6 +15,7 @@ use super::{attributes, cpu, devices, host};
 use crate::args::Args;
 use crate::end::{self, End, News};
 use crate::error::{Result, Trying};
+use crate::gate::{self, Gate};
 use crate::layout::RAM;
 use crate::load::load;
 use crate::stats::Stats;
@@ -45,8 +45,9 @@ fn boot(
     news: Sender<News>,
     listen: &Receiver<News>,
 ) -> Result<End> {
-    threads::wait_for_signals(news.clone())?;
-    threads::prepare_kicks()?;
+    let gate = Arc::new(Gate::default());
+    threads::wait_for_signals(news.clone(), gate.clone(), args.quiet)?;
+    gate::prepare().trying("sigaction")?;
     let kvm = host::open(args.is_realm())?;
     if args.is_realm() {
         host::check_memory(args.memory)?;
@@ -80,10 +81,10 @@ fn boot(
         vm,
         bus,
         stats: stats.clone(),
-        stop: AtomicBool::new(false),
+        gate,
     });
     let _terminal = Raw::new().trying("the terminal")?;
-    threads::read_input(input, news.clone())?;
+    threads::read_input(input, news.clone(), guest.gate.clone())?;
     let began = Instant::now();
     let running = (0..).zip(cpus).map(|(id, cpu)| {
         threads::run_cpu(cpu, id, guest.clone(), news.clone()) //

@@ -1,30 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The threads of a run: one for each CPU, one that waits for signals, one that reads what is
-//! typed. They tell the main thread when something ends.
+//! typed. They tell the main thread when something ends. All that they do for the guest happens inside
+//! the [`Gate`], so that nothing does while it is paused.
 
 use std::io::{self, IsTerminal, Read};
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use kvm_ioctls::VcpuFd;
-use vmm_sys_util::signal::{
-    block_signal,
-    create_sigset,
-    register_signal_handler,
-    Killable,
-    SIGRTMIN, //
-};
+use vmm_sys_util::signal::{block_signal, create_sigset};
 
 use super::exits::{step, Faults, Next};
 use super::vm::Vm;
 use crate::bus::Bus;
 use crate::end::{End, News};
 use crate::error::{Error, Result, Trying};
+use crate::gate::Gate;
 use crate::stats::Stats;
 use crate::terminal::{Keys, Typed};
 
@@ -36,24 +31,36 @@ pub struct Guest {
     pub bus: Bus,
     /// What happens.
     pub stats: Arc<Stats>,
-    /// CPUs that are interrupted are to stop.
-    pub stop: AtomicBool,
+    /// Where everybody passes, each time, who does something for it.
+    pub gate: Arc<Gate>,
 }
 
 /// Signals that end the guest.
 const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// Takes the signals that end us from all threads that come later, and waits for them in one. The
-/// second signal ends the process on the spot.
+/// Pauses the guest.
+const PAUSE: i32 = libc::SIGUSR1;
+/// Lets it go on.
+const RESUME: i32 = libc::SIGUSR2;
+
+/// Takes the signals that are meant for us from all threads that come later, and waits for them in
+/// one: those that end us, and those that pause the guest and let it go on. The second signal that ends
+/// us ends the process on the spot.
 ///
 /// # Errors
 ///
 /// The kernel does not want to.
-pub fn wait_for_signals(news: Sender<News>) -> Result<()> {
-    for signal in ENDING {
-        block_signal(signal).map_err(|e| Error::new("blocking signals", e))?;
+pub fn wait_for_signals(news: Sender<News>, gate: Arc<Gate>, quiet: bool) -> Result<()> {
+    let all = [&ENDING[..], &[PAUSE, RESUME]].concat();
+    for signal in &all {
+        block_signal(*signal).map_err(|e| Error::new("blocking signals", e))?;
     }
-    let set = create_sigset(&ENDING).trying("a set of signals")?;
+    let set = create_sigset(&all).trying("a set of signals")?;
+    let say = move |what| {
+        if !quiet {
+            eprintln!("realm-vmm: {what}");
+        }
+    };
     spawn("signals", move || {
         let mut end = None;
         loop {
@@ -63,13 +70,26 @@ pub fn wait_for_signals(news: Sender<News>) -> Result<()> {
                 return;
             }
             // SAFETY: It was written.
-            let signal = End::Signal(unsafe { number.assume_init() });
-            // The second one means that the first one's end takes too long for somebody.
-            if end.replace(signal.clone()).is_some() {
-                std::process::exit(signal.status());
+            let number = unsafe { number.assume_init() };
+            // Nobody listens any more to news that cannot be sent: it ends anyway.
+            match number {
+                PAUSE if gate.pause() => say("the guest is paused"),
+                PAUSE => {
+                    let _ = news.send(Err(Error::plain("the guest cannot be paused")));
+                }
+                RESUME => {
+                    gate.resume();
+                    say("the guest goes on");
+                }
+                _ => {
+                    let signal = End::Signal(number);
+                    // The second one means that the first one's end takes too long for somebody.
+                    if end.replace(signal.clone()).is_some() {
+                        std::process::exit(signal.status());
+                    }
+                    let _ = news.send(Ok(Some(signal)));
+                }
             }
-            // Nobody listens any more: it ends anyway.
-            let _ = news.send(Ok(Some(signal)));
         }
     })?;
     Ok(())
@@ -83,6 +103,7 @@ pub fn wait_for_signals(news: Sender<News>) -> Result<()> {
 pub fn read_input(
     mut take: impl FnMut(&[u8]) -> usize + Send + 'static,
     news: Sender<News>,
+    gate: Arc<Gate>,
 ) -> Result<()> {
     /// A guest that does not read has time.
     const PATIENCE: Duration = Duration::from_millis(10);
@@ -103,7 +124,11 @@ pub fn read_input(
             };
             let mut left = &bytes[..];
             while !left.is_empty() {
+                let Some(inside) = gate.enter() else {
+                    return;
+                };
                 left = &left[take(left).min(left.len())..];
+                drop(inside);
                 if !left.is_empty() {
                     thread::sleep(PATIENCE);
                 }
@@ -128,11 +153,14 @@ pub fn run_cpu(
     news: Sender<News>,
 ) -> Result<CpuThread> {
     let thread = spawn(&format!("cpu{id}"), move || {
+        let immediate_exit = &raw mut cpu.get_kvm_run().immediate_exit;
+        // SAFETY: It is mapped as long as `cpu` is there, which was made before, and goes later.
+        let gate = unsafe { guest.gate.join(immediate_exit) };
         let mut faults = Faults::default();
         let end = loop {
-            if guest.stop.load(Ordering::Acquire) {
+            let Some(_inside) = gate.enter() else {
                 break Ok(None);
-            }
+            };
             match step(&mut cpu, &guest.vm, &guest.bus, &mut faults, &guest.stats) {
                 Ok(Next::Again | Next::Interrupted) => {}
                 Ok(Next::Gone) => break Ok(None),
@@ -153,12 +181,10 @@ pub fn run_cpu(
 pub fn stop(guest: &Guest, threads: Vec<CpuThread>) -> Result<()> {
     /// Longer than anything that KVM does at a time.
     const LIMIT: Duration = Duration::from_secs(30);
-    guest.stop.store(true, Ordering::Release);
+    guest.gate.stop();
     let began = Instant::now();
     for CpuThread(thread) in threads {
-        // A signal that comes between its look at `stop` and KVM_RUN is lost: the next one is not.
         while !thread.is_finished() {
-            let _ = thread.kill(SIGRTMIN());
             thread::sleep(Duration::from_millis(1));
             if began.elapsed() > LIMIT {
                 return Err(Error::plain("a CPU does not come back from KVM_RUN"));
@@ -169,16 +195,6 @@ pub fn stop(guest: &Guest, threads: Vec<CpuThread>) -> Result<()> {
             .map_err(|_| Error::plain("a CPU's thread panicked"))?;
     }
     Ok(())
-}
-
-/// Has the signal that [`stop`] sends interrupt KVM_RUN, and do nothing else.
-///
-/// # Errors
-///
-/// The kernel does not want to.
-pub fn prepare_kicks() -> Result<()> {
-    extern "C" fn nothing(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
-    register_signal_handler(SIGRTMIN(), nothing).trying("sigaction")
 }
 
 fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
