@@ -68,7 +68,8 @@ bench() {
 }
 
 # linux_guest realm|ordinary CPUS MIB [NAME]: boots Linux in a VM; all that it checks of itself has to
-# be right, and what it wrote to its disk has to be there. Its console is in /tmp/NAME.log.
+# be right, and what it wrote to its disk has to be there. Its console is in /tmp/NAME.log. If
+# $transport is set, that is how its virtio devices are found.
 linux_guest() {
 	log=/tmp/${4:-guest}.log
 	disk=/tmp/${4:-guest}.disk
@@ -76,14 +77,14 @@ linux_guest() {
 	if [ "$1" = ordinary ]; then linux='linux-no-realm'; fi
 	realm-check make-disk "$disk" 8
 	status=0
-	timeout 300 $linux --cpus "$2" --memory "$3" --disk "$disk" \
-		--cmdline "quiet swiotlb=8192,track_hiwater check=$1 cpus=$2" \
+	timeout 300 $linux --cpus "$2" --memory "$3" --disk "$disk" --transport "${transport:=mmio}" \
+		--cmdline "quiet swiotlb=8192,track_hiwater check=$1 cpus=$2 transport=$transport" \
 		</dev/null >"$log" 2>&1 || status=$?
 	if [ $status != 0 ] || ! grep -q '^realm-check: .* 0 failed' "$log"; then
 		sed 's/^/  | /' "$log"
 		fail "Linux in a VM ($*): status $status (143 is that it took too long)"
 	fi
-	grep -E '^guest: |^realm-check: ' "$log" | sed "s/^/  $*: /"
+	grep -E '^guest: |^realm-check: |^  ok       bus: ' "$log" | sed "s/^/  $*: /"
 	realm-check verify-disk "$disk" || fail "the disk does not have what the guest wrote"
 	rm "$disk"
 }

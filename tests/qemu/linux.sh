@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# Linux boots, checks itself and powers off: in realms and in ordinary VMs, with one CPU and with
-# several. Its other ends can be told apart; its initial RAM disk may be anywhere; a guest can be
-# paused; a VMM that is killed while its guest boots leaves nothing behind.
+# Linux boots, checks itself and powers off: in realms and in ordinary VMs, with one CPU and virtio-mmio,
+# with several and virtio on PCI. Its other ends can be told apart; its initial RAM disk may be anywhere;
+# a guest can be paused; a VMM that is killed while its guest boots leaves nothing behind.
 # time-limit: 900
 # guest: own
 
@@ -10,6 +10,7 @@
 
 load
 for cpus in 1 4; do
+	if [ $cpus = 1 ]; then transport=mmio; else transport=pci; fi
 	linux_guest realm $cpus 512
 	nothing_left
 	linux_guest ordinary $cpus 512

@@ -3,7 +3,9 @@
 //! Runs in a Linux guest, in a realm or not, and tries all that such a guest lives by: one line for
 //! each check, then `realm-check: N passed, N failed, N skipped`. The exit status is 0 if none failed.
 //!
-//!     realm-check realm|ordinary CPUS
+//!     realm-check realm|ordinary CPUS [mmio|pci]
+//!
+//! The last word is how its virtio devices are to be found.
 //!
 //! The guest is to have proc, sysfs, devtmpfs, configfs and debugfs in the usual places. Its host makes
 //! the disk before, and looks afterwards whether what the guest wrote is there:
@@ -12,6 +14,7 @@
 //!     realm-check verify-disk FILE
 
 mod attestation;
+mod bus;
 mod convert;
 mod cpus;
 mod disk;
@@ -87,18 +90,19 @@ impl Tally {
     }
 }
 
+const USAGE: &str = "usage: realm-check realm|ordinary CPUS [mmio|pci] | make-disk FILE MIB \
+     | verify-disk FILE";
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["realm", cpus] => number(cpus).map(|cpus| check_all(World::Realm, cpus)),
-        ["ordinary", cpus] => number(cpus).map(|cpus| check_all(World::Ordinary, cpus)),
+        ["realm", ref about @ ..] => guest(World::Realm, about),
+        ["ordinary", ref about @ ..] => guest(World::Ordinary, about),
         ["make-disk", file, mib] => number(mib)
             .and_then(|mib| disk::make(file, mib))
             .map(|()| true),
         ["verify-disk", file] => disk::verify_guest(file).map(|()| true),
-        _ => Err(
-            "usage: realm-check realm|ordinary CPUS | make-disk FILE MIB | verify-disk FILE".into(),
-        ),
+        _ => Err(USAGE.into()),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -115,14 +119,26 @@ fn number<T: FromStr>(text: &str) -> Result<T, Error> {
         .map_err(|_| format!("'{text}' is not a number of that kind").into())
 }
 
+/// Checks the guest that we are in, `about` which we are told how many CPUs it has, and perhaps how its
+/// devices are found.
+fn guest(world: World, about: &[&str]) -> Result<bool, Error> {
+    match *about {
+        [cpus] => Ok(check_all(world, number(cpus)?, None)),
+        [cpus, bus] => Ok(check_all(world, number(cpus)?, Some(bus.parse()?))),
+        _ => Err(USAGE.into()),
+    }
+}
+
 /// Runs all checks in a guest with `cpus` CPUs, and says whether none failed.
-fn check_all(world: World, cpus: usize) -> bool {
+fn check_all(world: World, cpus: usize, bus: Option<bus::Bus>) -> bool {
     let mut tally = Tally::default();
     tally.run("world", || world::check(world));
     tally.run("cpus", move || cpus::check(cpus));
     tally.run("memory", memory::check);
     tally.run("disk", || disk::check(world));
     tally.run("random numbers", rng::check);
+    // After the devices were used.
+    tally.run("bus", || bus::check(bus));
     tally.run("memory given and taken back", || convert::check(world));
     tally.run("attestation", || attestation::check(world));
     let Tally {

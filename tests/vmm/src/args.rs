@@ -17,6 +17,15 @@ pub enum Console {
     Serial,
 }
 
+/// How the guest finds virtio devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Transport {
+    /// Each at a fixed address, with an interrupt line of its own.
+    Mmio,
+    /// On a PCI bus, with MSI-X by way of an ITS.
+    Pci,
+}
+
 /// A file that the guest sees as a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
@@ -110,6 +119,10 @@ pub struct Args {
     /// The realm personalisation value: up to 64 bytes in hexadecimal, which the attestation token has
     #[arg(long, value_name = "HEX", value_parser = rpv)]
     pub rpv: Option<Rpv>,
+
+    /// How the guest finds its virtio devices
+    #[arg(long, value_enum, default_value_t = Transport::Mmio)]
+    pub transport: Transport,
 
     /// The guest's console
     #[arg(long, value_enum, default_value_t = Console::Virtio)]

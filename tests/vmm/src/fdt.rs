@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use vm_fdt::{FdtWriter, FdtWriterResult};
 
+use crate::args::Transport;
 use crate::layout::*;
 
 /// What differs from one guest to the next.
@@ -23,6 +24,8 @@ pub struct Machine {
     pub initrd: Range<u64>,
     /// How many virtio devices there are.
     pub virtio: usize,
+    /// How they are found. Those on PCI need an ITS; otherwise there is none.
+    pub transport: Transport,
     /// Randomness for an ordinary guest. What a realm is told becomes part of its measurement,
     /// which is to be the same every time, and a host's randomness is nothing that it can trust.
     pub seed: Option<Seed>,
@@ -37,8 +40,11 @@ pub struct Seed {
     pub rng: [u8; 32],
 }
 
-/// The phandle of the interrupt controller, the only one there is.
+/// The phandles of the interrupt controller and of its ITS.
 const GIC: u32 = 1;
+const ITS_HANDLE: u32 = 2;
+/// A piece of PCI's memory space, with 32-bit addresses (PCI Bus Binding to Open Firmware, 2.2.1.1).
+const PCI_MEMORY: u32 = 0x0200_0000;
 /// Cells of an interrupt: shared between CPUs, or one of each CPU's own.
 const SHARED: u32 = 0;
 const OWN: u32 = 1;
@@ -72,7 +78,11 @@ pub fn build(machine: &Machine) -> FdtWriterResult<Vec<u8>> {
     fdt.end_node(memory)?;
     cpus(&mut fdt, machine)?;
     interrupts(&mut fdt, machine)?;
-    devices(&mut fdt, machine)?;
+    devices(&mut fdt)?;
+    match machine.transport {
+        Transport::Mmio => virtio_mmio(&mut fdt, machine.virtio)?,
+        Transport::Pci => pci(&mut fdt)?,
+    }
 
     fdt.end_node(root)?;
     fdt.finish()
@@ -121,6 +131,18 @@ fn interrupts(fdt: &mut FdtWriter, machine: &Machine) -> FdtWriterResult<()> {
     fdt.property_u32("#interrupt-cells", 3)?;
     fdt.property_array_u64("reg", &[GICD, GICD_SIZE, GICR, machine.cpus * GICR_SIZE])?;
     fdt.property_phandle(GIC)?;
+    if machine.transport == Transport::Pci {
+        fdt.property_u32("#address-cells", 2)?;
+        fdt.property_u32("#size-cells", 2)?;
+        fdt.property_null("ranges")?;
+        let its = fdt.begin_node(&format!("msi-controller@{ITS:x}"))?;
+        fdt.property_string("compatible", "arm,gic-v3-its")?;
+        fdt.property_null("msi-controller")?;
+        fdt.property_u32("#msi-cells", 1)?;
+        fdt.property_array_u64("reg", &[ITS, ITS_SIZE])?;
+        fdt.property_phandle(ITS_HANDLE)?;
+        fdt.end_node(its)?;
+    }
     fdt.end_node(gic)?;
 
     let timer = fdt.begin_node("timer")?;
@@ -131,7 +153,7 @@ fn interrupts(fdt: &mut FdtWriter, machine: &Machine) -> FdtWriterResult<()> {
     fdt.end_node(timer)
 }
 
-fn devices(fdt: &mut FdtWriter, machine: &Machine) -> FdtWriterResult<()> {
+fn devices(fdt: &mut FdtWriter) -> FdtWriterResult<()> {
     let serial = fdt.begin_node(&format!("serial@{SERIAL:x}"))?;
     fdt.property_string("compatible", "ns16550a")?;
     fdt.property_array_u64("reg", &[SERIAL, SERIAL_SIZE])?;
@@ -144,9 +166,11 @@ fn devices(fdt: &mut FdtWriter, machine: &Machine) -> FdtWriterResult<()> {
     let pvpanic = fdt.begin_node(&format!("pvpanic@{PVPANIC:x}"))?;
     fdt.property_string("compatible", "qemu,pvpanic-mmio")?;
     fdt.property_array_u64("reg", &[PVPANIC, PVPANIC_SIZE])?;
-    fdt.end_node(pvpanic)?;
+    fdt.end_node(pvpanic)
+}
 
-    for number in 0..machine.virtio {
+fn virtio_mmio(fdt: &mut FdtWriter, count: usize) -> FdtWriterResult<()> {
+    for number in 0..count {
         let (base, irq) = virtio(number);
         let node = fdt.begin_node(&format!("virtio_mmio@{base:x}"))?;
         fdt.property_string("compatible", "virtio,mmio")?;
@@ -156,6 +180,35 @@ fn devices(fdt: &mut FdtWriter, machine: &Machine) -> FdtWriterResult<()> {
         fdt.end_node(node)?;
     }
     Ok(())
+}
+
+/// A host bridge as Linux's generic driver knows it (PCI Express ECAM), with one bus.
+fn pci(fdt: &mut FdtWriter) -> FdtWriterResult<()> {
+    let high = |address: u64| (address >> 32) as u32;
+    let low = |address: u64| address as u32;
+    let pci = fdt.begin_node(&format!("pcie@{PCI_ECAM:x}"))?;
+    fdt.property_string("compatible", "pci-host-ecam-generic")?;
+    fdt.property_string("device_type", "pci")?;
+    fdt.property_u32("#address-cells", 3)?;
+    fdt.property_u32("#size-cells", 2)?;
+    fdt.property_array_u64("reg", &[PCI_ECAM, PCI_ECAM_SIZE])?;
+    fdt.property_array_u32("bus-range", &[0, 0])?;
+    // The bus has the same addresses as the CPUs.
+    let (base, size) = (PCI_WINDOW, PCI_WINDOW_SIZE);
+    let window = [
+        PCI_MEMORY,
+        high(base),
+        low(base),
+        high(base),
+        low(base),
+        high(size),
+        low(size),
+    ];
+    fdt.property_array_u32("ranges", &window)?;
+    // The ITS knows functions by their requester IDs: all 256 of a bus.
+    fdt.property_array_u32("msi-map", &[0, ITS_HANDLE, 0, 0x100])?;
+    fdt.property_null("dma-coherent")?;
+    fdt.end_node(pci)
 }
 
 #[cfg(test)]
@@ -203,6 +256,7 @@ mod tests {
             cmdline: "console=hvc0".into(),
             initrd: 0x4100_0000..0x4100_1234,
             virtio: 2,
+            transport: Transport::Mmio,
             seed: None,
         }
     }
@@ -241,6 +295,46 @@ mod tests {
         assert_eq!(redistributors, cells(&[0, 18 * 0x2_0000]));
         assert!(!tree.contains_key("/cpus/cpu@102/reg"));
         assert!(!tree.contains_key("/virtio_mmio@a002000/reg"));
+        assert!(!tree
+            .keys()
+            .any(|path| path.contains("pci") || path.contains("msi")));
+    }
+
+    #[test]
+    fn devices_on_pci() {
+        let machine = Machine {
+            transport: Transport::Pci,
+            ..machine()
+        };
+        let tree = read(&build(&machine).unwrap());
+        let (its, pci) = (
+            "/interrupt-controller@8000000/msi-controller@8080000",
+            "/pcie@20000000",
+        );
+        for (path, value) in [
+            (format!("{its}/compatible"), b"arm,gic-v3-its\0".to_vec()),
+            (format!("{its}/reg"), cells(&[0, 0x808_0000, 0, 0x2_0000])),
+            (format!("{its}/#msi-cells"), cells(&[1])),
+            (format!("{its}/phandle"), cells(&[2])),
+            (format!("{its}/msi-controller"), vec![]),
+            ("/interrupt-controller@8000000/ranges".into(), vec![]),
+            (
+                format!("{pci}/compatible"),
+                b"pci-host-ecam-generic\0".to_vec(),
+            ),
+            (format!("{pci}/device_type"), b"pci\0".to_vec()),
+            (format!("{pci}/reg"), cells(&[0, 0x2000_0000, 0, 0x10_0000])),
+            (format!("{pci}/bus-range"), cells(&[0, 0])),
+            (
+                format!("{pci}/ranges"),
+                cells(&[0x200_0000, 0, 0x2100_0000, 0, 0x2100_0000, 0, 0x100_0000]),
+            ),
+            (format!("{pci}/msi-map"), cells(&[0, 2, 0, 0x100])),
+            (format!("{pci}/dma-coherent"), vec![]),
+        ] {
+            assert_eq!(tree.get(&path), Some(&value), "{path}");
+        }
+        assert!(!tree.keys().any(|path| path.contains("virtio")));
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub const PAGE: u64 = 0x1000;
 pub const GICD: u64 = 0x0800_0000;
 /// Bytes of it.
 pub const GICD_SIZE: u64 = 0x1_0000;
+/// The GICv3's interrupt translation service (ITS), to which devices on PCI send their messages.
+pub const ITS: u64 = 0x0808_0000;
+/// Bytes of it.
+pub const ITS_SIZE: u64 = 0x2_0000;
 /// The GICv3's redistributors, one after another.
 pub const GICR: u64 = 0x1000_0000;
 /// Bytes of one of them.
@@ -42,8 +46,17 @@ pub const VIRTIO_SIZE: u64 = 0x200;
 pub const VIRTIO_STRIDE: u64 = PAGE;
 /// The first one's interrupt; others follow.
 pub const VIRTIO_IRQ: u32 = 16;
-/// How many there can be.
+/// How many there can be; as many as a PCI bus has room for.
 pub const VIRTIO_LIMIT: usize = 32;
+
+/// The configuration spaces of the functions on the one PCI bus.
+pub const PCI_ECAM: u64 = 0x2000_0000;
+/// Bytes of them.
+pub const PCI_ECAM_SIZE: u64 = 0x10_0000;
+/// Where the guest puts the registers of functions.
+pub const PCI_WINDOW: u64 = 0x2100_0000;
+/// Bytes of that.
+pub const PCI_WINDOW_SIZE: u64 = 0x100_0000;
 
 /// Shared interrupts that the interrupt controller has.
 pub const SHARED_IRQS: u32 = 64;
@@ -152,6 +165,8 @@ pub fn place(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pci::ecam::Ecam;
+    use crate::virtio;
     use proptest::prelude::*;
 
     const MIB: u64 = 1 << 20;
@@ -170,6 +185,9 @@ mod tests {
     fn devices_are_apart() {
         let mut areas = [
             GICD..GICD + GICD_SIZE,
+            ITS..ITS + ITS_SIZE,
+            PCI_ECAM..PCI_ECAM + PCI_ECAM_SIZE,
+            PCI_WINDOW..PCI_WINDOW + PCI_WINDOW_SIZE,
             GICR..GICR + CPU_LIMIT * GICR_SIZE,
             SERIAL..SERIAL + SERIAL_SIZE,
             PVPANIC..PVPANIC + PVPANIC_SIZE,
@@ -181,6 +199,8 @@ mod tests {
             assert!(two[0].end <= two[1].start, "{two:x?}");
         }
         assert!(VIRTIO_IRQ + VIRTIO_LIMIT as u32 <= SHARED_IRQS);
+        assert_eq!((Ecam::DEVICES, Ecam::SIZE), (VIRTIO_LIMIT, PCI_ECAM_SIZE));
+        assert!(VIRTIO_LIMIT as u64 * virtio::pci::SIZE <= PCI_WINDOW_SIZE);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod load;
 pub mod machine;
 pub mod memory;
 pub mod panic;
+pub mod pci;
 pub mod progress;
 pub mod serial;
 pub mod stats;

@@ -28,6 +28,7 @@ pub fn machine(args: &Args) -> Result<Machine> {
         cmdline: args.full_cmdline(),
         initrd: 0..0,
         virtio: virtio_count(args),
+        transport: args.transport,
         seed: match args.is_realm() {
             true => None,
             false => Some(seed()?),

@@ -3,27 +3,39 @@
 //! The guest's devices, and where they are.
 
 use std::io;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use vm_memory::GuestMemoryMmap;
-use vmm_sys_util::eventfd::EventFd;
 
+use super::threads::Rest;
 use super::vm::Vm;
-use crate::args::{self, Args};
-use crate::bus::{lock, Bus, Shared};
+use crate::args::{self, Args, Transport};
+use crate::bus::{lock, Bus, Place};
 use crate::end::{End, News};
-use crate::error::{Result, Trying};
+use crate::error::{Error, Result, Trying};
 use crate::layout;
 use crate::panic::Pvpanic;
+use crate::pci::ecam::{self, Ecam};
+use crate::pci::Function;
 use crate::serial::Serial;
 use crate::virtio::block::Block;
-use crate::virtio::console::Console;
-use crate::virtio::mmio::Transport;
+use crate::virtio::console::{Console, Typed};
 use crate::virtio::rng::{Rng, RANDOM};
+use crate::virtio::{mmio, pci, Device};
 
 /// Gives bytes to the guest; says how many it took.
 pub type Input = Box<dyn FnMut(&[u8]) -> usize + Send>;
+
+/// All devices.
+pub struct Devices {
+    /// Where the guest finds them.
+    pub bus: Bus,
+    /// Where what is typed goes.
+    pub input: Input,
+    /// What some leave for later.
+    pub rest: Rest,
+}
 
 /// Makes all devices; what is typed goes to the console that `args` say. Both consoles show what
 /// the guest writes on standard output. The interrupt controller is there.
@@ -31,7 +43,7 @@ pub type Input = Box<dyn FnMut(&[u8]) -> usize + Send>;
 /// # Errors
 ///
 /// A disk's file cannot be opened, or there are too many files open.
-pub fn make(vm: &Vm, args: &Args, news: &Sender<News>) -> Result<(Bus, Input)> {
+pub fn make(vm: &Vm, args: &Args, news: &Sender<News>) -> Result<Devices> {
     let mut bus = Bus::default();
     let irq = vm.interrupt(layout::SERIAL_IRQ)?;
     let serial = Arc::new(Mutex::new(Serial::new(Box::new(io::stdout()), irq)));
@@ -50,55 +62,96 @@ pub fn make(vm: &Vm, args: &Args, news: &Sender<News>) -> Result<(Bus, Input)> {
         Some(_) => layout::shared_bit(layout::ipa_bits(args.memory)),
         None => 0,
     };
+    let (later, listen) = channel();
     let mut virtio = Virtio {
         vm,
+        transport: args.transport,
         memory: vm.memory.seen_with(shared)?,
+        bus,
         count: 0,
+        functions: Vec::new(),
+        later,
     };
-    let (memory, irq) = virtio.next()?;
-    let console = Transport::new(Console::new(Box::new(io::stdout())), memory, irq);
-    let console = Arc::new(Mutex::new(console));
-    virtio.add(&mut bus, console.clone());
-    let (memory, irq) = virtio.next()?;
-    let rng = Rng::new().trying(RANDOM)?;
-    virtio.add(
-        &mut bus,
-        Arc::new(Mutex::new(Transport::new(rng, memory, irq))),
-    );
+    let console = match virtio.add(Console::new(Box::new(io::stdout())))? {
+        Added::Mmio(console) => console as Arc<Mutex<dyn Typed>>,
+        Added::Pci(console) => console,
+    };
+    virtio.add(Rng::new().trying(RANDOM)?)?;
     for disk in &args.disks {
-        let (memory, irq) = virtio.next()?;
         let disk = Block::open(&disk.path, disk.read_only).trying(disk.path.display())?;
-        virtio.add(
-            &mut bus,
-            Arc::new(Mutex::new(Transport::new(disk, memory, irq))),
-        );
+        virtio.add(disk)?;
     }
 
     let input: Input = match args.console {
         args::Console::Virtio => Box::new(move |bytes| lock(&console).input(bytes)),
         args::Console::Serial => Box::new(move |bytes| lock(&serial).input(bytes)),
     };
-    Ok((bus, input))
+    let (bus, rest) = virtio.finish(listen);
+    Ok(Devices { bus, input, rest })
 }
 
-/// Where the next virtio device comes.
+/// The virtio devices so far.
 struct Virtio<'v> {
     vm: &'v Vm,
+    transport: Transport,
     memory: GuestMemoryMmap,
+    bus: Bus,
     count: usize,
+    functions: Vec<Arc<Mutex<dyn Function>>>,
+    later: Sender<usize>,
+}
+
+/// A virtio device with its transport.
+enum Added<D> {
+    Mmio(Arc<Mutex<mmio::Transport<D>>>),
+    Pci(Arc<Mutex<pci::Transport<D>>>),
 }
 
 impl Virtio<'_> {
-    /// What it needs.
-    fn next(&self) -> Result<(GuestMemoryMmap, EventFd)> {
-        let (_, irq) = layout::virtio(self.count);
-        Ok((self.memory.clone(), self.vm.interrupt(irq)?))
+    /// Adds another one.
+    fn add<D: Device + 'static>(&mut self, device: D) -> Result<Added<D>> {
+        let number = self.count;
+        self.count += 1;
+        match self.transport {
+            Transport::Mmio => {
+                let (base, irq) = layout::virtio(number);
+                let irq = self.vm.interrupt(irq)?;
+                let device = mmio::Transport::new(device, self.memory.clone(), irq);
+                let device = Arc::new(Mutex::new(device));
+                self.bus.add(base, layout::VIRTIO_SIZE, device.clone());
+                Ok(Added::Mmio(device))
+            }
+            Transport::Pci => {
+                let later = self.later.clone();
+                let wires = pci::Wires {
+                    send: Box::new(self.vm.messages(ecam::requester_id(number))),
+                    later: Box::new(move || {
+                        // Nobody listens any more at the end.
+                        let _ = later.send(number);
+                    }),
+                };
+                let place = Place::nowhere();
+                let device = pci::Transport::new(device, self.memory.clone(), wires, place.clone());
+                let device =
+                    device.ok_or_else(|| Error::plain("a device's capabilities have no room"))?;
+                let device = Arc::new(Mutex::new(device));
+                self.bus.add_moving(place, pci::SIZE, device.clone());
+                self.functions.push(device.clone());
+                Ok(Added::Pci(device))
+            }
+        }
     }
 
-    /// Puts it on the bus.
-    fn add(&mut self, bus: &mut Bus, device: Shared) {
-        let (base, _) = layout::virtio(self.count);
-        bus.add(base, layout::VIRTIO_SIZE, device);
-        self.count += 1;
+    /// Those were all.
+    fn finish(mut self, listen: Receiver<usize>) -> (Bus, Rest) {
+        if self.transport == Transport::Pci {
+            let ecam = Arc::new(Mutex::new(Ecam::new(self.functions.clone())));
+            self.bus.add(layout::PCI_ECAM, layout::PCI_ECAM_SIZE, ecam);
+        }
+        let rest = Rest {
+            devices: self.functions,
+            listen,
+        };
+        (self.bus, rest)
     }
 }

@@ -12,7 +12,7 @@ use super::prefault::prefault;
 use super::threads::{self, Guest};
 use super::vm::Vm;
 use super::{attributes, cpu, devices, host};
-use crate::args::Args;
+use crate::args::{Args, Transport};
 use crate::end::{self, End, News};
 use crate::error::{Result, Trying};
 use crate::gate::{self, Gate};
@@ -59,7 +59,11 @@ fn boot(
     let cpus = (0..args.cpus).map(|id| cpu::create(&vm, id));
     let mut cpus: Vec<_> = cpus.collect::<Result<_>>()?;
     let _gic = vm.add_gic()?;
-    let (bus, input) = devices::make(&vm, args, &news)?;
+    let _its = match args.transport {
+        Transport::Mmio => None,
+        Transport::Pci => Some(vm.add_its()?),
+    };
+    let devices = devices::make(&vm, args, &news)?;
 
     let loaded = load(&vm.memory, args)?;
     if vm.private.is_some() {
@@ -79,12 +83,13 @@ fn boot(
 
     let guest = Arc::new(Guest {
         vm,
-        bus,
+        bus: devices.bus,
         stats: stats.clone(),
         gate,
     });
     let _terminal = Raw::new().trying("the terminal")?;
-    threads::read_input(input, news.clone(), guest.gate.clone())?;
+    threads::read_input(devices.input, news.clone(), guest.gate.clone())?;
+    threads::go_on(devices.rest, guest.gate.clone())?;
     let began = Instant::now();
     let running = (0..).zip(cpus).map(|(id, cpu)| {
         threads::run_cpu(cpu, id, guest.clone(), news.clone()) //

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The threads of a run: one for each CPU, one that waits for signals, one that reads what is
-//! typed. They tell the main thread when something ends. All that they do for the guest happens inside
-//! the [`Gate`], so that nothing does while it is paused.
+//! typed, one for what devices have left to do. They tell the main thread when something ends. All that
+//! they do for the guest happens inside the [`Gate`], so that nothing does while it is paused.
 
 use std::io::{self, IsTerminal, Read};
 use std::mem::MaybeUninit;
-use std::sync::mpsc::Sender;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,11 @@ use vmm_sys_util::signal::{block_signal, create_sigset};
 
 use super::exits::{step, Faults, Next};
 use super::vm::Vm;
-use crate::bus::Bus;
+use crate::bus::{lock, Bus};
 use crate::end::{End, News};
 use crate::error::{Error, Result, Trying};
 use crate::gate::Gate;
+use crate::pci::Function;
 use crate::stats::Stats;
 use crate::terminal::{Keys, Typed};
 
@@ -93,6 +94,33 @@ pub fn wait_for_signals(news: Sender<News>, gate: Arc<Gate>, quiet: bool) -> Res
         }
     })?;
     Ok(())
+}
+
+/// Has devices on PCI go on with what they left, when they say so by their numbers.
+///
+/// # Errors
+///
+/// There cannot be another thread.
+pub fn go_on(rest: Rest, gate: Arc<Gate>) -> Result<()> {
+    spawn("devices", move || {
+        while let Ok(number) = rest.listen.recv() {
+            let Some(_inside) = gate.enter() else {
+                return;
+            };
+            if let Some(device) = rest.devices.get(number) {
+                lock(device).go_on();
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Devices that may have left something to do, and how they say so.
+pub struct Rest {
+    /// The devices.
+    pub devices: Vec<Arc<Mutex<dyn Function>>>,
+    /// Their numbers.
+    pub listen: Receiver<usize>,
 }
 
 /// Gives what is typed to the guest, by a function that says how many of its bytes were taken.

@@ -4,15 +4,18 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use kvm_arm_rmi::uapi::KVM_VM_TYPE_ARM_REALM;
 use kvm_bindings::{
     kvm_create_device,
     kvm_create_guest_memfd,
     kvm_device_attr,
+    kvm_device_type,
+    kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_ITS,
     kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3,
     kvm_memory_attributes,
+    kvm_msi,
     kvm_userspace_memory_region,
     kvm_userspace_memory_region2,
     KVM_DEV_ARM_VGIC_CTRL_INIT,
@@ -21,6 +24,8 @@ use kvm_bindings::{
     KVM_DEV_ARM_VGIC_GRP_NR_IRQS,
     KVM_MEMORY_ATTRIBUTE_PRIVATE,
     KVM_MEM_GUEST_MEMFD,
+    KVM_MSI_VALID_DEVID,
+    KVM_VGIC_ITS_ADDR_TYPE,
     KVM_VGIC_V3_ADDR_TYPE_DIST,
     KVM_VGIC_V3_ADDR_TYPE_REDIST, //
 };
@@ -28,8 +33,9 @@ use kvm_ioctls::{DeviceFd, Kvm, VmFd};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::{Error, Result, Trying};
-use crate::layout::{self, GICD, GICR, RAM, SHARED_IRQS};
+use crate::layout::{self, GICD, GICR, ITS, RAM, SHARED_IRQS};
 use crate::memory::Memory;
+use crate::pci::msix::Message;
 
 /// The number of the one memory slot.
 const SLOT: u32 = 0;
@@ -39,8 +45,8 @@ const OWN_IRQS: u32 = 32;
 /// A VM with memory.
 #[derive(Debug)]
 pub struct Vm {
-    /// For its ioctls.
-    pub fd: VmFd,
+    /// For its ioctls. Devices on PCI have it as well.
+    pub fd: Arc<VmFd>,
     /// What we see of its memory: everything, or what a realm shares.
     pub memory: Memory,
     /// A realm's private memory, from [`RAM`] on. An ordinary VM has none.
@@ -72,7 +78,7 @@ impl Vm {
             false => None,
         };
         let vm = Self {
-            fd,
+            fd: Arc::new(fd),
             memory,
             private,
             converting: Mutex::new(()),
@@ -140,13 +146,8 @@ impl Vm {
     ///
     /// KVM has no GICv3.
     pub fn add_gic(&self) -> Result<DeviceFd> {
-        let mut device = kvm_create_device {
-            type_: kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3,
-            fd: 0,
-            flags: 0,
-        };
-        let gic = self.fd.create_device(&mut device);
-        let gic = gic.trying("KVM_CREATE_DEVICE of a GICv3").map_err(|e| {
+        let gic = self.device(kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3, "GICv3");
+        let gic = gic.map_err(|e| {
             e.advise("the host's interrupt controller has to be a GICv3 or newer itself")
         })?;
         // KVM is given where values are.
@@ -165,16 +166,56 @@ impl Vm {
             (KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, (&raw const irqs).addr()),
             (KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, 0),
         ] {
-            let attribute = kvm_device_attr {
-                group,
-                attr: u64::from(kind),
-                addr: value as u64,
-                flags: 0,
-            };
-            let set = gic.set_device_attr(&attribute);
-            set.trying(format!("KVM_SET_DEVICE_ATTR {group}/{kind} of the GICv3"))?;
+            set_attribute(&gic, "GICv3", group, kind, value)?;
         }
         Ok(gic)
+    }
+
+    /// Makes the interrupt controller's ITS, after that. It is gone when what this returns is dropped.
+    ///
+    /// # Errors
+    ///
+    /// KVM has none.
+    pub fn add_its(&self) -> Result<DeviceFd> {
+        let its = self.device(kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_ITS, "ITS")?;
+        let base = ITS;
+        for (group, kind, value) in [
+            (
+                KVM_DEV_ARM_VGIC_GRP_ADDR,
+                KVM_VGIC_ITS_ADDR_TYPE,
+                (&raw const base).addr(),
+            ),
+            (KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, 0),
+        ] {
+            set_attribute(&its, "ITS", group, kind, value)?;
+        }
+        Ok(its)
+    }
+
+    fn device(&self, kind: kvm_device_type, name: &str) -> Result<DeviceFd> {
+        let mut device = kvm_create_device {
+            type_: kind,
+            fd: 0,
+            flags: 0,
+        };
+        let made = self.fd.create_device(&mut device);
+        made.trying(format!("KVM_CREATE_DEVICE of a {name}"))
+    }
+
+    /// Sends messages of the device that the ITS knows by the number `device`.
+    pub fn messages(&self, device: u32) -> impl FnMut(Message) + Send + 'static {
+        let vm = self.fd.clone();
+        move |message| {
+            // One that the guest has not told the ITS of is lost, as it is on hardware.
+            let _ = vm.signal_msi(kvm_msi {
+                address_lo: message.address as u32,
+                address_hi: (message.address >> 32) as u32,
+                data: message.data,
+                flags: KVM_MSI_VALID_DEVID,
+                devid: device,
+                ..Default::default()
+            });
+        }
     }
 
     /// An interrupt line: writing to it makes a pulse on the shared interrupt `irq`. The interrupt
@@ -189,6 +230,17 @@ impl Vm {
         register.trying(format!("KVM_IRQFD of interrupt {irq}"))?;
         Ok(event)
     }
+}
+
+/// Sets an attribute of a device, whose value is at the address `value`.
+fn set_attribute(of: &DeviceFd, name: &str, group: u32, attr: u32, value: usize) -> Result<()> {
+    let set = of.set_device_attr(&kvm_device_attr {
+        group,
+        attr: u64::from(attr),
+        addr: value as u64,
+        flags: 0,
+    });
+    set.trying(format!("KVM_SET_DEVICE_ATTR {group}/{attr} of the {name}"))
 }
 
 /// Memory that nobody but the guest can see.

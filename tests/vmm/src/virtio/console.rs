@@ -8,8 +8,8 @@ use std::io::{self, Read, Write};
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 
-use super::mmio::Transport;
-use super::{Device, Error, Request, Served};
+use super::{mmio, pci, Device, Error, Request, Served};
+use crate::bus::Mmio;
 
 /// The queue for what is typed; the other one is for what is shown.
 const RECEIVE: usize = 0;
@@ -32,6 +32,14 @@ impl Console {
             output,
             input: VecDeque::new(),
         }
+    }
+
+    /// Keeps what is typed until the driver asks for it, as far as there is room.
+    fn keep(&mut self, bytes: &[u8]) -> usize {
+        let room = Self::INPUT_MAX.saturating_sub(self.input.len());
+        let taken = bytes.len().min(room);
+        self.input.extend(&bytes[..taken]);
+        taken
     }
 
     /// A request for input gets what there is, which is at least one byte.
@@ -89,15 +97,25 @@ impl Device for Console {
     }
 }
 
-impl Transport<Console> {
+/// A console on some transport.
+pub trait Typed: Mmio {
     /// Gives the guest `bytes` as input, now or, when it is not ready for them, later; what is
     /// given before its driver is there waits for it, over the driver's reset as well. Returns how
     /// many were taken: when too many wait, the others have to be given again, later.
-    pub fn input(&mut self, bytes: &[u8]) -> usize {
-        let room = Console::INPUT_MAX.saturating_sub(self.device.input.len());
-        let taken = bytes.len().min(room);
+    fn input(&mut self, bytes: &[u8]) -> usize;
+}
 
-        self.device.input.extend(&bytes[..taken]);
+impl Typed for mmio::Transport<Console> {
+    fn input(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.core.device.keep(bytes);
+        self.serve(RECEIVE);
+        taken
+    }
+}
+
+impl Typed for pci::Transport<Console> {
+    fn input(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.core.device.keep(bytes);
         self.serve(RECEIVE);
         taken
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Virtio devices, on the MMIO transport (virtio 1.2).
+//! Virtio devices, on the MMIO transport or on PCI (virtio 1.2).
 //!
-//! A [`Device`] knows what to do with one [`Request`]; [`mmio::Transport`] has the registers and
-//! the queues, and hands it the requests one after the other. All of it happens on the thread that
-//! brings the driver's register write, and one such write does a bounded amount of work: whatever
-//! the driver puts into its rings, the thread comes back.
+//! A [`Device`] knows what to do with one [`Request`]; [`mmio::Transport`] and
+//! [`pci::Transport`] have the registers and the queues, and hand it the requests one after the other.
+//! That happens on the thread that brings the driver's register write, and one such write does a bounded
+//! amount of work: whatever the driver puts into its rings, the thread comes back.
 //!
 //! The driver is not trusted. In a realm it is the other way round as well: a realm does not trust
 //! us, and puts what we are to see in memory that it shares, of which it gives the addresses. They
@@ -13,7 +13,9 @@
 
 pub mod block;
 pub mod console;
+mod core;
 pub mod mmio;
+pub mod pci;
 mod queue;
 pub mod rng;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::driver::{
     DATA,
     VERSION_1, //
 };
-use crate::virtio::console::Console;
+use crate::virtio::console::{Console, Typed};
 
 const RECEIVE: u32 = 0;
 const TRANSMIT: u32 = 1;

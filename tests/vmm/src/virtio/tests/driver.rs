@@ -102,7 +102,7 @@ impl<D: Device> Driver<D> {
             .unwrap();
         (self.free, self.offered, self.taken) = ([0; 2], [0; 2], [0; 2]);
         self.negotiate(features);
-        for queue in 0..self.transport.device.queues().len() as u32 {
+        for queue in 0..self.transport.core.device.queues().len() as u32 {
             self.place(queue);
             self.write(VIRTIO_MMIO_QUEUE_READY, 1);
             assert_eq!(self.read(VIRTIO_MMIO_QUEUE_READY), 1);

@@ -5,9 +5,12 @@
 mod block;
 mod console;
 mod driver;
+mod function;
 mod hostile;
 mod interrupts;
 mod mmio;
+mod pci;
+mod pci_random;
 mod race;
 mod random;
 mod rng;

@@ -32,7 +32,7 @@ use super::driver::{
 };
 use crate::bus::Mmio;
 use crate::virtio::block::Block;
-use crate::virtio::console::Console;
+use crate::virtio::console::{Console, Typed};
 use crate::virtio::rng::Rng;
 use crate::virtio::Device;
 
@@ -238,7 +238,7 @@ fn survives_steps<D: Device>(device: D, started: bool, steps: &[Step], good: &[P
     assert_eq!(driver.needs_reset(), driver.transport.fault().is_some());
 
     driver.start(VERSION_1);
-    let last = driver.transport.device.queues().len() as u32 - 1;
+    let last = driver.transport.core.device.queues().len() as u32 - 1;
     driver.put(DATA, &[0; 64]);
     driver.request(last, good);
     assert!(driver.take(last).is_some());
