@@ -69,7 +69,7 @@ bench() {
 
 # linux_guest realm|ordinary CPUS MIB [NAME]: boots Linux in a VM; all that it checks of itself has to
 # be right, and what it wrote to its disk has to be there. Its console is in /tmp/NAME.log. If
-# $transport is set, that is how its virtio devices are found.
+# $transport is set, that is how its virtio devices are found, and by $mode its memory is private.
 linux_guest() {
 	log=/tmp/${4:-guest}.log
 	disk=/tmp/${4:-guest}.disk
@@ -78,6 +78,7 @@ linux_guest() {
 	realm-check make-disk "$disk" 8
 	status=0
 	timeout 300 $linux --cpus "$2" --memory "$3" --disk "$disk" --transport "${transport:=mmio}" \
+		--mode "${mode:-v14}" \
 		--cmdline "quiet swiotlb=8192,track_hiwater check=$1 cpus=$2 transport=$transport" \
 		</dev/null >"$log" 2>&1 || status=$?
 	if [ $status != 0 ] || ! grep -q '^realm-check: .* 0 failed' "$log"; then

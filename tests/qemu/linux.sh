@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 # Linux boots, checks itself and powers off: in realms and in ordinary VMs, with one CPU and virtio-mmio,
-# with several and virtio on PCI. Its other ends can be told apart; its initial RAM disk may be anywhere;
-# a guest can be paused; a VMM that is killed while its guest boots leaves nothing behind.
+# with several, virtio on PCI and memory without attributes. Its other ends can be told apart; its
+# initial RAM disk may be anywhere; a guest can be paused; a VMM that is killed while its guest boots
+# leaves nothing behind.
 # time-limit: 900
 # guest: own
 
@@ -10,7 +11,10 @@
 
 load
 for cpus in 1 4; do
-	if [ $cpus = 1 ]; then transport=mmio; else transport=pci; fi
+	case $cpus in
+	1) transport=mmio mode=v14 ;;
+	4) transport=pci mode=v15 ;;
+	esac
 	linux_guest realm $cpus 512
 	nothing_left
 	linux_guest ordinary $cpus 512

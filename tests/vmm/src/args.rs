@@ -47,6 +47,17 @@ pub enum Hash {
     Sha512,
 }
 
+/// How a realm's VM says which half of its IPA space memory is used in. The names are those of postings
+/// of Linux's C series.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum Mode {
+    /// By memory attributes.
+    #[default]
+    V14,
+    /// By what is in the guest_memfd and what is mapped; there are no attributes.
+    V15,
+}
+
 /// A realm personalisation value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rpv(pub [u8; 64]);
@@ -119,6 +130,14 @@ pub struct Args {
     /// The realm personalisation value: up to 64 bytes in hexadecimal, which the attestation token has
     #[arg(long, value_name = "HEX", value_parser = rpv)]
     pub rpv: Option<Rpv>,
+
+    /// How the kernel is told which memory is private
+    #[arg(long, value_enum, default_value_t)]
+    pub mode: Mode,
+
+    /// Say no to the first N changes of a realm's memory to private memory that it asks for
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub reject: u64,
 
     /// How the guest finds its virtio devices
     #[arg(long, value_enum, default_value_t = Transport::Mmio)]

@@ -79,6 +79,10 @@ stats! {
     to_private,
     /// Bytes of these.
     to_private_bytes,
+    /// Conversions to private memory that were refused.
+    rejected,
+    /// Calls that gave a realm private memory while it ran, if the component's debugfs can be read.
+    private_maps,
 }
 
 impl Stats {

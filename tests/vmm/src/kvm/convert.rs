@@ -5,9 +5,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
 use std::sync::PoisonError;
 
+use kvm_arm_rmi::uapi::KVM_ARM_RMI_FAULT_RIPAS;
+
 use super::vm::Vm;
+use crate::args::Mode;
 use crate::error::{Error, Result, Trying};
 use crate::layout::RAM;
 use crate::stats::Stats;
@@ -32,9 +36,11 @@ pub fn convert(vm: &Vm, base: u64, size: u64, private: bool, stats: &Stats) -> R
     let (offset, size) = (start - RAM, end - start);
 
     let _one = vm.converting.lock().unwrap_or_else(PoisonError::into_inner);
-    // First the attributes, which make the kernel take the old half from the realm; then the old
-    // half's memory. Until the vCPU runs again the realm has not got the new one.
-    vm.set_private(start, size, private)?;
+    // First the attributes, if there are any, which make the kernel take the old half from the realm; then
+    // the old half's memory. Until the vCPU runs again the realm has not got the new one.
+    if vm.mode == Mode::V14 {
+        vm.set_private(start, size, private)?;
+    }
     if private {
         vm.memory.discard(offset, size)?;
         stats.to_private.add(1);
@@ -45,6 +51,17 @@ pub fn convert(vm: &Vm, base: u64, size: u64, private: bool, stats: &Stats) -> R
         stats.to_shared_bytes.add(size);
     }
     Ok(())
+}
+
+/// True if the realm is to be refused memory that it has asked for, as often as `--reject` says.
+pub fn refuses(vm: &Vm, private: bool, cause: u64) -> bool {
+    let one_less = |left: u64| left.checked_sub(1);
+    private
+        && cause == KVM_ARM_RMI_FAULT_RIPAS
+        && vm
+            .rejects
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_ok()
 }
 
 fn punch_hole(memfd: &File, offset: u64, size: u64) -> io::Result<()> {

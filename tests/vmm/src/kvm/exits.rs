@@ -4,6 +4,7 @@
 
 use std::io;
 
+use kvm_arm_rmi::uapi::{KvmArmRmiMemoryFault, KVM_ARM_RMI_FAULT_REJECT};
 use kvm_bindings::{
     KVM_MEMORY_EXIT_FLAG_PRIVATE,
     KVM_SYSTEM_EVENT_CRASH,
@@ -12,7 +13,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
-use super::convert::convert;
+use super::convert::{convert, refuses};
 use super::vm::Vm;
 use crate::bus::Bus;
 use crate::end::End;
@@ -59,7 +60,8 @@ pub fn step(
             // kvm-ioctls does not say which error came with it; there was no call since.
             let errno = io::Error::last_os_error().raw_os_error();
             stats.exit_memory_fault.add(1);
-            return memory_fault(vm, faults, (flags, gpa, size), errno, stats);
+            let fault = (flags, gpa, size);
+            return memory_fault(cpu, vm, faults, fault, errno, stats);
         }
         Ok(exit) => exit,
         Err(error) => return failed(error.errno(), stats),
@@ -106,7 +108,17 @@ pub fn step(
     }
 }
 
+/// What else `kvm_run` has of a KVM_EXIT_MEMORY_FAULT.
+fn long_fault(cpu: &mut VcpuFd) -> &mut KvmArmRmiMemoryFault {
+    let exits = &raw mut cpu.get_kvm_run().__bindgen_anon_1;
+    const _: () = assert!(size_of::<KvmArmRmiMemoryFault>() <= 256);
+    // SAFETY: The union has 256 bytes, aligned to 8, any of which may have any value; it stays as long as
+    // the CPU.
+    unsafe { &mut *exits.cast() }
+}
+
 fn memory_fault(
+    cpu: &mut VcpuFd,
     vm: &Vm,
     faults: &mut Faults,
     fault: (u64, u64, u64),
@@ -128,6 +140,12 @@ fn memory_fault(
             "KVM_RUN: the same KVM_EXIT_MEMORY_FAULT over and over: {size:#x} bytes at {base:#x}, \
              private: {private}"
         )));
+    }
+    let fault = long_fault(cpu);
+    if refuses(vm, private, fault.cause) {
+        fault.answer = KVM_ARM_RMI_FAULT_REJECT;
+        stats.rejected.add(1);
+        return Ok(Next::Again);
     }
     convert(vm, base, size, private, stats)?;
     Ok(Next::Again)

@@ -15,6 +15,7 @@ pub mod cpu;
 pub mod devices;
 pub mod exits;
 pub mod host;
+pub mod maps;
 pub mod populate;
 pub mod prefault;
 pub mod run;

@@ -11,7 +11,7 @@ use super::populate::populate;
 use super::prefault::prefault;
 use super::threads::{self, Guest};
 use super::vm::Vm;
-use super::{attributes, cpu, devices, host};
+use super::{attributes, cpu, devices, host, maps};
 use crate::args::{Args, Transport};
 use crate::end::{self, End, News};
 use crate::error::{Result, Trying};
@@ -52,7 +52,7 @@ fn boot(
     if args.is_realm() {
         host::check_memory(args.memory)?;
     }
-    let vm = Vm::new(&kvm, args.is_realm(), args.memory)?;
+    let vm = Vm::new(&kvm, args)?;
     if args.is_realm() {
         attributes::choose(&vm, args)?;
     }
@@ -90,6 +90,7 @@ fn boot(
     let _terminal = Raw::new().trying("the terminal")?;
     threads::read_input(devices.input, news.clone(), guest.gate.clone())?;
     threads::go_on(devices.rest, guest.gate.clone())?;
+    let before = maps::private();
     let began = Instant::now();
     let running = (0..).zip(cpus).map(|(id, cpu)| {
         threads::run_cpu(cpu, id, guest.clone(), news.clone()) //
@@ -97,6 +98,9 @@ fn boot(
     let running: Vec<_> = running.collect::<Result<_>>()?;
     let end = end::first(listen, running.len());
     stats.run_microseconds.set_time(began.elapsed());
+    if let (Some(before), Some(now)) = (before, maps::private()) {
+        stats.private_maps.add(now - before);
+    }
     threads::stop(&guest, running)?;
     end
 }

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use kvm_arm_rmi::uapi::KVM_VM_TYPE_ARM_REALM;
@@ -32,6 +33,7 @@ use kvm_bindings::{
 use kvm_ioctls::{DeviceFd, Kvm, VmFd};
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::args::{Args, Mode};
 use crate::error::{Error, Result, Trying};
 use crate::layout::{self, GICD, GICR, ITS, RAM, SHARED_IRQS};
 use crate::memory::Memory;
@@ -51,17 +53,22 @@ pub struct Vm {
     pub memory: Memory,
     /// A realm's private memory, from [`RAM`] on. An ordinary VM has none.
     pub private: Option<File>,
+    /// How the kernel is told which memory is private.
+    pub mode: Mode,
+    /// Requests for private memory that are still to be refused.
+    pub rejects: AtomicU64,
     /// One conversion at a time, so that attributes and memory agree.
     pub(super) converting: Mutex<()>,
 }
 
 impl Vm {
-    /// Makes one with so many bytes of memory. All of a realm's is private.
+    /// Makes one with so many bytes of memory. All of a realm's is private, or may be.
     ///
     /// # Errors
     ///
     /// KVM does not want to; the error says what to do.
-    pub fn new(kvm: &Kvm, realm: bool, memory: u64) -> Result<Self> {
+    pub fn new(kvm: &Kvm, args: &Args) -> Result<Self> {
+        let (realm, memory) = (args.is_realm(), args.memory);
         let bits = layout::ipa_bits(memory);
         let kind = if realm { KVM_VM_TYPE_ARM_REALM } else { 0 };
         let fd = kvm.create_vm_with_type(kind | u64::from(bits));
@@ -81,10 +88,12 @@ impl Vm {
             fd: Arc::new(fd),
             memory,
             private,
+            mode: args.mode,
+            rejects: AtomicU64::new(args.reject),
             converting: Mutex::new(()),
         };
         vm.add_slot()?;
-        if realm {
+        if realm && vm.mode == Mode::V14 {
             vm.set_private(RAM, vm.memory.size(), true)?;
         }
         Ok(vm)
