@@ -7,6 +7,10 @@
 //!
 //! The last word is how its virtio devices are to be found.
 //!
+//! What it shows to others of itself, for a challenge of 64 bytes in hexadecimal, is a line `token: HEX`:
+//!
+//!     realm-check token CHALLENGE
+//!
 //! The guest is to have proc, sysfs, devtmpfs, configfs and debugfs in the usual places. Its host makes
 //! the disk before, and looks afterwards whether what the guest wrote is there:
 //!
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["realm", ref about @ ..] => guest(World::Realm, about),
         ["ordinary", ref about @ ..] => guest(World::Ordinary, about),
+        ["token", challenge] => attestation::show(challenge).map(|()| true),
         ["make-disk", file, mib] => number(mib)
             .and_then(|mib| disk::make(file, mib))
             .map(|()| true),

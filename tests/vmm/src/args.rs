@@ -58,6 +58,16 @@ pub enum Mode {
     V15,
 }
 
+impl From<Hash> for realm_attest::hash::Hash {
+    fn from(hash: Hash) -> Self {
+        match hash {
+            Hash::Sha256 => Self::Sha256,
+            Hash::Sha384 => Self::Sha384,
+            Hash::Sha512 => Self::Sha512,
+        }
+    }
+}
+
 /// A realm personalisation value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rpv(pub [u8; 64]);
@@ -243,21 +253,35 @@ fn address(text: &str) -> Result<u64, String> {
     u64::from_str_radix(digits, 16).map_err(|error| error.to_string())
 }
 
-fn rpv(text: &str) -> Result<Rpv, String> {
+/// Takes a realm personalisation value, or anything else that has its size.
+///
+/// # Errors
+///
+/// What is wrong with it, for the user.
+pub fn rpv(text: &str) -> Result<Rpv, String> {
     let mut value = [0; 64];
-    let digits = text.as_bytes();
-    if digits.is_empty() || digits.len() % 2 != 0 || digits.len() / 2 > value.len() {
-        return Err("1 to 64 bytes, two digits each".into());
-    }
-    for (byte, pair) in value.iter_mut().zip(digits.chunks(2)) {
-        let digit = |digit: u8| char::from(digit).to_digit(16);
-        *byte = match (digit(pair[0]), digit(pair[1])) {
-            // CAST: Two digits make a byte.
-            (Some(high), Some(low)) => (high << 4 | low) as u8,
-            _ => return Err("not hexadecimal".into()),
-        };
-    }
+    let bytes = hex(text, value.len())?;
+    value[..bytes.len()].copy_from_slice(&bytes);
     Ok(Rpv(value))
+}
+
+/// Takes 1 to `most` bytes in hexadecimal.
+///
+/// # Errors
+///
+/// What is wrong with them, for the user.
+pub fn hex(text: &str, most: usize) -> Result<Vec<u8>, String> {
+    let digits = text.as_bytes();
+    if digits.is_empty() || digits.len() % 2 != 0 || digits.len() / 2 > most {
+        return Err(format!("1 to {most} bytes, two digits each"));
+    }
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |pair: &[u8]| match (digit(pair[0]), digit(pair[1])) {
+        // CAST: Two digits make a byte.
+        (Some(high), Some(low)) => Ok((high << 4 | low) as u8),
+        _ => Err("not hexadecimal".to_string()),
+    };
+    digits.chunks(2).map(byte).collect()
 }
 
 fn disk(text: &str) -> Result<Disk, String> {

@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod bus;
+pub mod cli;
 pub mod end;
 pub mod error;
 pub mod fdt;
@@ -18,6 +19,7 @@ pub mod kvm;
 pub mod layout;
 pub mod load;
 pub mod machine;
+pub mod measure;
 pub mod memory;
 pub mod panic;
 pub mod pci;
@@ -25,4 +27,5 @@ pub mod progress;
 pub mod serial;
 pub mod stats;
 pub mod terminal;
+pub mod verify;
 pub mod virtio;

@@ -2,37 +2,84 @@
 
 //! The program: see `--help`.
 
-#[cfg(target_arch = "aarch64")]
-fn main() {
-    use clap::error::ErrorKind;
-    use clap::{CommandFactory, Parser};
-    use realm_vmm::args::Args;
-    use realm_vmm::{end, kvm};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use realm_vmm::args::Args;
+use realm_vmm::cli::{Cli, Command};
+use realm_vmm::error::Error;
+use realm_vmm::{end, measure, verify};
 
-    let args = Args::parse();
+fn main() {
+    let cli = Cli::parse();
+    let status = match (&cli.command, &cli.run) {
+        (Some(Command::Measure(options)), _) => {
+            check(&options.run);
+            match measure::main(options) {
+                Ok(measured) => {
+                    print!("{measured}");
+                    0
+                }
+                Err(error) => failed(&error),
+            }
+        }
+        (Some(Command::Verify(options)), _) => match verify::main(options) {
+            Ok((says, wrong)) => {
+                print!("{says}");
+                for wrong in &wrong {
+                    eprintln!("realm-vmm: {wrong}");
+                }
+                if wrong.is_empty() {
+                    0
+                } else {
+                    end::FAILED
+                }
+            }
+            Err(error) => failed(&error),
+        },
+        (None, Some(args)) => {
+            check(args);
+            run(args)
+        }
+        (None, None) => wrong("nothing to run: see --help"),
+    };
+    // The threads that wait for input and signals would wait for ever.
+    std::process::exit(status);
+}
+
+/// Ends the program if arguments do not go together.
+fn check(args: &Args) {
     if let Err(error) = args.check() {
-        Args::command()
-            .error(ErrorKind::ValueValidation, error)
-            .exit();
+        wrong(&error);
     }
-    let status = match kvm::run::run(&args) {
+}
+
+/// Ends the program as clap does.
+fn wrong(error: &str) -> ! {
+    Cli::command()
+        .error(ErrorKind::ValueValidation, error)
+        .exit()
+}
+
+fn failed(error: &Error) -> i32 {
+    eprintln!("realm-vmm: {error}");
+    end::FAILED
+}
+
+/// Runs a guest; returns the exit status.
+#[cfg(target_arch = "aarch64")]
+fn run(args: &Args) -> i32 {
+    match realm_vmm::kvm::run::run(args) {
         Ok(end) => {
             if !args.quiet {
                 eprintln!("realm-vmm: {end}");
             }
             end.status()
         }
-        Err(error) => {
-            eprintln!("realm-vmm: {error}");
-            end::FAILED
-        }
-    };
-    // The threads that wait for input and signals would wait for ever.
-    std::process::exit(status);
+        Err(error) => failed(&error),
+    }
 }
 
 #[cfg(not(target_arch = "aarch64"))]
-fn main() {
-    eprintln!("realm-vmm: runs on arm64 hosts only");
-    std::process::exit(1);
+fn run(_: &Args) -> i32 {
+    failed(&Error::plain("guests run on arm64 hosts only"))
 }

@@ -16,6 +16,7 @@ pub mod devices;
 pub mod exits;
 pub mod host;
 pub mod maps;
+pub mod measured;
 pub mod populate;
 pub mod prefault;
 pub mod run;
