@@ -67,27 +67,80 @@ bench() {
 		linux-realm --quiet --memory 256 --cpus 1 --cmdline 'quiet check=none'
 }
 
-# linux_guest realm|ordinary CPUS MIB [NAME]: boots Linux in a VM; all that it checks of itself has to
-# be right, and what it wrote to its disk has to be there. Its console is in /tmp/NAME.log. If
-# $transport is set, that is how its virtio devices are found, and by $mode its memory is private.
+# linux_guest realm|ordinary CPUS MIB [NAME [OPTION...]]: boots Linux in a VM; all that it checks of
+# itself has to be right, and what it wrote to its disk has to be there. Its console is in /tmp/NAME.log.
+# With a $challenge it shows a token, which says what the VMM says. If $transport is set, that is how its
+# virtio devices are found, and by $mode its memory is private.
 linux_guest() {
+	guest="$1 $2 $3"
 	log=/tmp/${4:-guest}.log
 	disk=/tmp/${4:-guest}.disk
 	linux='linux-realm'
 	if [ "$1" = ordinary ]; then linux='linux-no-realm'; fi
+	words="quiet swiotlb=8192,track_hiwater check=$1 cpus=$2 transport=${transport:=mmio}"
+	words="$words${challenge:+ challenge=$challenge}"
+	vcpus=$2 mib=$3
+	shift 3
+	if [ $# -gt 0 ]; then shift; fi
+	set -- --cpus "$vcpus" --memory "$mib" --disk "$disk" --transport "$transport" --cmdline "$words" "$@"
 	realm-check make-disk "$disk" 8
 	status=0
-	timeout 300 $linux --cpus "$2" --memory "$3" --disk "$disk" --transport "${transport:=mmio}" \
-		--mode "${mode:-v14}" \
-		--cmdline "quiet swiotlb=8192,track_hiwater check=$1 cpus=$2 transport=$transport" \
-		</dev/null >"$log" 2>&1 || status=$?
+	timeout 300 $linux "$@" --mode "${mode:-v14}" </dev/null >"$log" 2>&1 || status=$?
 	if [ $status != 0 ] || ! grep -q '^realm-check: .* 0 failed' "$log"; then
 		sed 's/^/  | /' "$log"
-		fail "Linux in a VM ($*): status $status (143 is that it took too long)"
+		fail "Linux in a VM ($guest): status $status (143 is that it took too long)"
 	fi
-	grep -E '^guest: |^realm-check: |^  ok       bus: ' "$log" | sed "s/^/  $*: /"
+	grep -E '^guest: |^realm-check: |^  ok       bus: ' "$log" | sed "s/^/  $guest: /"
 	realm-check verify-disk "$disk" || fail "the disk does not have what the guest wrote"
 	rm "$disk"
+	if [ "${challenge:-}" ]; then attested "$log" "$@"; fi
+}
+
+# attested LOG OPTION...: the token in the log is that of the realm that these options make, and of no other
+attested() {
+	hex=$(tr -d '\r' <"$1" | sed -n 's/^token: //p')
+	echo "$hex" | xxd -r -p >/tmp/token
+	shift
+	realm-vmm measure --kernel /guest/Image --initrd /guest/initrd.gz "$@" >/tmp/measured ||
+		fail 'the realm cannot be measured'
+	says() { sed -n "s/^$1 //p" /tmp/measured; }
+	hash=$(says hash | tr -d -)
+	set -- --challenge "$challenge" --hash "$hash" --rim "$(says rim)" --rpv "$(says rpv)"
+	verify /tmp/token "$@" || fail 'the token is not what it should be, see above'
+	head -n 3 /tmp/token.says | cmp - /tmp/measured || fail 'verify says something else than measure'
+
+	other=sha256
+	if [ "$hash" = $other ]; then other=sha512; fi
+	not_attested 'personalisation value' /tmp/token "$@" --rpv 77
+	not_attested 'measured by' /tmp/token "$@" --hash $other
+	not_attested 'initial measurement' /tmp/token "$@" --rim "$(says rim | tr 0-9 1-90)"
+	not_attested 'challenge' /tmp/token "$@" --challenge 77
+	# At the end is the realm's signature.
+	echo "$hex" | sed 's/[^0]$/0/; t; s/0$/1/' | xxd -r -p >/tmp/changed
+	not_attested 'not signed by the key' /tmp/changed "$@"
+	echo "$hex" | sed 's/..$//' | xxd -r -p >/tmp/changed
+	not_attested 'not CBOR' /tmp/changed "$@"
+	echo "  attested: $(tr '\n' ' ' </tmp/measured)"
+}
+
+# verify TOKEN OPTION...: what realm-vmm says of it; what the token says is in /tmp/token.says
+verify() {
+	if [ "$platform_key" = any ]; then
+		realm-vmm verify --any-platform "$@" >/tmp/token.says
+	else
+		realm-vmm verify --platform-key "$platform_key" "$@" >/tmp/token.says
+	fi
+}
+
+# not_attested WHY TOKEN OPTION...: it is not taken, for this reason alone
+not_attested() {
+	why=$1
+	shift
+	status=0
+	verify "$@" 2>/tmp/why || status=$?
+	if [ $status != 1 ] || [ "$(grep -c . /tmp/why)" != 1 ] || ! grep -q "$why" /tmp/why; then
+		fail "a token that is not what it should be ($why): status $status, $(cat /tmp/why)"
+	fi
 }
 
 # linux_ends reset|panic STATUS [OPTION...]: a guest in a realm ends so, and that is the VMM's exit status

@@ -3,7 +3,7 @@
 # Linux boots, checks itself and powers off: in realms and in ordinary VMs, with one CPU and virtio-mmio,
 # with several, virtio on PCI and memory without attributes. Its other ends can be told apart; its
 # initial RAM disk may be anywhere; a guest can be paused; a VMM that is killed while its guest boots
-# leaves nothing behind.
+# leaves nothing behind. A realm's token says what the VMM has worked out beforehand.
 # time-limit: 900
 # guest: own
 
@@ -11,15 +11,22 @@
 
 load
 for cpus in 1 4; do
+	challenge=$(head -c 64 /dev/urandom | xxd -p | tr -d '\n')
 	case $cpus in
-	1) transport=mmio mode=v14 ;;
-	4) transport=pci mode=v15 ;;
+	1)
+		transport=mmio mode=v14
+		linux_guest realm $cpus 512
+		;;
+	4)
+		transport=pci mode=v15
+		linux_guest realm $cpus 512 guest --hash sha512 --rpv 0123456789abcdef
+		;;
 	esac
-	linux_guest realm $cpus 512
 	nothing_left
+	challenge=
 	linux_guest ordinary $cpus 512
 done
-linux_ends reset 3 --prefault --hash sha512 --rpv 0123456789abcdef --initrd-at 0x4c000123
+linux_ends reset 3 --prefault --initrd-at 0x4c000123
 linux_ends panic 4
 nothing_left
 linux_paused

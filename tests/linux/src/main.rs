@@ -94,8 +94,8 @@ impl Tally {
     }
 }
 
-const USAGE: &str = "usage: realm-check realm|ordinary CPUS [mmio|pci] | make-disk FILE MIB \
-     | verify-disk FILE";
+const USAGE: &str = "usage: realm-check realm|ordinary CPUS [mmio|pci] | token CHALLENGE \
+     | make-disk FILE MIB | verify-disk FILE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
