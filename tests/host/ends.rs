@@ -81,6 +81,22 @@ fn ends<T>(
     }
 }
 
+/// What cannot be destroyed is given up, with what was lent for it.
+#[test]
+fn what_is_given_up_is_leaked() {
+    let world = Shared::new(1000);
+    let rmi = host(&world, &Answers::default());
+    let lost = || rmi.conduit().counts().leaked();
+    let rd = make_realm(&rmi, &world);
+    let (granule, page) = (delegated(&rmi, &world), &mut Page::new());
+    let list = &mut List::new();
+    let rec = rec::create(&rmi, rd.name(), granule, &REC, page, &world, list).unwrap();
+    rec.leak(&rmi);
+    assert_eq!(lost(), 1 + LENT);
+    rd.leak(&rmi);
+    assert_eq!(lost(), 1 + LENT + 2 + LENT);
+}
+
 /// Nobody knows whether there is one, or it certainly is not: what it was to be made of is leaked, or comes
 /// back.
 #[test]

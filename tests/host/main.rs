@@ -20,6 +20,7 @@ mod fake;
 mod granule;
 mod lending;
 mod life;
+mod lists;
 mod machine;
 mod mapping;
 mod negotiate;

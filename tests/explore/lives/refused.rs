@@ -102,3 +102,25 @@ fn what_is_not_destroyed() {
         assert_eq!(life.counts.1, leaked, "{fid}");
     }
 }
+
+/// The RMM populates a granule and says what nobody understands: the realm is dead, its page does not go
+/// back to anybody before the realm has ended, and everything else comes back.
+#[test]
+fn nobody_knows_what_is_populated() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        world.populate(0..1).unwrap();
+        replace_some(Fid::RTT_DATA_MAP_INIT, (0, 1), |args, rmm| {
+            assert_eq!(rmm(args).x(0), 0);
+            Regs::new(0x30d, &[])
+        });
+        assert_eq!(world.populate(1..2), Err(EIO));
+        end();
+        assert_eq!(told("nobody knows what it has of private memory"), 1);
+        assert_eq!(world.populate(2..3), Err(EIO));
+        assert_eq!(there(0..GRANULES, false), [0, 1]);
+        world.end();
+        host.outcome(Ok(()))
+    });
+    assert_eq!((life.counts, life.pages, life.realm), ((0, 1), 0, 0));
+}

@@ -183,6 +183,19 @@ fn what_is_asked_for_may_begin_anywhere() {
     });
 }
 
+/// What was lost is the realm's business: there is memory, as for a page that it has.
+#[test]
+fn what_was_lost_is_asked_for() {
+    alone(|world| {
+        assert_eq!(world.run(0, private(0..1)), [true]);
+        world.gmem.punch(0..1);
+        let result = world.vm.run(0, &mut Guest::new(private(0..1)));
+        assert!(matches!(result, Err((EHWPOISON, _))), "{result:?}");
+        assert_eq!(world.vm.pre_fault(0, 0..GRANULE_SIZE), Ok(()));
+        assert_eq!(world.vm.pre_fault(0, 0..GRANULE_SIZE), Ok(()));
+    });
+}
+
 #[test]
 fn before_there_is_a_realm_nothing_is_there() {
     explore(|| {

@@ -158,6 +158,28 @@ fn tables_that_are_not_as_they_should_be() {
     }
 }
 
+/// The RMM says that the realm is off, and it is not: the vCPU tries again, and is not told.
+#[test]
+fn off_for_a_moment() {
+    for (fid, op) in [
+        (Fid::RTT_DATA_MAP, Op::Private(5)),
+        (Fid::RTT_UNPROT_MAP, Op::Shared(SHARED + 5)),
+    ] {
+        alone(move |world| {
+            assert_eq!(world.run(0, private(0..1)), [true]);
+            refuse(fid, 1, Status::ErrorRealm);
+            let mut guest = Guest::new([op.clone()]);
+            let result = world.vm.run(0, &mut guest);
+            end();
+            assert_eq!(
+                (result, guest.results),
+                (Ok(Exit::None), vec![true]),
+                "{fid}"
+            );
+        });
+    }
+}
+
 /// What the RMM is told of a shared page is that page, and nothing behind it.
 #[test]
 fn a_shared_page_is_one_granule() {
