@@ -55,10 +55,19 @@ impl Running<'_, '_> {
             Ok(Mapped::Again) => None,
             // The next entry will tell.
             Err(error) if error == ESHUTDOWN => None,
-            Err(error) => return Err(error),
+            Err(error) => return Err(at_its_end(self.vm, error)),
         };
         Err(EAGAIN)
     }
+}
+
+/// `EIO` is what the RMM refuses, about which user space can do nothing: then the realm is at its end.
+/// KVM hands the error on, which is what it says of a dead VM from then on.
+fn at_its_end(vm: &Vm, error: Error) -> Error {
+    if error == EIO {
+        vm.kill(fmt!("the RMM refuses what shared memory needs"));
+    }
+    error
 }
 
 impl RecVcpu {
@@ -70,7 +79,8 @@ impl RecVcpu {
     /// As for [`shared::make`].
     pub fn make_room(&mut self, vm: &Vm) -> Result<bool> {
         if let Some(wanted) = self.wanted.take() {
-            return shared::make(vm, wanted).map(|()| true);
+            let made = shared::make(vm, wanted);
+            return made.map(|()| true).map_err(|error| at_its_end(vm, error));
         }
         if core::mem::take(&mut self.mapped) {
             self.tries = 0;
