@@ -86,8 +86,8 @@ pub fn fault(
     if !vm.pages.get(chunk).and(this).is_empty() {
         return Ok(noted(vm, gfn, repeated));
     }
-    let seq = vm.kvm.invalidate_seq();
-    if !vm.may_be_private(gfn) {
+    let (seq, halves) = (vm.kvm.invalidate_seq(), vm.halves());
+    if !halves.may_be_private(gfn) {
         return Ok(Faulted::NotPrivate);
     }
     let around = window(gfn, &slot.gfns(), around);
@@ -97,7 +97,7 @@ pub fn fault(
     for near in around.filter(|near| *near != gfn) {
         let wanted = !missing.and(Bits::of(chunk, &(near..near + 1))).is_empty();
         // What cannot be had is left for when it is asked for.
-        if wanted && vm.may_be_private(near) && pages.get(&slot, near).is_err() {
+        if wanted && halves.may_be_private(near) && pages.get(&slot, near).is_err() {
             break;
         }
     }
@@ -153,8 +153,9 @@ fn are_still(
         let now = now.and_then(|page| NonZeroU64::new(page.pa().raw()));
         now.is_some() && pas[(gfn % CHUNK) as usize] == now
     };
+    let halves = vm.halves();
     gfns.clone()
-        .all(|gfn| vm.may_be_private(gfn) && is_still(gfn))
+        .all(|gfn| halves.may_be_private(gfn) && is_still(gfn))
 }
 
 /// How often something is mapped that would be, had other memory of the VM not been invalidated just

@@ -99,7 +99,7 @@ pub fn populate(vm: &Vm, args: &mut KvmArmRmiPopulate) -> Result {
 fn check_first(vm: &Vm, gfn: u64) -> Result {
     let slots = Slots::read(&vm.kvm);
     let slot = slots.find(gfn).filter(Memslot::has_gmem);
-    match slot.is_some() && vm.may_be_private(gfn) {
+    match slot.is_some() && vm.halves().may_be_private(gfn) {
         true => Ok(()),
         false => Err(EINVAL),
     }
@@ -198,11 +198,11 @@ fn left_of_chunk(range: &IpaRange<Protected>) -> usize {
 ///
 /// The very first is not private (`EINVAL`), or mapped already (`EEXIST`).
 fn not_yet(vm: &Vm, chunk: u64, gfns: Range<u64>) -> Result<Range<u64>> {
-    let mapped = vm.pages.get(chunk);
+    let (mapped, halves) = (vm.pages.get(chunk), vm.halves());
     let refusal = |gfn: u64| {
         let this = Bits::of(chunk, &(gfn..gfn + 1));
         match () {
-            () if !vm.may_be_private(gfn) => Some(EINVAL),
+            () if !halves.may_be_private(gfn) => Some(EINVAL),
             () if !mapped.and(this).is_empty() => Some(EEXIST),
             () => None,
         }

@@ -14,34 +14,68 @@
 //! not populate it. It stays so.
 
 use super::vm::Vm;
+use crate::sys::{kvm::Kvm, sync::atomic::Ordering};
 use core::ops::Range;
 
-impl Vm {
-    /// True if memory attributes say which half may be used where.
-    pub fn has_attributes(&self) -> bool {
-        self.attributes
-            .copy()
-            .unwrap_or_else(|| self.kvm.has_attributes())
-    }
+// What `Vm::attributes` has when that is settled; 0 before.
+const BY_ATTRIBUTES: u32 = 1;
+const BY_FILE: u32 = 2;
 
-    /// The realm has just been made: what [`Self::has_attributes`] says will not change any more.
-    pub(super) fn settle_attributes(&self) {
-        self.attributes.populate(self.kvm.has_attributes());
+/// What says which half may be used where.
+#[derive(Clone, Copy)]
+pub struct Halves<'a> {
+    kvm: &'a Kvm,
+    by_attributes: bool,
+}
+
+impl Halves<'_> {
+    /// True if memory attributes say it.
+    #[inline]
+    pub fn by_attributes(&self) -> bool {
+        self.by_attributes
     }
 
     /// True if granule `gfn` may be private, by itself or by attributes, which may change at any time.
+    #[inline]
     pub fn may_be_private(&self, gfn: u64) -> bool {
-        !self.has_attributes() || self.kvm.is_private(gfn)
+        !self.by_attributes || self.kvm.is_private(gfn)
     }
 
     /// True if granule `gfn` may be shared, as above.
     #[inline]
     pub fn may_be_shared(&self, gfn: u64) -> bool {
-        !self.has_attributes() || !self.kvm.is_private(gfn)
+        !self.by_attributes || !self.kvm.is_private(gfn)
     }
 
     /// True if all of `gfns` may be private, or shared, as above.
+    #[inline]
     pub fn may_all_be(&self, gfns: &Range<u64>, private: bool) -> bool {
-        !self.has_attributes() || self.kvm.are(gfns, private)
+        !self.by_attributes || self.kvm.are(gfns, private)
+    }
+}
+
+impl Vm {
+    /// What says which half may be used where. Until the realm is made that may change.
+    #[inline]
+    pub fn halves(&self) -> Halves<'_> {
+        // It is written once, before there is a realm; before that nobody minds which of two it is.
+        let by_attributes = match self.attributes.load(Ordering::Relaxed) {
+            BY_ATTRIBUTES => true,
+            BY_FILE => false,
+            _ => self.kvm.has_attributes(),
+        };
+        Halves {
+            kvm: &self.kvm,
+            by_attributes,
+        }
+    }
+
+    /// The realm has just been made: what [`Self::halves`] says will not change any more.
+    pub(super) fn settle_attributes(&self) {
+        let settled = match self.kvm.has_attributes() {
+            true => BY_ATTRIBUTES,
+            false => BY_FILE,
+        };
+        self.attributes.store(settled, Ordering::Relaxed);
     }
 }

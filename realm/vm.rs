@@ -108,7 +108,7 @@ pub struct Vm {
     /// Its files in debugfs, which have it as well until KVM destroys the VM. The lock is taken alone.
     pub files: Mutex<Option<Dir<Vm>>>,
     /// Whether memory attributes count, from when the realm is made: see `halves.rs`.
-    pub(super) attributes: SetOnce<bool>,
+    pub(super) attributes: AtomicU32,
     /// Its memory has been taken back; nothing is mapped any more.
     flushed: AtomicBool,
     /// See [`Vm::kill`].
@@ -149,7 +149,7 @@ impl Vm {
             parting: mutex!(Page::new()?, "kvm_arm_rmi::parting")?,
             recs: AtomicU32::new(0),
             files: mutex!(None, "kvm_arm_rmi::files")?,
-            attributes: SetOnce::new(),
+            attributes: AtomicU32::new(0),
             flushed: AtomicBool::new(false),
             killed: AtomicBool::new(false),
         };

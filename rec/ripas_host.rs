@@ -102,7 +102,7 @@ impl RipasHost for RipasChange<'_> {
     }
 
     fn has_attributes(&self) -> bool {
-        self.vm.has_attributes()
+        self.vm.halves().by_attributes()
     }
 
     fn matching(&self, ipas: &Range<u64>, private: bool) -> u64 {

@@ -237,7 +237,7 @@ impl Running<'_, '_> {
     fn shared_fault(&mut self, fault: &Fault) -> Result<Next> {
         let (gfn, kvm) = (fault.ipa / GRANULE_SIZE, &self.vm.kvm);
         self.rec.seen = kvm.invalidate_seq();
-        if !self.vm.may_be_shared(gfn) {
+        if !self.vm.halves().may_be_shared(gfn) {
             let slots = Slots::read(kvm);
             if slots.find(gfn).is_some_and(|slot| slot.has_gmem()) {
                 let cause = KVM_ARM_RMI_FAULT_ACCESS;

@@ -102,7 +102,7 @@ impl RecVcpu {
 
 /// The shared granules of `gfns` that lie next to each other with `gfn`, which is one.
 fn shared_around(vm: &Vm, gfn: u64, gfns: &Range<u64>) -> Range<u64> {
-    let all_shared = |part: Range<u64>| vm.may_all_be(&part, false);
+    let all_shared = |part: Range<u64>| vm.halves().may_all_be(&part, false);
     let (mut start, mut end) = (gfn, gfn + 1);
     // Halves what is left on either side until nothing is.
     let mut step = (gfns.end - gfns.start).next_power_of_two();
@@ -128,9 +128,9 @@ fn what_is_shared(vm: &Vm, mapping: Mapping, ipa: u64, seen: Seq) -> Option<Mapp
     let (first, gfn) = (mapping.ipa / GRANULE_SIZE, ipa / GRANULE_SIZE);
     let all_shared = match mapping.size {
         GRANULE_SIZE => {
-            vm.kvm.invalidate_seq() == seen || vm.may_be_shared(first)
+            vm.kvm.invalidate_seq() == seen || vm.halves().may_be_shared(first)
         }
-        size => vm.may_all_be(&(first..first + size / GRANULE_SIZE), false),
+        size => vm.halves().may_all_be(&(first..first + size / GRANULE_SIZE), false),
     };
     if all_shared {
         return Some(mapping);
@@ -142,5 +142,5 @@ fn what_is_shared(vm: &Vm, mapping: Mapping, ipa: u64, seen: Seq) -> Option<Mapp
     }
     // One call for all around it that is shared, which most of a huge page is.
     let block = first..first + mapping.size / GRANULE_SIZE;
-    vm.may_be_shared(gfn).then(|| mapping.within(&shared_around(vm, gfn, &block)))
+    vm.halves().may_be_shared(gfn).then(|| mapping.within(&shared_around(vm, gfn, &block)))
 }
