@@ -3,15 +3,10 @@
 //! What a VMM may rely on, call by call, with the section of `uapi/README.md` that says so. Nothing here
 //! needs more than KVM, so that another host can be judged by it.
 
-use std::os::fd::AsRawFd;
-
-use kvm_arm_rmi::uapi::{KVM_ARM_VM_RMI_CTRL, KVM_ARM_VM_RMI_HASH_ALGO};
-use kvm_bindings::kvm_device_attr;
 use kvm_ioctls::Kvm;
 
 use super::abuse::{self, Cases, Group};
-use super::memory::check;
-use super::vm::{Mode, Shape, Vm};
+use super::vm::{Mode, Shape};
 use super::{debugfs, run, signal, Result};
 
 /// Something that not every host has: its name, and whether this one does.
@@ -49,35 +44,19 @@ const PARTS: [Part; 14] = [
     ("From nothing to a realm that runs", None, lives),
 ];
 
-const ATTRIBUTES: Feature = ("attributes of the group KVM_ARM_VM_RMI_CTRL", || {
-    let vm = Vm::empty(Shape::REALM)?;
-    let attr = kvm_device_attr {
-        group: KVM_ARM_VM_RMI_CTRL,
-        attr: KVM_ARM_VM_RMI_HASH_ALGO,
-        ..Default::default()
-    };
-    // SAFETY: The ioctl reads one such structure.
-    let has = unsafe { libc::ioctl(vm.fd.as_raw_fd(), HAS_DEVICE_ATTR, &raw const attr) };
-    Ok(check(has).is_ok())
-});
-/// KVM_HAS_DEVICE_ATTR, of a VM.
-const HAS_DEVICE_ATTR: libc::c_ulong = 0x4018_aee3;
-
-const DIRTY_LOG: Feature = ("dirty logging of slots without guest_memfd", || {
-    abuse::dirty::is_offered()
-});
-
-const PRE_FAULT: Feature = ("KVM_PRE_FAULT_MEMORY", || {
-    const CAP_PRE_FAULT_MEMORY: u64 = 236;
-    Ok(Vm::empty(Shape::REALM)?
-        .fd
-        .check_extension_raw(CAP_PRE_FAULT_MEMORY)
-        > 0)
-});
-
-const ANSWERS: Feature = ("causes of memory faults, and answers", || {
-    abuse::answers::is_offered()
-});
+const ATTRIBUTES: Feature = (
+    "attributes of the group KVM_ARM_VM_RMI_CTRL",
+    abuse::attributes::is_offered,
+);
+const DIRTY_LOG: Feature = (
+    "dirty logging of slots without guest_memfd",
+    abuse::dirty::is_offered,
+);
+const PRE_FAULT: Feature = ("KVM_PRE_FAULT_MEMORY", abuse::pre_fault::is_offered);
+const ANSWERS: Feature = (
+    "causes of memory faults, and answers",
+    abuse::answers::is_offered,
+);
 
 /// `conformance [--mode v14|v15]`.
 pub(crate) fn main(options: &[&str]) -> Result<()> {

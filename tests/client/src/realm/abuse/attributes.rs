@@ -72,6 +72,13 @@ const RPV_AT: u64 = 0x200;
 
 const RPV: Value = [0x1111, 0x2222, 3, 4, 5, 6, 7, u64::MAX];
 
+/// True if this host has the attributes.
+pub(in crate::realm) fn is_offered() -> Result<bool> {
+    let vm = Vm::empty(Shape::REALM)?;
+    let has = attribute(&vm, HAS, KVM_ARM_VM_RMI_HASH_ALGO, 0, &mut number(0));
+    Ok(has.is_ok())
+}
+
 pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     let vm = Vm::empty(Shape::REALM)?;
     refused(cases, &vm);

@@ -4,7 +4,7 @@
 
 use std::os::fd::AsRawFd;
 
-use kvm_bindings::kvm_pre_fault_memory;
+use kvm_bindings::{kvm_pre_fault_memory, KVM_CAP_PRE_FAULT_MEMORY};
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
 use super::{Cases, MIB, SHARED};
@@ -32,6 +32,12 @@ fn pre_fault(cpu: &Cpu<'_>, gpa: u64, size: u64, flags: u64) -> (std::io::Result
     // SAFETY: The ioctl reads and writes one such structure.
     let result = unsafe { libc::ioctl(cpu.fd.as_raw_fd(), request, &raw mut arguments) };
     (check(result), (arguments.gpa, arguments.size))
+}
+
+/// True if this host has it.
+pub(in crate::realm) fn is_offered() -> Result<bool> {
+    let vm = Vm::empty(Shape::REALM)?;
+    Ok(vm.fd.check_extension_raw(KVM_CAP_PRE_FAULT_MEMORY.into()) > 0)
 }
 
 pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
