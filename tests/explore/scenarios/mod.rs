@@ -67,7 +67,8 @@ pub(crate) fn runs(n: usize, ops: Vec<Op>) -> Part {
 /// told, and nothing else goes wrong.
 pub(crate) fn tries(n: usize, ops: Vec<Op>) -> Part {
     part(move |world| match world.go_on(n, &mut Guest::new(ops)) {
-        Ok(_) => {}
+        // The realm's end is told so, and no error.
+        Ok(exit) => assert!(!matches!(exit, Exit::InternalError(_)), "{exit:?}"),
         Err((error, exit)) => {
             let lost = matches!(exit, Exit::MemoryFault { private: true, .. });
             assert!(lost && error == EHWPOISON, "{error:?}, {exit:?}");

@@ -112,7 +112,10 @@ fn events_of_a_realm() {
     alone(|world| {
         assert_eq!(world.run(0, []), Vec::<bool>::new());
         let rd = rd();
-        let run = |ops: Vec<Op>| events(|| assert!(world.run(0, ops).iter().all(|done| *done)));
+        let run = |ops: Vec<Op>| {
+            let wanted = vec![true; ops.len()];
+            events(|| assert_eq!(world.run(0, ops), wanted))
+        };
         let entry = |(reason, esr)| [Event::Enter(0, rd), Event::Exit(0, 0, rd, (reason, esr))];
         let goes = |events: &[Event]| {
             let is = |event: &&Event| matches!(event, Event::Enter(..) | Event::Exit(..));
