@@ -177,8 +177,9 @@ fn bytes(gfn: u64) -> u64 {
     gfn.saturating_mul(GRANULE_SIZE)
 }
 
-/// The next shared granules that follow each other and are noted, or have others between them that are
-/// not, in at most [`MERGED`] tables.
+/// The next shared granules that one command can unmap: those of one table, as [`next_span`] has them, and
+/// of more tables, at most [`MERGED`] in all, as long as what follows begins where this ends. Between others
+/// tables may be missing.
 fn next_shared_span(set: &Bitmap, gfns: &Range<u64>) -> Option<Range<u64>> {
     let mut span = next_span(set, gfns)?;
     let table = span.start & !PER_TABLE.wrapping_sub(1);

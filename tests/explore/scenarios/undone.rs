@@ -198,3 +198,111 @@ fn sizes_at(call: &kvm_arm_rmi::rmi::Regs) -> (u64, u64) {
     assert_eq!(state, MemState::Undelegated);
     ((call.x(3) - call.x(2)) / GRANULE_SIZE, memory.granules())
 }
+
+/// One command unmaps shared granules of two tables if they follow each other, and those of one if not.
+#[test]
+fn shared_pages_of_two_tables() {
+    alone(|world| {
+        world.vm.add_slot(FAR..FAR + 1024, HVA_FAR, None).unwrap();
+        // What the RMM is told first; it may stop at the end of a table.
+        let told_first = |touched: [u64; 2]| {
+            assert_eq!(
+                world.run(0, touched.map(|n| Op::Shared(FAR + n))),
+                [true; 2]
+            );
+            let calls = super::told::record(Fid::RTT_UNPROT_UNMAP);
+            world.mm.discard(HVA_FAR..HVA_FAR + 1024 * GRANULE_SIZE);
+            end();
+            assert_eq!(there(FAR..FAR + 1024, true), []);
+            let calls = calls.lock().unwrap();
+            let gfn = |ipa: u64| ipa % (1 << 31) / GRANULE_SIZE - FAR;
+            gfn(calls[0].x(2))..gfn(calls[0].x(3))
+        };
+        assert_eq!(told_first([511, 512]), 511..513);
+        assert_eq!(told_first([511, 513]), 511..512);
+        assert_eq!(told_first([7, 9]), 7..10);
+    });
+}
+
+/// An operation that has to end first never does: the realm is killed, and the page goes.
+#[test]
+fn blocked_for_ever() {
+    alone(|world| {
+        assert_eq!(world.run(0, shared(SHARED..SHARED + 1)), [true]);
+        let mut tries = 0;
+        crate::injection::replace(move |args, rmm| {
+            if args.x(0) != u64::from(Fid::RTT_UNPROT_UNMAP.raw()) {
+                return rmm(args);
+            }
+            tries += 1;
+            assert!(tries < 20_000, "nobody gives up");
+            kvm_arm_rmi::rmi::Regs::new(Status::Blocked.raw().into(), &[])
+        });
+        world.mm.discard(hvas(SHARED..SHARED + 1));
+        end();
+        let dead = world.vm.run(0, &mut Guest::new(private(5..6)));
+        assert_eq!(dead, Err((EIO, Exit::None)));
+    });
+}
+
+/// A realm dies once, whatever else goes wrong.
+#[test]
+fn the_first_reason_is_told() {
+    alone(|world| {
+        let gfns = [SHARED, SHARED + 5];
+        assert_eq!(world.run(0, gfns.map(Op::Shared)), [true; 2]);
+        for gfn in gfns {
+            refuse(Fid::RTT_UNPROT_UNMAP, 1, Status::ErrorInput);
+            world.mm.discard(hvas(gfn..gfn + 1));
+            end();
+        }
+        let log = machine().lines();
+        let told = |line: &&String| line.contains("is dead");
+        assert_eq!(log.iter().filter(told).count(), 1, "{log:?}");
+    });
+}
+
+/// The realm faults twice where something is mapped, of which nothing is lost: it may go on.
+#[test]
+fn a_fault_that_comes_again() {
+    alone(|world| {
+        assert_eq!(world.run(0, private(0..1)), [true]);
+        let mut entries = 0;
+        crate::injection::replace(move |args, rmm| {
+            entries += u64::from(args.x(0) == u64::from(Fid::REC_ENTER.raw()));
+            match entries {
+                // The exit is in the run page still.
+                2 if args.x(0) == u64::from(Fid::REC_ENTER.raw()) => {
+                    kvm_arm_rmi::rmi::Regs::new(0, &[])
+                }
+                _ => rmm(args),
+            }
+        });
+        let mut guest = Guest::new(private(5..6));
+        let result = world.vm.run(0, &mut guest);
+        end();
+        assert_eq!((result, guest.results), (Ok(Exit::None), vec![true]));
+    });
+}
+
+/// The file gives up a page that populate has got, and has had delegated: it is not mapped, nor lost.
+#[test]
+fn a_page_that_goes_while_it_is_populated() {
+    alone(|world| {
+        world.begin().unwrap();
+        let gmem = world.gmem.clone();
+        let mut once = Some(gmem);
+        crate::injection::replace(move |args, rmm| {
+            let result = rmm(args);
+            if args.x(0) == u64::from(Fid::GRANULE_RANGE_DELEGATE.raw()) {
+                if let Some(gmem) = once.take() {
+                    gmem.punch(2..3);
+                }
+            }
+            result
+        });
+        world.populate(0..4).unwrap();
+        end();
+        assert_eq!(there(0..GRANULES, false), [0, 1, 2, 3]);
+    });
+}
