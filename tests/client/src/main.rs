@@ -5,6 +5,8 @@
 //! Each subcommand is one test: it says what it sees, and its exit status is the result.
 
 #[cfg(target_arch = "aarch64")]
+mod counted;
+#[cfg(target_arch = "aarch64")]
 mod devmem;
 #[cfg(target_arch = "aarch64")]
 mod gpf;
@@ -28,6 +30,7 @@ fn main() -> std::process::ExitCode {
         ["vm", kind] => guest::make(kind),
         ["guest"] => guest::run(),
         ["gpf"] => gpf::run(),
+        ["counted", name, ref command @ ..] => counted::run(name, command),
         ["state"] => state::print(),
         ["conformance", ref options @ ..] => {
             realm::conformance::main(options).map_err(|error| -> Box<dyn std::error::Error> { error })
@@ -38,7 +41,7 @@ fn main() -> std::process::ExitCode {
             realm::main(arguments).map_err(|error| -> Box<dyn std::error::Error> { error })
         }
         _ => Err(
-            "usage: rmi-client capability NUMBER | vm TYPE | guest | gpf | state | conformance [--mode v14|v15] | kexec ... | vmcore ... | realm ..."
+            "usage: rmi-client capability NUMBER | vm TYPE | guest | gpf | counted EVENT COMMAND... | state | conformance [--mode v14|v15] | kexec ... | vmcore ... | realm ..."
                 .into(),
         ),
     };

@@ -11,6 +11,7 @@ mod brief;
 pub(crate) mod conformance;
 mod cpu;
 mod debugfs;
+mod eyes;
 mod faults;
 mod files;
 mod half_way;
@@ -45,7 +46,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | widths | hold [running] | refused | killed | debugfs
-  faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | bench [COMMAND...]";
+  eyes [--quick] | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -62,6 +63,9 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),
         ["bench", command @ ..] => bench::main(command),
+        ["eyes"] => eyes::main(false),
+        ["eyes", "--quick"] => eyes::main(true),
+        ["seen"] => eyes::seen(),
         ["faults"] => faults::main(None),
         ["faults", command] => faults::main(Some(command)),
         ["half-way"] => half_way::main(),
