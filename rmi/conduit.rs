@@ -63,9 +63,7 @@ pub trait Conduit {
 
     /// Called between two tries of a call that waits for an operation which somebody else has to end:
     /// sleeps a little, where the conduit's maker may.
-    fn wait(&self) {
-        self.pause();
-    }
+    fn wait(&self) {}
 
     /// False where a lock is held that spins: who is told BLOCKED gets that back at once, to wait without
     /// the lock.

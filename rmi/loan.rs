@@ -102,9 +102,7 @@ impl Loans {
 
     /// Gives up on what is still out, and returns how many granules that are.
     pub(super) fn write_off(&mut self) -> u64 {
-        let lost = self.granules();
-        *self = Self::new();
-        lost
+        core::mem::take(self).granules()
     }
 }
 

@@ -13,6 +13,8 @@ use kvm_arm_rmi::realm::{MissingTable, Tables};
 use kvm_arm_rmi::realm::{Refused, State};
 use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr};
 use kvm_arm_rmi::rmi::cmd::realm::{self, HashAlgorithm, Params, RdName, RealmGranules};
+use kvm_arm_rmi::rmi::cmd::rec;
+use kvm_arm_rmi::rmi::cmd::rmm::{config_get, config_set, Config};
 use kvm_arm_rmi::rmi::cmd::rtt::{self, EntryState};
 use kvm_arm_rmi::rmi::{
     AddrRange,
@@ -316,4 +318,41 @@ fn an_unmap_takes_its_range_and_nothing_else() {
         guest.tear_down();
         host.assert_idle();
     });
+}
+
+/// What a REC begins with.
+#[test]
+fn the_parameters_of_a_rec() {
+    let world = crate::world::Shared::new(1);
+    let rmi = rmm(|_, args: &Regs| success(&[args.x(2)]));
+    let granule = world.alloc(0).unwrap().delegate(&rmi).done.unwrap();
+    let params = rec::Params {
+        runnable: true,
+        mpidr: 0x10203,
+        pc: 0x8000,
+        gprs: [1, 2, 3, 4, 5, 6, 7, 8],
+    };
+    let (page, list) = (&mut Page::new(), &mut Page::new());
+    let rd = crate::lending::a_realm();
+    let _rec = rec::create(&rmi, rd, granule, &params, page, &world, list).unwrap();
+    let mut expected = [0; 512];
+    (expected[0], expected[0x100 / 8], expected[0x200 / 8]) = (1, 0x10203, 0x8000);
+    expected[0x300 / 8..][..8].copy_from_slice(&params.gprs);
+    assert_eq!(page.0, expected);
+}
+
+/// How an RMM is to be configured; and who does not say how it is, is not believed.
+#[test]
+fn the_configuration_of_an_rmm() {
+    let mut page = Page::new();
+    page.0[..2].copy_from_slice(&[9, 9]);
+    let config = Config {
+        tracking_region_size: 1,
+        granule_size: 2,
+    };
+    config_set(&rmm(|_, _| success(&[])), &mut page, config).unwrap();
+    assert_eq!(page.0[..3], [1, 2, 0]);
+    assert_eq!(config_get(&rmm(|_, _| success(&[])), &mut page), Ok(config));
+    let refused = config_get(&rmm(|_, _| status(Status::ErrorInput)), &mut page);
+    assert_eq!(refused.unwrap_err().status(), Some(Status::ErrorInput));
 }

@@ -6,6 +6,7 @@
 use crate::fake::{incomplete, rmm, status, success, Fake, Page};
 use crate::lending::{a_realm, delegated, donate, make_realm, List, REALM, REC};
 use crate::world::Shared;
+use kvm_arm_rmi::realm::{Realm, State};
 use kvm_arm_rmi::rmi::cmd::{data, realm, rec, rtt};
 use kvm_arm_rmi::rmi::{
     Delegated, Error, Fid, GranuleRange, Pages, PhysAddr, Regs, Rmi, RttLevel, Status,
@@ -28,7 +29,7 @@ fn host(world: &Shared, answers: &Answers) -> Host {
         Fid::GRANULE_RANGE_DELEGATE | Fid::GRANULE_RANGE_UNDELEGATE => gpt.move_granules(fid, args),
         Fid::REALM_CREATE | Fid::REC_CREATE => donate(0, LENT, false),
         Fid::OP_MEM_DONATE => incomplete(0, false, LENT),
-        Fid::OP_CONTINUE => success(&[]),
+        Fid::OP_CONTINUE | Fid::REALM_TERMINATE => success(&[]),
         Fid::REALM_DESTROY | Fid::REC_DESTROY => answers.borrow_mut().remove(0),
         other => panic!("{other}"),
     }))
@@ -161,4 +162,25 @@ fn a_rec_ends() {
         let granule = rec::destroy(rmi, slot, world, &mut List::new())?;
         Ok(granule.into_iter().collect())
     });
+}
+
+/// A realm that the RMM does not destroy is Dying still; one that is given up is Dead, and lost.
+#[test]
+fn a_realm_that_is_not_destroyed() {
+    let (refused, unclear) = (status(Status::ErrorRealm), Regs::new(0x30d, &[]));
+    for (said, state, lost) in [(refused, State::Dying, 0), (unclear, State::Dead, 2 + LENT)] {
+        let world = Shared::new(1000);
+        let answers = Answers::default();
+        let rmi = host(&world, &answers);
+        let list = &mut List::new();
+        let mut realm = Realm::New(make_realm(&rmi, &world));
+        realm.terminate(&rmi, (&world, list)).unwrap();
+        answers.replace(vec![said]);
+        let failed = realm.destroy(&rmi, (&world, list));
+        assert!(failed.is_err());
+        let leaked = || rmi.conduit().counts().leaked();
+        assert_eq!((realm.state(), leaked()), (state, lost));
+        realm.abandon(&rmi);
+        assert_eq!((realm.state(), leaked()), (State::Dead, 2 + LENT));
+    }
 }

@@ -95,3 +95,20 @@ fn memory_that_is_unmapped() {
         assert_eq!(count, if entries > FULL { 0 } else { entries });
     }
 }
+
+/// A piece that is no number of blocks has no descriptor, and would put the next one elsewhere.
+#[test]
+fn memory_that_is_no_number_of_blocks() {
+    let (told, world) = (Told::default(), Shared::new(4000));
+    let rmi = host(&told, &world);
+    for (granules, good) in [(512, true), (513, false)] {
+        let piece = world.alloc(10).unwrap().delegate(&rmi).done.unwrap();
+        let (piece, _) = piece.split(granules);
+        let mut pieces = Pieces::new();
+        pieces.push(piece.unwrap()).unwrap();
+        let (range, level) = (range(granules), RttLevel::L2);
+        let result = data::map(&rmi, a_realm(), range, &mut pieces, level, &mut Page::new());
+        assert_eq!(result.is_ok(), good, "{granules}");
+        assert_eq!(told.borrow().len(), 1);
+    }
+}

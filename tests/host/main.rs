@@ -21,6 +21,7 @@ mod granule;
 mod lending;
 mod life;
 mod lists;
+mod loans;
 mod machine;
 mod mapping;
 mod negotiate;

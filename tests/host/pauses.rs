@@ -4,7 +4,7 @@
 //! two of them others can run. (What is no operation of this host's own may sleep there.)
 
 use crate::alone::alone;
-use crate::fake::{rmm, success, Fake, Page};
+use crate::fake::{incomplete, rmm, success, Fake, Page};
 use crate::lending::a_realm;
 use crate::world::Shared;
 use kvm_arm_rmi::mmu::{self, Step};
@@ -13,9 +13,10 @@ use kvm_arm_rmi::realm::{destroy_tables, MissingTable, Tables};
 use kvm_arm_rmi::rmi::cmd::data::{Access, MemAttr, Pieces};
 use kvm_arm_rmi::rmi::cmd::realm::RdName;
 use kvm_arm_rmi::rmi::cmd::rec::RecName;
+use kvm_arm_rmi::rmi::cmd::rmm::activate;
 use kvm_arm_rmi::rmi::{
-    AddrRange, Delegated, Fid, GranuleRange, IpaRange, IpaSpace, Pages, PhysAddr, Protected, Regs,
-    Rmi, RttLevel, Status, Unprotected, GRANULE_SIZE,
+    check_ram, AddrRange, Delegated, Fid, GranuleRange, IpaRange, IpaSpace, Pages, PhysAddr,
+    Protected, Regs, Rmi, RttLevel, Status, Unprotected, GRANULE_SIZE,
 };
 
 const GRANULES: u64 = 8;
@@ -161,4 +162,34 @@ fn tables() {
         );
         assert_eq!((gone, count), (Ok(()), all));
     });
+}
+
+/// An RMM that is busy, and an operation that takes several steps: between any two calls.
+#[test]
+fn an_rmm_that_has_others_to_serve() {
+    let mut calls = 0;
+    let busy = move |_, _: &Regs| {
+        calls += 1;
+        match calls {
+            1..GRANULES => Regs::new(Status::Busy.raw().into(), &[]),
+            _ => success(&[]),
+        }
+    };
+    assert_eq!(does(busy, GRANULES, |rmi| activate(rmi)), Ok(()));
+    let mut calls = 0;
+    let in_steps = move |_, _: &Regs| {
+        calls += 1;
+        match calls {
+            1..GRANULES => incomplete(0, false, 0),
+            _ => success(&[]),
+        }
+    };
+    assert_eq!(does(in_steps, GRANULES, |rmi| activate(rmi)), Ok(()));
+}
+
+/// All of the host's memory is looked at.
+#[test]
+fn memory_of_the_host() {
+    let one = |_, args: &Regs| success(&[0, 2, args.x(1) + GRANULE_SIZE]);
+    assert_eq!(does(one, GRANULES, |rmi| check_ram(rmi, memory())), Ok(()));
 }

@@ -9,7 +9,7 @@ use crate::machine::Host;
 use kvm_arm_rmi::exit::{Exit, Psci, PsciCall, Question, Refused};
 use kvm_arm_rmi::rec::entry::Unready;
 use kvm_arm_rmi::rec::{Owed, Vcpu, Wake};
-use kvm_arm_rmi::rmi::cmd::rec::Verdict;
+use kvm_arm_rmi::rmi::cmd::rec::{self, RecName, Verdict};
 use kvm_arm_rmi::rmi::{Error, Fid, IpaSpace, ReturnCode, SharedPage, Status};
 
 const CPU_SUSPEND: u64 = 0xc400_0001;
@@ -335,4 +335,17 @@ fn the_realm_goes_off_while_others_run() {
             seam.end(4);
         }
     });
+}
+
+/// What is refused for another reason than how it is put is not put in another way.
+#[test]
+fn a_call_that_is_refused_by_both_dialects() {
+    let name = RecName::from_raw(0x9000_0000);
+    for (said, calls) in [(Status::ErrorInput, 2), (Status::ErrorRec, 1)] {
+        let rmi = fake::rmm(|_, _| fake::status(said));
+        let error = rec::psci_complete(&rmi, name, name, Verdict::Success).unwrap_err();
+        assert_eq!(error.status(), Some(said));
+        let counts = rmi.conduit().counts().commands().next();
+        assert_eq!(counts, Some((Fid::PSCI_COMPLETE, calls, calls)));
+    }
 }

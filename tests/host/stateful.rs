@@ -221,3 +221,14 @@ fn every_error_names_its_command() {
         assert!(text.starts_with(command) && text.contains(what), "{text}");
     }
 }
+
+/// What it wants is nothing that we know: not memory that it may not have.
+#[test]
+fn an_operation_that_wants_what_is_unknown() {
+    let rmi = rmm(|_, _| incomplete(3, false, 1));
+    let error = activate(&rmi).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::Broken(Fid::RMM_ACTIVATE, Broken::Request(_))
+    ));
+}

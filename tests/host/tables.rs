@@ -151,3 +151,23 @@ fn notes_at_the_ends() {
         assert_eq!(next_span(&set, &all), None);
     });
 }
+
+/// What nothing is noted of any more is not found, though there is room for it.
+#[test]
+fn the_first_chunk_of_which_something_is_noted() {
+    alone(|| {
+        let set = Bitmap::new().unwrap();
+        assert!(set.reserve(5) && set.reserve(70));
+        assert_eq!(set.next(0..200), None);
+        note(&set, &(5 * CHUNK..5 * CHUNK + 1));
+        note(&set, &(70 * CHUNK..70 * CHUNK + 1));
+        let next = |chunks| set.next(chunks).map(|(chunk, _)| chunk);
+        assert_eq!(
+            [next(0..200), next(5..6), next(6..71)],
+            [Some(5), Some(5), Some(70)]
+        );
+        assert_eq!([next(0..5), next(6..70), next(71..200)], [None; 3]);
+        assert_eq!(forget(&set, &(0..6 * CHUNK)), 1);
+        assert_eq!(next(0..200), Some(70));
+    });
+}

@@ -69,6 +69,7 @@ pub struct Machine {
     /// No kernel will ever take over.
     kept: Cell<bool>,
     sleeps: Cell<u64>,
+    rescheds: Cell<u64>,
     /// Something shared, to be looked at where tasks may change places.
     point: shuttle::sync::atomic::AtomicBool,
 }
@@ -104,6 +105,7 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         lacks: Cell::new(None),
         kept: Cell::new(false),
         sleeps: Cell::new(0),
+        rescheds: Cell::new(0),
         point: shuttle::sync::atomic::AtomicBool::new(false),
     });
     MACHINE.with(|current| *current.borrow_mut() = Some(machine.clone()));
@@ -338,6 +340,15 @@ impl Machine {
     /// How often a task has slept for a millisecond so far.
     pub fn sleeps(&self) -> u64 {
         self.sleeps.get()
+    }
+
+    pub(super) fn resched(&self) {
+        self.rescheds.set(self.rescheds.get() + 1);
+    }
+
+    /// How often a task has let others run so far.
+    pub fn rescheds(&self) -> u64 {
+        self.rescheds.get()
     }
 
     pub(super) fn add_file(&self, path: String, contents: Contents) {

@@ -7,6 +7,7 @@ use super::machine::machine;
 /// Others may run.
 pub fn cond_resched() {
     machine().may_sleep("cond_resched()");
+    machine().resched();
     shuttle::thread::yield_now();
 }
 

@@ -181,6 +181,7 @@ impl<C: Component> Vm<C> {
                 match vm.ours.pre_fault(&mut held, from..ipas.end) {
                     Ok(bytes) => {
                         assert!(bytes != 0, "KVM warns of this");
+                        assert!(bytes % GRANULE_SIZE == 0, "KVM goes on in a page");
                         from += bytes;
                     }
                     Err(error) => {

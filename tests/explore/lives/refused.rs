@@ -124,3 +124,55 @@ fn nobody_knows_what_is_populated() {
     });
     assert_eq!((life.counts, life.pages, life.realm), ((0, 1), 0, 0));
 }
+
+/// What cannot be unmapped is tried once, and the realm never runs again; it is unmapped at its end.
+#[test]
+fn private_memory_that_is_not_unmapped() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        run(&world, 0, private(0..4)).unwrap();
+        let mut tries = 0;
+        replace_some(Fid::RTT_DATA_UNMAP, (0, u64::MAX), move |_, _| {
+            tries += 1;
+            assert!(tries < 100, "nobody gives up");
+            Regs::new(Status::ErrorInput.raw().into(), &[])
+        });
+        world.gmem.punch(0..4);
+        end();
+        assert_eq!(told("cannot be parted from private memory"), 1);
+        world.end();
+        host.outcome(Ok(()))
+    });
+    life.assert_idle("not unmapped");
+}
+
+/// A page goes while it is populated, and the RMM keeps another of those that were got for that: it is
+/// lost, and so is the realm.
+#[test]
+fn a_page_that_is_kept_while_others_are_populated() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        world.begin().unwrap();
+        let (gmem, mut kept) = (world.gmem.clone(), false);
+        let mut gone = false;
+        replace(move |args, rmm| {
+            let is = |fid: Fid| args.x(0) == u64::from(fid.raw());
+            if is(Fid::GRANULE_RANGE_UNDELEGATE) && !std::mem::replace(&mut kept, true) {
+                return Regs::new(Status::ErrorInput.raw().into(), &[]);
+            }
+            let results = rmm(args);
+            if is(Fid::GRANULE_RANGE_DELEGATE) && !std::mem::replace(&mut gone, true) {
+                gmem.punch(2..3);
+            }
+            results
+        });
+        assert_eq!(world.populate(0..4), Err(EIO));
+        end();
+        assert_eq!(told("the RMM keeps a page"), 1);
+        assert_eq!(host.counts().1, 1);
+        world.end();
+        host.outcome(Ok(()))
+    });
+    life.assert_accounted("kept");
+    assert_eq!(life.counts, (1, 1));
+}

@@ -167,45 +167,54 @@ fn no_memory() {
 /// A signal comes in the middle of a change: what is done by then stays so, and the rest is for later.
 #[test]
 fn a_change_and_a_signal() {
-    explore(|| {
-        let gfns = FAR..FAR + 4 * 512;
-        let table = |n: u64| FAR + n * 512;
-        let first = {
-            let gfns = gfns.clone();
-            move |world: &World| {
-                let file = Some((&world.gmem, FAR));
-                world.vm.add_slot(gfns, HVA_FAR, file).unwrap();
-                start_second(world);
-                // It is not one entry of a table.
-                after(
-                    (0..4)
-                        .map(|n| ripas(table(n) + 3..table(n) + 9, false, true))
-                        .collect(),
-                )(world);
-            }
+    explore(|| a_change_with_a_signal(shuttle::rand::thread_rng().next_u64() % 24));
+}
+
+/// At each place.
+#[test]
+fn a_change_that_a_signal_ends() {
+    for calls in (0..24).step_by(3) {
+        crate::alone(move || a_change_with_a_signal(calls));
+    }
+}
+
+fn a_change_with_a_signal(calls: u64) {
+    let gfns = FAR..FAR + 4 * 512;
+    let table = |n: u64| FAR + n * 512;
+    let first = {
+        let gfns = gfns.clone();
+        move |world: &World| {
+            let file = Some((&world.gmem, FAR));
+            world.vm.add_slot(gfns, HVA_FAR, file).unwrap();
+            start_second(world);
+            // It is not one entry of a table.
+            after(
+                (0..4)
+                    .map(|n| ripas(table(n) + 3..table(n) + 9, false, true))
+                    .collect(),
+            )(world);
+        }
+    };
+    let rest = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let left = rest.clone();
+    let parts = vec![part(move |world| {
+        crate::injection::signal_after(calls);
+        let mut guest = Guest::new([ripas(gfns.clone(), false, true)]);
+        let result = world.go_on(0, &mut guest);
+        crate::injection::signal_after(u64::MAX);
+        match &result {
+            Err((EINTR, Exit::Intr)) => *rest.lock().unwrap() = Some(guest),
+            Ok(Exit::None) => assert_eq!(guest.results, [true]),
+            other => panic!("{other:?}"),
+        }
+    })];
+    let last = move |world: &World| {
+        // Another task, which has no signal.
+        let Some(mut guest) = left.lock().unwrap().take() else {
+            return;
         };
-        let rest = std::sync::Arc::new(std::sync::Mutex::new(None));
-        let left = rest.clone();
-        let parts = vec![part(move |world| {
-            let calls = shuttle::rand::thread_rng().next_u64() % 24;
-            crate::injection::signal_after(calls);
-            let mut guest = Guest::new([ripas(gfns.clone(), false, true)]);
-            let result = world.go_on(0, &mut guest);
-            crate::injection::signal_after(u64::MAX);
-            match &result {
-                Err((EINTR, Exit::Intr)) => *rest.lock().unwrap() = Some(guest),
-                Ok(Exit::None) => assert_eq!(guest.results, [true]),
-                other => panic!("{other:?}"),
-            }
-        })];
-        let last = move |world: &World| {
-            // Another task, which has no signal.
-            let Some(mut guest) = left.lock().unwrap().take() else {
-                return;
-            };
-            assert_eq!(world.go_on(0, &mut guest), Ok(Exit::None));
-            assert_eq!(guest.results, [true]);
-        };
-        scenario_with(&[0, 1], first, parts, last);
-    });
+        assert_eq!(world.go_on(0, &mut guest), Ok(Exit::None));
+        assert_eq!(guest.results, [true]);
+    };
+    scenario_with(&[0, 1], first, parts, last);
 }

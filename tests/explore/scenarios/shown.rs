@@ -160,3 +160,18 @@ fn events_of_a_populate() {
         assert_eq!(heard, expected);
     });
 }
+
+/// What the host is and can do.
+#[test]
+fn the_host() {
+    alone(|_| {
+        let file = |name| machine().read_file(name, "").unwrap();
+        let state = file("kvm_arm_rmi/state");
+        assert!(
+            state.starts_with("abi: 2.0\ngranule_size: 4096\nwas_active: false\n"),
+            "{state}"
+        );
+        let capabilities = file("kvm_arm_rmi/capabilities");
+        assert!(capabilities.starts_with("{\"ipa_bits\":"), "{capabilities}");
+    });
+}

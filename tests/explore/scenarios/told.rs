@@ -153,7 +153,7 @@ fn a_table_that_the_rmm_does_not_fold() {
 }
 
 /// Makes the realm; returns what the RMM is told of it.
-fn made(world: &World) -> [u64; 512] {
+pub(crate) fn made(world: &World) -> [u64; 512] {
     let pages = Arc::new(Mutex::new(Vec::new()));
     let told = pages.clone();
     replace(move |args, rmm| {
