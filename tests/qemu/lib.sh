@@ -215,3 +215,39 @@ until_said() {
 		sleep 0.1
 	done
 }
+
+# selftests ci|hand SECONDS: KVM's own tests that run then, in this time each; all of them end as
+# tests/selftests/expected says
+selftests() {
+	expected=/tests/selftests.expected
+	log=/tmp/selftest.log
+	others=''
+	sed -n "s/^$1 //p" $expected >/tmp/selftests
+	[ -s /tmp/selftests ] || fail "$expected has no test to run"
+	for program in $(cd /selftests && find . -type f | cut -c 3-); do
+		grep -q "^[a-z]* [^ ]* $program\( \|\$\)" $expected || others="$others $program(not in the list)"
+	done
+	cd /selftests
+	while read -r wanted command; do
+		says=''
+		case $command in *' -- '*) says=${command#* -- } command=${command%% -- *} ;; esac
+		status=0
+		started=$(date +%s)
+		# shellcheck disable=SC2086 # words
+		timeout -k 5 "$2" ./$command >$log 2>&1 </dev/null || status=$?
+		case $status in
+		0) got=$(grep -c '# SKIP' $log) && got=pass+$got || got=pass ;;
+		4) got=skip ;;
+		*) got=fail ;;
+		esac
+		echo "  $got: $command ($(($(date +%s) - started)) s)"
+		if [ "$got" != "$wanted" ] || ! grep -qF -e "$says" $log; then
+			others="$others $command,"
+			tail -n 12 $log | sed 's/^/  | /'
+			echo "  expected: $wanted${says:+, and it says: $says} (its status: $status)"
+		fi
+	done </tmp/selftests
+	cd /
+	[ ! "$others" ] || fail "other than tests/selftests/expected has it:$others"
+	echo "  $(wc -l </tmp/selftests) of KVM's tests ended as expected"
+}
