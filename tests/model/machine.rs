@@ -388,24 +388,3 @@ impl Machine {
         self.log.borrow().clone()
     }
 }
-
-/// Writes to the kernel's log.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! model_pr_err {
-    ($($args:tt)*) => { $crate::sys::machine::machine().log(format_args!($($args)*)) };
-}
-
-/// Writes to the kernel's log.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! model_pr_info {
-    ($($args:tt)*) => { $crate::sys::machine::machine().log(format_args!($($args)*)) };
-}
-
-/// What can be formatted.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! model_fmt {
-    ($($args:tt)*) => { format_args!($($args)*) };
-}

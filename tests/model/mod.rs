@@ -20,6 +20,7 @@ mod error;
 pub mod gmem;
 pub mod guest;
 pub mod kvm;
+mod log;
 pub mod machine;
 pub mod memory;
 pub mod mm;

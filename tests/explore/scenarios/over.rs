@@ -42,6 +42,20 @@ fn a_huge_page_of_which_a_part_is_there() {
     });
 }
 
+/// At the lowest IPA that there is as well, what is private is not shared.
+#[test]
+fn a_huge_page_at_the_bottom() {
+    alone(|world| {
+        world.vm.delete_slot(0).unwrap();
+        private_slot(world, 0..512);
+        world.vm.set_private(0..512, false).unwrap();
+        world.vm.set_private(8..13, true).unwrap();
+        world.mm.collapse(HVA_FAR);
+        assert_eq!(world.run(0, [Op::Shared(3)]), [true]);
+        assert_eq!(there(0..512, true), (0..8).collect::<Vec<_>>());
+    });
+}
+
 /// What has no private memory is shared, whatever attributes say: a huge page as well.
 #[test]
 fn a_huge_page_without_private_memory() {
