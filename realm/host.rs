@@ -4,10 +4,19 @@
 
 use super::smc::HostSmc;
 use crate::{
-    rmi::{self, Conduit, Decline, Delegated, GranuleRange, Negotiated, Rmi},
+    rmi::{
+        self,
+        AddrRange,
+        Conduit,
+        Decline,
+        Delegated,
+        GranuleRange,
+        Negotiated,
+        Rmi, //
+    },
     sys::{
-        memory::{self, Page},
-        platform::{self, NoTakeover},
+        memory::{self, Page, RamWatch},
+        platform::{self, NoTakeover, Obstacle},
         prelude::*,
         smc::Smc, //
     }, //
@@ -100,16 +109,17 @@ pub fn errno_or_off(error: rmi::Error) -> Error {
     }
 }
 
-/// Negotiates with the RMM and activates it.
+/// Negotiates with the RMM and activates it. Memory that goes online later has to be such that the RMM
+/// takes it as long as the second of the results is there.
 ///
 /// # Errors
 ///
 /// The kernel log has the reason. `EBUSY` if another kernel is about to take over, `ENODEV` if the
-/// machine has no RMM or one that we cannot work with, `EIO` if the RMM refuses what it has to do,
-/// `ENOMEM`.
-pub fn start() -> Result<Host> {
-    if !platform::has_rme() {
-        pr_info!("no realms: not every CPU has the Realm Management Extension\n");
+/// machine has no RMM or one that we cannot work with, or is not to have realms, `EIO` if the RMM refuses
+/// what it has to do, `ENOMEM`.
+pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
+    if let Some(obstacle) = platform::obstacle() {
+        pr_info!("no realms: {}\n", reason(obstacle));
         return Err(ENODEV);
     }
     let Some(smc) = Smc::new() else {
@@ -124,21 +134,51 @@ pub fn start() -> Result<Host> {
         Ok(negotiated) => negotiated,
         Err(reason) => return Err(decline(reason)),
     };
-    memory::for_each_ram(|range| rmi::check_ram(&rmi, range).map_err(decline))?;
     let host = Host {
         rmi,
         negotiated,
         no_takeover: Some(no_takeover),
     };
+    let host = Arc::new(host, GFP_KERNEL)?;
+    // It is watched before it is looked at: nothing comes in between.
+    let watch = RamWatch::new(&host, check_new_ram)?;
+    memory::for_each_ram(|range| rmi::check_ram(&host.rmi, range).map_err(decline))?;
     // Nothing above delegates: know that it works before a realm depends on it.
     undelegate(&host.rmi, alloc_delegated(&host.rmi, 0)?).map_err(errno)?;
     announce(&host);
-    Ok(host)
+    Ok((host, watch))
+}
+
+/// Why there can be no realms, in the words of the log.
+fn reason(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::Disabled => "the parameter enabled=0 says so",
+        Obstacle::CrashKernel => "this kernel is there to dump another one",
+        Obstacle::Rme => "not every CPU has the Realm Management Extension",
+        Obstacle::Vhe => "the kernel is not at EL2 with VHE, see kvm-arm.mode",
+    }
+}
+
+/// Memory that the RMM does not take stays offline: any page may become a realm's.
+///
+/// # Errors
+///
+/// As for [`start`].
+fn check_new_ram(host: &Host, range: AddrRange) -> Result {
+    rmi::check_ram(&host.rmi, range).map_err(|reason| {
+        pr_err!("new memory stays offline: {}\n", reason);
+        declined(reason)
+    })
 }
 
 /// Says why there will be no realms, and what to return for it.
 fn decline(reason: Decline) -> Error {
     pr_err!("no realms: {}\n", reason);
+    declined(reason)
+}
+
+/// What a reason is as an error.
+fn declined(reason: Decline) -> Error {
     match reason {
         Decline::Command(_) => EIO,
         _ => ENODEV,

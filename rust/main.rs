@@ -67,13 +67,14 @@ struct KvmArmRmi {
     _registration: sys::Registration<rec::RealmVm>,
     #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
     _selftest: sys::debugfs::Dir<selftest::SelfTest>,
+    _ram: sys::memory::RamWatch<host::Host>,
     _all: Arc<kvm::AllVms>,
 }
 
 impl kernel::Module for KvmArmRmi {
     fn init(module: &'static ThisModule) -> Result<Self> {
         caps::check(&sys::platform::CapNumbers::get())?;
-        let host = Arc::new(host::start()?, GFP_KERNEL)?;
+        let (host, ram) = host::start()?;
         let status = status::show(&host)?;
         #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
         let selftest = {
@@ -86,6 +87,7 @@ impl kernel::Module for KvmArmRmi {
             _registration: sys::Registration::new(module, &all, &settings)?,
             #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
             _selftest: selftest,
+            _ram: ram,
             _all: all,
         })
     }

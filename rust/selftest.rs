@@ -7,12 +7,13 @@
 //! |---|---|---|
 //! | `cycle` | `n`: delegates n MiB, then takes them back; an error if not all of it came back | |
 //! | `hold` | `n`: delegates `1 << n` granules and keeps them; `-`: takes them back | what is held |
+//! | `memory` | `base,size`, in hexadecimal: adds this memory to the host, as a new block of it | |
 //! | `fault` | `x1,x2,...`: has an RMM that is built for it misbehave, see `tests/rmm/src/fault.rs` | |
 
 use crate::{
     realm::host::{alloc_delegated, errno, undelegate, Host},
     rmi::{Conduit, Delegated, GranuleRange, Regs, GRANULE_SIZE},
-    sys::debugfs::Spec, //
+    sys::{debugfs::Spec, platform}, //
 };
 use kernel::{
     fmt,
@@ -63,6 +64,11 @@ pub(crate) const FILES: &[Spec<SelfTest>] = &[
         name: c"hold",
         show: Some(show_held),
         store: Some(hold),
+    },
+    Spec {
+        name: c"memory",
+        show: None,
+        store: Some(add_memory),
     },
     Spec {
         name: c"fault",
@@ -116,15 +122,30 @@ fn hold(data: &SelfTest, word: &str) -> Result {
     }
 }
 
-fn fault(data: &SelfTest, words: &str) -> Result {
-    let mut args = [0; FAULT_ARGUMENTS];
+fn add_memory(_: &SelfTest, words: &str) -> Result {
+    let [base, size] = numbers(words)?;
+    platform::add_memory(base, size)
+}
+
+/// At most so many numbers in hexadecimal, with commas between them; the others are 0.
+///
+/// # Errors
+///
+/// `EINVAL`.
+fn numbers<const N: usize>(words: &str) -> Result<[u64; N]> {
+    let mut numbers = [0; N];
     let mut words = words.split(',');
-    for (arg, word) in args.iter_mut().zip(&mut words) {
-        *arg = u64::from_str_radix(word, 16).map_err(|_| EINVAL)?;
+    for (number, word) in numbers.iter_mut().zip(&mut words) {
+        *number = u64::from_str_radix(word, 16).map_err(|_| EINVAL)?;
     }
-    if words.next().is_some() {
-        return Err(EINVAL);
+    match words.next() {
+        Some(_) => Err(EINVAL),
+        None => Ok(numbers),
     }
+}
+
+fn fault(data: &SelfTest, words: &str) -> Result {
+    let args: [u64; FAULT_ARGUMENTS] = numbers(words)?;
     // None of the arguments is an address that the RMM would look at.
     let results = data.host.rmi.conduit().smc(&Regs::new(FAULT, &args));
     match results.x(0) {

@@ -34,6 +34,9 @@ pub(crate) struct File {
 // The declarations are those of `rust/sys/helpers.h`. What is marked safe may be called by
 // anybody who may sleep.
 unsafe extern "C" {
+    /// Module parameter `enabled`. Written by the kernel while the module loads, never afterwards.
+    pub(crate) static kvm_rmi_enabled: bool;
+
     /// Module parameter `cap`. Written by the kernel while the module loads, never afterwards.
     pub(crate) static kvm_rmi_cap: u32;
 
@@ -73,6 +76,26 @@ unsafe extern "C" {
     /// `apei_claim_sea()`: true if firmware has told of an external abort and that was dealt with.
     /// Interrupts are on.
     pub(crate) safe fn kvm_rmi_helper_claim_sea() -> bool;
+
+    /// `is_kdump_kernel()`.
+    pub(crate) safe fn kvm_rmi_helper_is_kdump_kernel() -> bool;
+
+    /// `is_kernel_in_hyp_mode()`.
+    pub(crate) safe fn kvm_rmi_helper_is_kernel_in_hyp_mode() -> bool;
+
+    /// `register_memory_notifier()`, for memory that is about to go online, which what `visit` returns
+    /// unless 0 keeps from doing so. Only one at a time.
+    pub(crate) fn kvm_rmi_helper_watch_ram(
+        arg: *mut c_void,
+        visit: unsafe extern "C" fn(c_ulong, c_ulong, *mut c_void) -> c_int,
+    ) -> c_int;
+
+    /// `unregister_memory_notifier()`.
+    pub(crate) fn kvm_rmi_helper_unwatch_ram();
+
+    /// `add_memory()`, where there may be no other memory.
+    #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
+    pub(crate) safe fn kvm_rmi_helper_add_memory(base: u64, size: u64) -> c_int;
 
     /// `kvm_rmi_forbid_takeover()`.
     pub(crate) safe fn kvm_rmi_helper_forbid_takeover() -> c_int;

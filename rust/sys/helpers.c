@@ -7,6 +7,7 @@
 
 #include <linux/acpi.h>
 #include <linux/cpufeature.h>
+#include <linux/crash_dump.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
@@ -16,8 +17,14 @@
 #include <asm/acpi.h>
 #include <asm/kvm_rmi_takeover.h>
 #include <asm/sysreg.h>
+#include <asm/virt.h>
 
 #include "helpers.h"
+
+/* For a host whose RMM does not answer: nothing else keeps us from calling it. */
+bool kvm_rmi_enabled = true;
+module_param_named(enabled, kvm_rmi_enabled, bool, 0444);
+MODULE_PARM_DESC(enabled, "0: stay away from the Realm Management Monitor");
 
 /* KVM_CAP_ARM_RMI has no number upstream yet; see uapi/README.md. */
 unsigned int kvm_rmi_cap = 253;
@@ -84,6 +91,16 @@ u64 kvm_rmi_helper_id_aa64pfr0_rme(void)
 bool kvm_rmi_helper_claim_sea(void)
 {
 	return !apei_claim_sea(NULL);
+}
+
+bool kvm_rmi_helper_is_kdump_kernel(void)
+{
+	return is_kdump_kernel();
+}
+
+bool kvm_rmi_helper_is_kernel_in_hyp_mode(void)
+{
+	return is_kernel_in_hyp_mode();
 }
 
 int kvm_rmi_helper_forbid_takeover(void)

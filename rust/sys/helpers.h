@@ -23,8 +23,11 @@ struct kvm_rmi_file {
 	int (*store)(const struct kvm_rmi_file *file, const char *word);
 };
 
+typedef int (*kvm_rmi_visit_ram)(unsigned long pfn, unsigned long nr_pages,
+				 void *arg);
 typedef int (*kvm_rmi_visit_slot)(struct kvm_memory_slot *slot, void *arg);
 
+extern bool kvm_rmi_enabled;
 extern unsigned int kvm_rmi_cap;
 extern bool kvm_rmi_force_cap;
 extern unsigned int kvm_rmi_gmem_attributes_cap;
@@ -39,6 +42,8 @@ void kvm_rmi_helper_cond_resched(void);
 bool kvm_rmi_helper_signal_pending(void);
 u64 kvm_rmi_helper_id_aa64pfr0_rme(void);
 bool kvm_rmi_helper_claim_sea(void);
+bool kvm_rmi_helper_is_kdump_kernel(void);
+bool kvm_rmi_helper_is_kernel_in_hyp_mode(void);
 int kvm_rmi_helper_forbid_takeover(void);
 void kvm_rmi_helper_allow_takeover(void);
 
@@ -71,6 +76,13 @@ u64 kvm_rmi_helper_vcpu_mpidr_aff(struct kvm_vcpu *vcpu);
 void kvm_rmi_helper_prepare_memory_fault_exit(struct kvm_vcpu *vcpu, u64 gpa,
 					      u64 size, bool is_private);
 void kvm_rmi_helper_vm_dead(struct kvm *kvm);
+
+/* rust/sys/hotplug.c */
+int kvm_rmi_helper_watch_ram(void *arg, kvm_rmi_visit_ram fn);
+void kvm_rmi_helper_unwatch_ram(void);
+
+/* rust/sys/selftest.c */
+int kvm_rmi_helper_add_memory(u64 base, u64 size);
 
 /* rust/sys/debugfs.c */
 void kvm_rmi_helper_debugfs_create_file(struct kvm_rmi_file *file,

@@ -6,9 +6,40 @@ use super::ffi;
 use core::sync::atomic::Ordering;
 use kernel::{error::to_result, prelude::*};
 
-/// True if every CPU has the Realm Management Extension.
-pub fn has_rme() -> bool {
-    ffi::kvm_rmi_helper_id_aa64pfr0_rme() != 0
+/// Why there can be no realms, whatever the RMM is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// Module parameter `enabled` is 0.
+    Disabled,
+    /// This kernel is there to dump another one.
+    CrashKernel,
+    /// Not every CPU has the Realm Management Extension.
+    Rme,
+    /// The kernel is not at EL2 with VHE.
+    Vhe,
+}
+
+/// The first that there is.
+pub fn obstacle() -> Option<Obstacle> {
+    // SAFETY: A parameter of this module, which is set before it is initialised.
+    let enabled = unsafe { ffi::kvm_rmi_enabled };
+    match () {
+        () if !enabled => Some(Obstacle::Disabled),
+        () if ffi::kvm_rmi_helper_is_kdump_kernel() => Some(Obstacle::CrashKernel),
+        () if ffi::kvm_rmi_helper_id_aa64pfr0_rme() == 0 => Some(Obstacle::Rme),
+        () if !ffi::kvm_rmi_helper_is_kernel_in_hyp_mode() => Some(Obstacle::Vhe),
+        () => None,
+    }
+}
+
+/// Adds memory to the host, as a new block of it would be.
+///
+/// # Errors
+///
+/// Those of `add_memory()`; `EOPNOTSUPP` where memory cannot be added.
+#[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
+pub fn add_memory(base: u64, size: u64) -> Result {
+    to_result(ffi::kvm_rmi_helper_add_memory(base, size))
 }
 
 /// `apei_claim_sea()`: true if firmware has told of an external abort and that was dealt with.

@@ -223,7 +223,7 @@ pub(crate) fn scenario_by(
 
 /// The component is loaded.
 pub(crate) fn start() -> Arc<AllVms> {
-    let host = Arc::new(host::start().unwrap(), GFP_KERNEL).unwrap();
+    let (host, _) = host::start().unwrap();
     let status = status::show(&host).unwrap();
     Arc::new(AllVms { host, status }, GFP_KERNEL).unwrap()
 }

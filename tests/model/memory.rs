@@ -102,6 +102,29 @@ pub fn put(granules: GranuleRange<Undelegated>) {
     }
 }
 
+/// Has somebody look at memory that comes later, before it is used.
+pub struct RamWatch<T>(Arc<T>, fn(&T, AddrRange) -> Result);
+
+impl<T> RamWatch<T> {
+    /// From now on.
+    ///
+    /// # Errors
+    ///
+    /// None here.
+    pub fn new(data: &Arc<T>, visit: fn(&T, AddrRange) -> Result) -> Result<Self> {
+        Ok(Self(data.clone(), visit))
+    }
+
+    /// Memory is about to go online.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub fn comes(&self, range: AddrRange) -> Result {
+        (self.1)(&self.0, range)
+    }
+}
+
 /// Calls `visit` for each range of the host's memory.
 ///
 /// # Errors

@@ -7,17 +7,33 @@ use super::{machine::machine, prelude::*};
 /// What a machine does not have, or does not let us do, without which there are no realms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lacks {
-    /// CPUs with the Realm Management Extension.
-    Rme,
+    /// One of these, of which there is no more than that it is told.
+    Base(Obstacle),
     /// Firmware that is called by SMC.
     Smc,
     /// A kernel that stays: another one is to take over.
     Stay,
 }
 
-/// True if every CPU has the Realm Management Extension.
-pub fn has_rme() -> bool {
-    machine().lacks() != Some(Lacks::Rme)
+/// Why there can be no realms, whatever the RMM is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// Module parameter `enabled` is 0.
+    Disabled,
+    /// This kernel is there to dump another one.
+    CrashKernel,
+    /// Not every CPU has the Realm Management Extension.
+    Rme,
+    /// The kernel is not at EL2 with VHE.
+    Vhe,
+}
+
+/// The first that there is.
+pub fn obstacle() -> Option<Obstacle> {
+    match machine().lacks() {
+        Some(Lacks::Base(obstacle)) => Some(obstacle),
+        _ => None,
+    }
 }
 
 /// True if firmware has told of an external abort.

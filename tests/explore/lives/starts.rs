@@ -5,8 +5,9 @@
 use super::*;
 use crate::injection::end;
 use kvm_arm_rmi::realm::host;
+use kvm_arm_rmi::rmi::{AddrRange, PhysAddr};
 use kvm_arm_rmi::sys::machine::machine;
-use kvm_arm_rmi::sys::platform::Lacks;
+use kvm_arm_rmi::sys::platform::{Lacks, Obstacle};
 use kvm_arm_rmi::sys::prelude::{EBUSY, EINVAL, ENODEV};
 
 /// Starts on such a machine. Returns what that says, and the log.
@@ -21,7 +22,7 @@ fn starts(lacks: Option<Lacks>, refused: Option<(Fid, u64)>) -> (Option<Error>, 
             let host = host::start();
             end();
             let told = machine.lines().concat();
-            if let Ok(host) = &host {
+            if let Ok((host, _)) = &host {
                 assert_eq!(host.rmi.conduit().counts().leaked(), 0);
             }
             let error = host.err();
@@ -34,14 +35,18 @@ fn starts(lacks: Option<Lacks>, refused: Option<(Fid, u64)>) -> (Option<Error>, 
 #[test]
 fn machines_without_realms() {
     let (version, delegate) = (Fid::VERSION, Fid::GRANULE_RANGE_DELEGATE);
+    let base = |obstacle| Some(Lacks::Base(obstacle));
     let (input, none) = (u64::from(Status::ErrorInput.raw()), u64::MAX);
     for (lacks, refused, error, told) in [
         (
-            Some(Lacks::Rme),
+            base(Obstacle::Rme),
             None,
             ENODEV,
             "not every CPU has the Realm Management Extension",
         ),
+        (base(Obstacle::Disabled), None, ENODEV, "enabled=0"),
+        (base(Obstacle::CrashKernel), None, ENODEV, "dump another"),
+        (base(Obstacle::Vhe), None, ENODEV, "not at EL2 with VHE"),
         (Some(Lacks::Smc), None, ENODEV, "is not reached by SMC"),
         (
             Some(Lacks::Stay),
@@ -62,10 +67,38 @@ fn machines_without_realms() {
         let (said, log) = starts(lacks, refused);
         assert_eq!(said, Some(error), "{lacks:?} {refused:?}");
         assert!(log.contains(told), "{lacks:?} {refused:?}: {log}");
+        // Nothing is called where that would be in vain, or worse.
+        if lacks.is_some() {
+            assert!(!log.contains("RMI "), "{lacks:?}: {log}");
+        }
     }
     let (said, log) = starts(None, None);
     assert_eq!(said, None);
     assert!(log.contains("activated"), "{log}");
+}
+
+/// Memory that comes later is the RMM's to judge, as that which is there is: what it does not take stays
+/// offline, and the log says so.
+#[test]
+fn memory_that_comes_later() {
+    for (info, taken) in [([0, 2], true), ([1, 2], false), ([0, 1], false)] {
+        once(move || {
+            machine::on(Embedded::new(), |machine| {
+                let (_host, watch) = host::start().unwrap();
+                let said = machine.lines().len();
+                let ram = machine.firmware().ram();
+                replace_some(Fid::GRANULE_TRACKING_GET, (0, 1), move |args, _| {
+                    Regs::new(0, &[info[0], info[1], args.x(2)])
+                });
+                let (base, top) = (PhysAddr::new(ram.start), PhysAddr::new(ram.end));
+                let came = watch.comes(AddrRange::new(base, top).unwrap());
+                assert_eq!(came.is_ok(), taken, "{info:?}: {came:?}");
+                let told = machine.lines()[said..].concat();
+                assert_eq!(told.contains("new memory stays offline"), !taken, "{told}");
+                end();
+            });
+        });
+    }
 }
 
 /// Where something is lost no other kernel may take over: it would not know of that.
