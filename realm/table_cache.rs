@@ -3,6 +3,7 @@
 //! Granules that were tables.
 
 use crate::rmi::{Delegated, GranuleRange};
+use crate::sys::memory;
 
 /// Delegated granules that were tables, and are kept for the next ones.
 #[derive(Default)]
@@ -20,7 +21,16 @@ impl TableCache {
         }
     }
 
-    /// Takes one.
+    /// Takes one to use it again: not one of which the host has been told that it is bad. That stays here.
+    pub fn take_good(&mut self) -> Option<GranuleRange<Delegated>> {
+        let is_good = |granule: &GranuleRange<Delegated>| !memory::is_bad(granule.range().base());
+        self.0
+            .iter_mut()
+            .find(|spare| spare.as_ref().is_some_and(is_good))?
+            .take()
+    }
+
+    /// Takes any.
     pub fn take(&mut self) -> Option<GranuleRange<Delegated>> {
         self.0.iter_mut().find_map(Option::take)
     }

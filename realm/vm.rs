@@ -236,7 +236,7 @@ impl Vm {
         if self.tables.has(table) {
             return Ok(());
         }
-        let granule = match cache.take() {
+        let granule = match cache.take_good() {
             Some(spare) => spare,
             None => self.alloc_delegated(0)?,
         };

@@ -61,6 +61,9 @@ unsafe extern "C" {
     /// `page_address()`: never null, since arm64 maps all its memory.
     pub(crate) fn kvm_rmi_helper_page_address(page: *mut bindings::page) -> *mut c_void;
 
+    /// `PageHWPoison()`.
+    pub(crate) fn kvm_rmi_helper_is_poisoned(page: *mut bindings::page) -> bool;
+
     /// `put_page()`.
     pub(crate) fn kvm_rmi_helper_put_page(page: *mut bindings::page);
 

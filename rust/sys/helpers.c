@@ -66,6 +66,11 @@ void *kvm_rmi_helper_page_address(struct page *page)
 	return page_address(page);
 }
 
+bool kvm_rmi_helper_is_poisoned(struct page *page)
+{
+	return PageHWPoison(page);
+}
+
 void kvm_rmi_helper_put_page(struct page *page)
 {
 	put_page(page);

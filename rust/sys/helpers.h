@@ -37,6 +37,7 @@ extern unsigned int kvm_rmi_fault_around;
 phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page);
 struct page *kvm_rmi_helper_phys_to_page(phys_addr_t phys);
 void *kvm_rmi_helper_page_address(struct page *page);
+bool kvm_rmi_helper_is_poisoned(struct page *page);
 void kvm_rmi_helper_put_page(struct page *page);
 void kvm_rmi_helper_cond_resched(void);
 bool kvm_rmi_helper_signal_pending(void);

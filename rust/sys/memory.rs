@@ -222,6 +222,15 @@ fn pages(pfn: c_ulong, nr_pages: c_ulong) -> Option<AddrRange> {
     )
 }
 
+/// True if the host has been told that the page is bad. It may be at any time; the page allocator does not
+/// hand out such pages, nor take them back.
+///
+/// `pa` is memory that the page allocator has handed out.
+pub fn is_bad(pa: PhysAddr) -> bool {
+    // SAFETY: There is a page for it, as for all memory of the page allocator's.
+    unsafe { ffi::kvm_rmi_helper_is_poisoned(ffi::kvm_rmi_helper_phys_to_page(pa.raw())) }
+}
+
 /// Calls `visit` for each range of the host's memory, in whole granules, until it returns an error.
 ///
 /// # Errors

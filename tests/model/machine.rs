@@ -55,6 +55,7 @@ pub struct Machine {
     /// References to pages that are not free.
     references: RefCell<BTreeMap<u64, u32>>,
     free: RefCell<BTreeSet<u64>>,
+    bad: RefCell<BTreeSet<u64>>,
     /// Allocations until one fails; 0 for never.
     fails: Cell<u64>,
     allocations: Cell<u64>,
@@ -95,6 +96,7 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         firmware: Box::new(firmware),
         references: RefCell::default(),
         free: RefCell::new(ram.step_by(GRANULE_SIZE as usize).collect()),
+        bad: RefCell::default(),
         fails: Cell::new(0),
         allocations: Cell::new(0),
         killed: Cell::new(false),
@@ -295,8 +297,18 @@ impl Machine {
                 !self.firmware.is_delegated(pa),
                 "page {pa:#x} is freed, and the realm world has it"
             );
-            assert!(self.free.borrow_mut().insert(pa));
+            // Who has a bad page keeps it from others at the end.
+            assert!(self.is_bad(pa) || self.free.borrow_mut().insert(pa));
         }
+    }
+
+    /// The host is told that a page is bad.
+    pub fn poison(&self, pa: u64) {
+        self.bad.borrow_mut().insert(pa);
+    }
+
+    pub(super) fn is_bad(&self, pa: u64) -> bool {
+        self.bad.borrow().contains(&pa)
     }
 
     /// True if nobody has the page.

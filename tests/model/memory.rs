@@ -125,6 +125,11 @@ impl<T> RamWatch<T> {
     }
 }
 
+/// True if the host has been told that the page is bad.
+pub fn is_bad(pa: PhysAddr) -> bool {
+    machine().is_bad(pa.raw())
+}
+
 /// Calls `visit` for each range of the host's memory.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use crate::firmware::level;
 use crate::injection::end;
 use crate::world::mapped;
 use kvm_arm_rmi::rmi::{Fid, GRANULE_SIZE};
+use kvm_arm_rmi::sys::machine::machine;
 use kvm_arm_rmi::sys::prelude::EEXIST;
 use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
 
@@ -172,6 +173,34 @@ fn empty_tables_are_folded() {
         );
         assert_eq!(world.run(0, [Op::Private(table(2) + 3)]), [true]);
         assert_eq!((level(table(2)), level(table(3))), (3, 2));
+    });
+}
+
+/// A granule that was a table is the next one, unless the host has found it bad meanwhile.
+#[test]
+fn a_bad_table_is_not_used_again() {
+    alone(|world| {
+        let tables = [FAR, FAR + 512].map(|first| first..first + 512);
+        private_slot(world, FAR..FAR + 1024);
+        assert_eq!(world.run(0, private(0..1)), [true]);
+        let made = record(Fid::RTT_CREATE);
+        for round in 0..3 {
+            for table in tables.clone() {
+                let goes = [
+                    ripas(table.clone(), false, true),
+                    ripas(table.clone(), true, true),
+                ];
+                assert_eq!(world.run(0, [Op::Private(table.start)]), [true]);
+                assert_eq!(world.run(0, goes), [true, true]);
+            }
+            let table = |n: usize| made.lock().unwrap()[n].x(2);
+            match round {
+                0 => assert_eq!(table(0), table(1)),
+                1 => machine().poison(table(3)),
+                _ => assert!(![table(4), table(5)].contains(&table(3))),
+            }
+        }
+        end();
     });
 }
 
