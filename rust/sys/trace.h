@@ -11,22 +11,29 @@
 
 /* The name comes from Rust, which has the commands; it is @len bytes long. */
 TRACE_EVENT(rmi_call,
-	    TP_PROTO(u32 fid, const char *name, u32 len, u64 realm, u64 result),
-	    TP_ARGS(fid, name, len, realm, result),
+	    TP_PROTO(u32 fid, const char *name, u32 len, u64 realm, u64 x1, u64 x2,
+		     u64 x3, u64 result),
+	    TP_ARGS(fid, name, len, realm, x1, x2, x3, result),
 
 	    TP_STRUCT__entry(__field(u32, fid)
 			     __field(u64, realm)
+			     __field(u64, x1)
+			     __field(u64, x2)
+			     __field(u64, x3)
 			     __field(u64, result)
 			     __string_len(name, name, len)),
 
 	    TP_fast_assign(__entry->fid = fid;
 			   __entry->realm = realm;
+			   __entry->x1 = x1;
+			   __entry->x2 = x2;
+			   __entry->x3 = x3;
 			   __entry->result = result;
 			   __assign_str(name);),
 
-	    TP_printk("fid=0x%x name=%s realm=0x%llx result=0x%llx",
-		      __entry->fid, __get_str(name), __entry->realm,
-		      __entry->result)
+	    TP_printk("fid=0x%x x1=0x%llx x2=0x%llx x3=0x%llx name=%s realm=0x%llx result=0x%llx",
+		      __entry->fid, __entry->x1, __entry->x2, __entry->x3,
+		      __get_str(name), __entry->realm, __entry->result)
 );
 
 TRACE_EVENT(rec_enter,

@@ -65,7 +65,7 @@ macro_rules! events {
 
 // As in `rust/sys/trace.h`.
 events! {
-    fn rmi_call(fid: u32, name: *const ffi::c_char, len: u32, realm: u64, result: u64);
+    fn rmi_call(fid: u32, name: *const ffi::c_char, len: u32, realm: u64, x1: u64, x2: u64, x3: u64, result: u64);
     fn rec_enter(realm: u64, vcpu: ffi::c_int);
     fn rec_exit(realm: u64, vcpu: ffi::c_int, result: u64, reason: u32, esr: u64);
     fn realm_map(realm: u64, private: bool, start: u64, end: u64, pages: u64);
@@ -90,6 +90,9 @@ pub(super) fn rmi_call(args: &Regs, results: &Regs, realm: impl FnOnce() -> u64)
                 // CAST: Names are short.
                 command.len() as u32,
                 realm(),
+                args.x(1),
+                args.x(2),
+                args.x(3),
                 results.x(0),
             )
         };
