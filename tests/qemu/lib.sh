@@ -61,6 +61,18 @@ nothing_left() {
 	expect_value granules leaked 0
 }
 
+# swap_on, swap_off: the host swaps to memory of its own, compressed
+swap_on() {
+	echo 64M >/sys/block/zram0/disksize
+	mkswap /dev/zram0 >/dev/null
+	swapon /dev/zram0
+}
+
+swap_off() {
+	swapoff /dev/zram0
+	echo 1 >/sys/block/zram0/reset
+}
+
 # bench: what realms cost, phase by phase, and what Linux costs that boots in one
 bench() {
 	timeout 500 rmi-client realm bench \

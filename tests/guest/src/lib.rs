@@ -61,6 +61,86 @@ pub const fn pattern(ipa: u64, shared: bool) -> u64 {
     }
 }
 
+/// A word of memory that all who use it renew again and again: where it is, or where it is in its page if
+/// all pages are to be `alike`, and below that its generation. It is never 0.
+pub const fn word(ipa: u64, generation: u32, alike: bool) -> u64 {
+    let place = if alike { ipa % PAGE_SIZE } else { ipa };
+    let mix = (place + 8).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mix | 1 << 63) & !0xffff_ffff | generation as u64
+}
+
+/// How [`Op::Renew`] goes about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Renewal {
+    /// The generation that all words have before.
+    pub generation: u32,
+    /// By so many the words of this CPU are renewed, one after the other. With none of them all words are
+    /// only looked at.
+    pub rounds: u32,
+    /// Of `classes` words that follow each other this one belongs to who does it, the others to others.
+    pub class: u64,
+    /// How many there are that have words.
+    pub classes: u64,
+    /// All pages have the same words.
+    pub alike: bool,
+    /// A word may also have been lost, and is 0 then.
+    pub lossy: bool,
+}
+
+impl Renewal {
+    /// What is wrong with a word of this value at `ipa`, in a round (the first is 1): the least generation
+    /// that it may have.
+    pub const fn is_wrong(&self, ipa: u64, value: u64, round: u32) -> Option<u32> {
+        if self.lossy && value == 0 {
+            return None;
+        }
+        let (from, to) = match (self.is_own(ipa), self.rounds) {
+            (_, 0) => (self.generation, self.generation),
+            (true, _) => (self.generation + round - 1, self.generation + round - 1),
+            (false, rounds) => (self.generation, self.generation + rounds),
+        };
+        let generation = value as u32;
+        let right = value == word(ipa, generation, self.alike);
+        if right && generation >= from && generation <= to {
+            None
+        } else {
+            Some(from)
+        }
+    }
+
+    /// True if the word belongs to who does it.
+    pub const fn is_own(&self, ipa: u64) -> bool {
+        ipa / 8 % self.classes == self.class
+    }
+
+    /// What an own word becomes in a round.
+    pub const fn renewed(&self, ipa: u64, round: u32) -> u64 {
+        word(ipa, self.generation + round, self.alike)
+    }
+
+    /// The order's arguments.
+    pub const fn to_arguments(self) -> [u64; 3] {
+        [
+            self.generation as u64 | (self.rounds as u64) << 32,
+            self.class | self.classes << 32,
+            self.alike as u64 | (self.lossy as u64) << 1,
+        ]
+    }
+
+    /// From the order's arguments.
+    pub const fn from_arguments(arguments: [u64; 3]) -> Self {
+        let [generation, class, flags] = arguments;
+        Self {
+            generation: generation as u32,
+            rounds: (generation >> 32) as u32,
+            class: class & 0xffff_ffff,
+            classes: class >> 32,
+            alike: flags & 1 != 0,
+            lossy: flags & 2 != 0,
+        }
+    }
+}
+
 /// `RsiResponse`, and RIPAS, as a realm asks for them.
 pub mod rsi {
     /// RSI_IPA_STATE_SET: there is nothing.

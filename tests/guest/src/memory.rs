@@ -4,7 +4,7 @@
 
 use core::arch::asm;
 
-use realm_guest::{pattern, Order, PAGE_SIZE};
+use realm_guest::{pattern, Order, Renewal, PAGE_SIZE};
 
 use crate::upper;
 
@@ -80,6 +80,30 @@ pub(crate) fn scribble(order: Order) -> ! {
             unsafe { store(address(order, page(order, n)), value) };
         }
     }
+}
+
+/// Looks at every word of the pages and renews its own. Returns how many were wrong, and of the first of
+/// them its IPA, its value and the least generation that it may have.
+pub(crate) fn renew(order: Order, renewal: Renewal) -> [u64; 4] {
+    let mut wrong = [0; 4];
+    for round in 1..=renewal.rounds.max(1) {
+        for ipa in (page(order, 0)..page(order, order.count)).step_by(8) {
+            let at = address(order, ipa);
+            // SAFETY: as in `fill`.
+            let value = unsafe { load(at) };
+            if let Some(least) = renewal.is_wrong(ipa, value, round) {
+                if wrong[0] == 0 {
+                    wrong = [0, ipa, value, least.into()];
+                }
+                wrong[0] += 1;
+            }
+            if renewal.rounds != 0 && renewal.is_own(ipa) {
+                // SAFETY: as in `fill`.
+                unsafe { store(at, renewal.renewed(ipa, round)) };
+            }
+        }
+    }
+    wrong
 }
 
 /// Counts the pages in which `is_good` does not hold for what is at an IPA.

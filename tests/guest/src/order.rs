@@ -38,6 +38,10 @@ pub enum Op {
     /// Stores 1, 2, 3, ... to the first word of *count* pages from *base*, one after another and round
     /// and round. No result: it never ends.
     Scribble,
+    /// Looks at every word of the pages, and renews its own, as a [`crate::Renewal`] says. Arguments: that.
+    /// Results: how many words were wrong, and of the first of them its address, its value, and the least
+    /// generation that it may have.
+    Renew,
     /// Gives the pages up. Results: status, up to where it went, calls that it took, response.
     SetEmpty,
     /// Takes the pages back. Results: the same.
@@ -70,7 +74,7 @@ pub enum Op {
     SystemReset,
 }
 
-const OPS: [Op; 28] = [
+const OPS: [Op; 29] = [
     Op::Describe,
     Op::Smc,
     Op::Load,
@@ -84,6 +88,7 @@ const OPS: [Op; 28] = [
     Op::Check,
     Op::CheckZero,
     Op::Scribble,
+    Op::Renew,
     Op::SetEmpty,
     Op::SetRam,
     Op::GiveUp,

@@ -4,7 +4,7 @@
 
 use core::arch::asm;
 
-use realm_guest::{fid, mailbox, rsi, Op, Order, BASE, PAGE_SIZE, WORDS};
+use realm_guest::{fid, mailbox, rsi, Op, Order, Renewal, BASE, PAGE_SIZE, WORDS};
 
 use crate::{call, interrupts, memory, provoke, read, write};
 
@@ -64,6 +64,10 @@ pub(crate) fn perform(order: Order, x0: u64, ipa_bits: u64) -> Answer {
         Op::Check => [memory::check(order)].into(),
         Op::CheckZero => [memory::check_zero(order)].into(),
         Op::Scribble => memory::scribble(order),
+        Op::Renew => {
+            let renewal = Renewal::from_arguments([argument(0), argument(1), argument(2)]);
+            memory::renew(order, renewal).into()
+        }
         Op::SetEmpty => set_ripas(order, rsi::EMPTY),
         Op::SetRam => set_ripas(order, rsi::RAM),
         Op::GiveUp => [left(order, rsi::EMPTY)].into(),

@@ -4,7 +4,8 @@
 
 use std::fs::File;
 use std::io::{Error, Result};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +33,8 @@ pub(crate) struct Mapping {
     size: u64,
     /// What was mapped, of which the rest is there for alignment only.
     whole: (*mut libc::c_void, usize),
+    /// The file that it is of, if it is not anonymous.
+    file: Option<File>,
 }
 
 // SAFETY: The mapping belongs to the process, not to a thread, and is accessed as atomic words.
@@ -64,9 +67,67 @@ impl Mapping {
             start: NonNull::new(start).ok_or_else(|| Error::other("mapped at 0"))?,
             size,
             whole: (whole, length),
+            file: None,
         };
         mapping.set_huge(0, size, huge)?;
         Ok(mapping)
+    }
+
+    /// Maps a new file in memory, shared: of huge pages out of the host's pool, or of ordinary ones.
+    /// It begins at a multiple of the page size that it has.
+    pub(crate) fn of_file(size: u64, hugetlb: bool) -> Result<Self> {
+        const NAME: &[u8] = b"shared\0";
+        let flags = if hugetlb { libc::MFD_HUGETLB } else { 0 };
+        // SAFETY: Makes a new file.
+        let fd = unsafe { libc::memfd_create(NAME.as_ptr().cast(), flags) };
+        check(fd)?;
+        // SAFETY: It has just been made, for us.
+        let file = unsafe { File::from_raw_fd(fd) };
+        file.set_len(size)?;
+        let length = size as usize;
+        // SAFETY: A new mapping at an address that the kernel chooses.
+        let whole = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd,
+                0,
+            )
+        };
+        if whole == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        Ok(Self {
+            start: NonNull::new(whole.cast()).ok_or_else(|| Error::other("mapped at 0"))?,
+            size,
+            whole: (whole, length),
+            file: Some(file),
+        })
+    }
+
+    /// The file that it is of.
+    pub(crate) fn file(&self) -> Result<&File> {
+        self.file
+            .as_ref()
+            .ok_or_else(|| Error::other("the mapping is of no file"))
+    }
+
+    /// The number of the page frame that each page has; 0 where none is mapped.
+    pub(crate) fn frames(&self) -> Result<Vec<u64>> {
+        const PRESENT: u64 = 1 << 63;
+        const FRAME: u64 = (1 << 55) - 1;
+        let mut bytes = vec![0; (self.size / PAGE_SIZE * 8) as usize];
+        let pagemap = File::open("/proc/self/pagemap")?;
+        pagemap.read_exact_at(&mut bytes, self.address() / PAGE_SIZE * 8)?;
+        let words = bytes.chunks_exact(8).map(|chunk| {
+            let mut word = [0; 8];
+            word.copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        });
+        let frame = |word: u64| if word & PRESENT != 0 { word & FRAME } else { 0 };
+        Ok(words.map(frame).collect())
     }
 
     /// One that begins with `contents`.
@@ -138,7 +199,8 @@ impl Mapping {
         check(unsafe { libc::munmap(at, size) })
     }
 
-    fn advise(&self, offset: u64, size: u64, advice: i32) -> Result<()> {
+    /// Anything else that madvise does with pages.
+    pub(crate) fn advise(&self, offset: u64, size: u64, advice: i32) -> Result<()> {
         let (at, size) = self.part(offset, size);
         // SAFETY: Whole pages of the mapping, of which Rust holds no references; what this does to
         // them is what the callers are for.

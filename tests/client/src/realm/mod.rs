@@ -17,6 +17,7 @@ mod files;
 mod half_way;
 mod killed;
 mod memory;
+mod movers;
 mod nomem;
 mod notifier;
 mod run;
@@ -46,7 +47,8 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | widths | hold [running] | refused | killed | debugfs
-  eyes [--quick] | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | bench [COMMAND...]";
+  eyes [--quick] | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | movers CPUS [NAME...]
+  bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -73,6 +75,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["nomem", part, number] => nomem::life(part, number),
         ["notifier"] => notifier::main(20),
         ["notifier", rounds] => notifier::main(rounds.parse()?),
+        ["movers", cpus, names @ ..] => movers::main(cpus.parse()?, names),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
         ["debugfs"] => files::main(),

@@ -165,6 +165,16 @@ impl Vm {
             true => Some(self.guest_memfd(size)?),
             false => None,
         };
+        self.add_slot(base, shared, memfd)
+    }
+
+    /// Adds a slot with this memory.
+    pub(crate) fn add_slot(
+        &mut self,
+        base: u64,
+        shared: Mapping,
+        memfd: Option<File>,
+    ) -> Result<()> {
         let slot = Slot {
             number: self.slots.len().try_into()?,
             base,

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages go from one node of the host's memory to another, or to another place in it. The host has two
+//! nodes (`numa=fake=2`).
+
+use std::sync::atomic::AtomicU64;
+
+use super::ground::{set, vmstat, Moved, Since};
+use super::*;
+
+const NODES: u64 = 2;
+const MPOL_MF_MOVE: i32 = 1 << 1;
+
+/// Has huge pages ready, on all nodes alike: those of a file, and as many to move to.
+pub(super) fn reserve_huge_pages() -> Result<()> {
+    const WANTED: u64 = 8;
+    const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    set(POOL, &WANTED.to_string())?;
+    let there = ground::number(POOL)?;
+    ensure!(there == WANTED, "{POOL}: {there}");
+    Ok(())
+}
+
+/// Has the pages of the ground that are there go to a node.
+fn move_to(ground: &Ground<'_>, node: u64) -> Result<()> {
+    let memory = ground.memory();
+    let mut pages: Vec<u64> = (0..memory.size()).step_by(PAGE_SIZE as usize).collect();
+    pages.iter_mut().for_each(|page| *page += memory.address());
+    let nodes = vec![node as i32; pages.len()];
+    let mut status = vec![0_i32; pages.len()];
+    // SAFETY: The arrays are as long as is said, and the pages are moved without anybody noticing.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_pages,
+            0,
+            pages.len(),
+            pages.as_ptr(),
+            nodes.as_ptr(),
+            status.as_mut_ptr(),
+            MPOL_MF_MOVE,
+        )
+    };
+    // More than 0: so many could not be, just now.
+    ensure!(
+        result >= 0,
+        "move_pages: {}",
+        std::io::Error::last_os_error()
+    );
+    Ok(())
+}
+
+struct MovePages {
+    steps: AtomicU64,
+    moved: Moved,
+}
+
+/// move_pages(2).
+pub(super) fn move_pages(_ground: &Ground<'_>) -> Result<Box<dyn Mover>> {
+    Ok(Box::new(MovePages {
+        steps: AtomicU64::new(0),
+        moved: Moved::new(),
+    }))
+}
+
+impl Mover for MovePages {
+    fn step(&self, ground: &Ground<'_>) -> Result<()> {
+        let node = self.steps.fetch_add(1, Ordering::Relaxed) % NODES;
+        self.moved.by(ground, || move_to(ground, node))
+    }
+
+    fn moved(&self, _ground: &Ground<'_>) -> Result<u64> {
+        Ok(self.moved.count())
+    }
+}
+
+struct Migrate {
+    steps: AtomicU64,
+    moved: Moved,
+}
+
+/// migrate_pages(2): all of the process.
+pub(super) fn migrate(_ground: &Ground<'_>) -> Result<Box<dyn Mover>> {
+    Ok(Box::new(Migrate {
+        steps: AtomicU64::new(0),
+        moved: Moved::new(),
+    }))
+}
+
+impl Mover for Migrate {
+    fn step(&self, ground: &Ground<'_>) -> Result<()> {
+        let node = self.steps.fetch_add(1, Ordering::Relaxed) % NODES;
+        let (from, to) = (1_u64 << (1 - node), 1_u64 << node);
+        self.moved.by(ground, || {
+            // SAFETY: The sets are words, as is said.
+            let result = unsafe {
+                libc::syscall(
+                    libc::SYS_migrate_pages,
+                    0,
+                    64,
+                    &raw const from,
+                    &raw const to,
+                )
+            };
+            let error = std::io::Error::last_os_error();
+            ensure!(result >= 0, "migrate_pages: {error}");
+            Ok(())
+        })
+    }
+
+    fn moved(&self, _ground: &Ground<'_>) -> Result<u64> {
+        Ok(self.moved.count())
+    }
+}
+
+struct Balance<F>(Since<F>);
+
+/// NUMA balancing: pages follow those who use them, which makes them fault for that. The host was told to do
+/// so when it started (`numa_balancing=enable`).
+pub(super) fn balance(_ground: &Ground<'_>) -> Result<Box<dyn Mover>> {
+    const SETTINGS: &str = "/sys/kernel/debug/sched/numa_balancing";
+    for (name, value) in [
+        ("scan_delay_ms", "0"),
+        ("scan_period_min_ms", "1"),
+        ("scan_period_max_ms", "10"),
+    ] {
+        set(&format!("{SETTINGS}/{name}"), value)?;
+    }
+    Ok(Box::new(Balance(Since::new(|| {
+        vmstat("numa_hint_faults")
+    })?)))
+}
+
+impl<F: Fn() -> Result<u64> + Sync> Mover for Balance<F> {
+    /// Away from where they are used.
+    fn step(&self, ground: &Ground<'_>) -> Result<()> {
+        move_to(ground, NODES - 1)?;
+        thread::sleep(Duration::from_millis(20));
+        Ok(())
+    }
+
+    fn moved(&self, _ground: &Ground<'_>) -> Result<u64> {
+        self.0.count()
+    }
+}
+
+struct Compact {
+    filler: Mapping,
+    moved: Moved,
+}
+
+/// Compaction: what can be moved goes to the end of a node. What is there already stays, so that this may
+/// take a while.
+pub(super) fn compact(_ground: &Ground<'_>) -> Result<Box<dyn Mover>> {
+    const FILLER: u64 = 0x20_0000;
+    Ok(Box::new(Compact {
+        filler: Mapping::new(FILLER, Huge::Never)?,
+        moved: Moved::new(),
+    }))
+}
+
+impl Mover for Compact {
+    fn step(&self, ground: &Ground<'_>) -> Result<()> {
+        const FILE: &str = "/sys/devices/system/node/node0/compact";
+        // Not to the places where they were before: others have these for a moment.
+        move_to(ground, 1)?;
+        for page in (0..self.filler.size()).step_by(PAGE_SIZE as usize) {
+            self.filler.write(page, 1);
+        }
+        move_to(ground, 0)?;
+        self.filler.discard(0, self.filler.size())?;
+        self.moved.by(ground, || set(FILE, "1"))
+    }
+
+    fn moved(&self, _ground: &Ground<'_>) -> Result<u64> {
+        Ok(self.moved.count())
+    }
+}
