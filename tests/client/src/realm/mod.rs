@@ -20,9 +20,11 @@ mod memory;
 mod movers;
 mod nomem;
 mod notifier;
+mod poison;
 mod run;
 mod signal;
 mod tokens;
+mod trace;
 mod vectors;
 mod vm;
 mod widths;
@@ -47,7 +49,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | widths | hold [running] | refused | killed | debugfs
-  eyes [--quick] | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | movers CPUS [NAME...]
+  eyes [--quick] | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -76,6 +78,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["notifier"] => notifier::main(20),
         ["notifier", rounds] => notifier::main(rounds.parse()?),
         ["movers", cpus, names @ ..] => movers::main(cpus.parse()?, names),
+        ["poison"] => poison::main(),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
         ["debugfs"] => files::main(),
