@@ -21,10 +21,11 @@ address() {
 }
 
 lives() {
-	realm 120 run --vcpus 2 >/tmp/lives
+	realm 120 many 1 >/dev/null
 	echo "  lives with $*"
 }
 
+[ -d $tracing/events ] || mount -t tracefs tracefs $tracing
 load
 dmesg | grep -q 'Pseudo-NMIs enabled' || fail 'no pseudo-NMIs'
 [ "$(cat /sys/devices/system/cpu/nohz_full)" = 1 ] || fail 'no CPU without ticks'
@@ -62,15 +63,15 @@ for tracer in function function_graph; do
 done
 
 # A breakpoint stays where it is, whatever the realms do.
-counted "breakpoint:$(address kvm_rmi_enter_exit)" rmi-client realm run
+counted "breakpoint:$(address kvm_rmi_enter_exit)" rmi-client realm many 1
 [ "$count" -gt 100 ] || fail "$count hits of a breakpoint at each entry"
 
 # What a guest does is counted as the guest's. Of a realm nothing is.
 counted instructions:G rmi-client realm run --ordinary
 [ "$count" -gt 1000 ] || fail "an ordinary VM with $count instructions"
-counted instructions:H rmi-client realm run
+counted instructions:H rmi-client realm many 1
 [ "$count" -gt 1000 ] || fail "a host with $count instructions"
-counted instructions:G rmi-client realm run
+counted instructions:G rmi-client realm many 1
 
 nothing_left
 unload

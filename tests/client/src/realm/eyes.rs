@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
@@ -283,13 +284,12 @@ fn kcore() -> Result<()> {
     let file = File::open("/proc/kcore")?;
     let mut found = Found::default();
     let mut memory = vec![0; PIECE];
-    for range in ram()? {
-        let offset = kcore_offset(&file, range.start)?;
-        let mut at = 0;
-        while at < range.end - range.start {
-            let piece = (PIECE as u64).min(range.end - range.start - at) as usize;
-            file.read_exact_at(&mut memory[..piece], offset + at)
-                .map_err(|e| format!("/proc/kcore at {:#x}: {e}", range.start + at))?;
+    for part in kcore_memory(&file)? {
+        let mut at = part.start;
+        while at < part.end {
+            let piece = (PIECE as u64).min(part.end - at) as usize;
+            file.read_exact_at(&mut memory[..piece], at)
+                .map_err(|e| format!("/proc/kcore, offset {at:#x}: {e}"))?;
             found.look(&memory[..piece]);
             at += piece as u64;
         }
@@ -297,12 +297,13 @@ fn kcore() -> Result<()> {
     found.check("/proc/kcore")
 }
 
-/// Where `/proc/kcore` has the memory at physical address `pa`.
-fn kcore_offset(file: &File, pa: u64) -> Result<u64> {
+/// Where `/proc/kcore` has memory: parts of the file. Of what is no memory it has no physical address.
+fn kcore_memory(file: &File) -> Result<Vec<Range<u64>>> {
     const HEADERS: u64 = 64;
     const HEADER: u64 = 56;
     let mut number = [0; 2];
     file.read_exact_at(&mut number, HEADERS - 8)?;
+    let mut parts = Vec::new();
     for n in 0..u64::from(u16::from_ne_bytes(number)) {
         let word = |at: u64| -> Result<u64> {
             let mut word = [0; 8];
@@ -310,17 +311,16 @@ fn kcore_offset(file: &File, pa: u64) -> Result<u64> {
             Ok(u64::from_ne_bytes(word))
         };
         let (offset, virt, phys, size) = (word(8)?, word(16)?, word(24)?, word(40)?);
-        // The image of the kernel is there twice.
-        let linear = virt >> 48 == 0xffff && phys != u64::MAX;
-        if linear && (phys..phys.saturating_add(size)).contains(&pa) {
-            return Ok(offset + (pa - phys));
+        if virt != 0 && phys != u64::MAX {
+            parts.push(offset..offset + size);
         }
     }
-    Err(format!("/proc/kcore has no {pa:#x}").into())
+    ensure!(!parts.is_empty(), "/proc/kcore has no memory");
+    Ok(parts)
 }
 
 /// The host's memory, by its physical addresses.
-fn ram() -> Result<Vec<std::ops::Range<u64>>> {
+fn ram() -> Result<Vec<Range<u64>>> {
     let mut ranges = Vec::new();
     for line in fs::read_to_string("/proc/iomem")?.lines() {
         let Some((range, "System RAM")) = line.split_once(" : ") else {
