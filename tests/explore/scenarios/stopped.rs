@@ -4,7 +4,7 @@
 
 use super::told::{made, refuse};
 use super::*;
-use crate::injection::{end, replace};
+use crate::injection::{calls, end, replace, signal_after};
 use kvm_arm_rmi::rmi::{Fid, Regs, Status};
 use kvm_arm_rmi::sys::machine::machine;
 use shuttle::thread;
@@ -186,5 +186,56 @@ fn a_slot_goes_under_a_populate() {
         }
         assert_eq!(*result.lock().unwrap(), Some(Err(EINVAL)));
         world.assert_nothing_mapped(0..GRANULES);
+    });
+}
+
+/// A populate of what is being taken away, from the first granule of that on: it waits until that is over.
+#[test]
+fn a_populate_under_a_punch() {
+    alone(|world| {
+        world.populate(5..6).unwrap();
+        let (other, mut begun) = (world.clone(), false);
+        let done = Arc::new(Mutex::new(false));
+        let told = done.clone();
+        replace(move |args, rmm| {
+            if args.x(0) == u64::from(Fid::RTT_DATA_UNMAP.raw()) && !begun {
+                begun = true;
+                let (world, told) = (other.clone(), told.clone());
+                thread::spawn(move || {
+                    world.populate(3..4).unwrap();
+                    *told.lock().unwrap() = true;
+                });
+                (0..200).for_each(|_| thread::yield_now());
+                assert_eq!(there(0..GRANULES, false), [5]);
+            }
+            rmm(args)
+        });
+        world.gmem.punch(3..6);
+        end();
+        while !*done.lock().unwrap() {
+            thread::yield_now();
+        }
+        assert_eq!(there(0..GRANULES, false), [3]);
+    });
+}
+
+/// A change of two parts, between which a signal comes: the second is for later.
+#[test]
+fn a_signal_between_two_parts_of_a_change() {
+    alone(|world| {
+        let file = Some((&world.gmem, FAR));
+        world.vm.add_slot(FAR..FAR + 8, HVA_FAR, file).unwrap();
+        let change = [ripas(FAR..FAR + 20, false, true)];
+        let set = || {
+            calls()
+                .get(&Fid::RTT_SET_RIPAS.raw())
+                .map_or(0, |(all, _)| *all)
+        };
+        // The tables that it takes are there then.
+        assert_eq!(world.run(0, change.clone()), [true]);
+        signal_after(1);
+        let result = world.vm.run(0, &mut Guest::new(change));
+        assert_eq!((result, set()), (Err((EINTR, Exit::Intr)), 1));
+        signal_after(u64::MAX);
     });
 }
