@@ -166,6 +166,10 @@ fn tables() {
 
 /// An RMM that is busy, and an operation that takes several steps: between any two calls.
 #[test]
+#[expect(
+    clippy::redundant_closure,
+    reason = "the function by itself is one of a single lifetime"
+)]
 fn an_rmm_that_has_others_to_serve() {
     let mut calls = 0;
     let busy = move |_, _: &Regs| {

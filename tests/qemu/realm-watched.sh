@@ -3,7 +3,7 @@
 # All that watches a kernel at work, on one that runs realms: they live as ever, and what is to be seen is
 # seen.
 # parameters: irqchip.gicv3_pseudo_nmi=1 nohz_full=1
-# time-limit: 300
+# time-limit: 900
 
 . "${0%/*}/lib.sh"
 
@@ -21,7 +21,7 @@ address() {
 }
 
 lives() {
-	realm 120 many 1 >/dev/null
+	realm 300 many 1 >/dev/null
 	echo "  lives with $*"
 }
 
