@@ -58,10 +58,9 @@ static inline struct kvm_vm *realm_vm_create(void)
 	struct kvm_vm *vm = vm_create_barebones();
 
 	/* The library makes VMs of the default type: let this one be another. */
-	kvm_free_fd(vm->fd);
+	kvm_vm_release(vm);
 	vm->type = KVM_VM_TYPE_ARM_REALM;
-	vm->fd = __kvm_ioctl(vm->kvm_fd, KVM_CREATE_VM, (void *)vm->type);
-	TEST_ASSERT(vm->fd >= 0, KVM_IOCTL_ERROR(KVM_CREATE_VM, vm->fd));
+	kvm_vm_restart(vm);
 
 	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, REALM_MEM_GPA, 0,
 				    realm_mem_size() / vm->page_size,
