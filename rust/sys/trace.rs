@@ -49,6 +49,10 @@ macro_rules! events {
                 /// # Safety
                 ///
                 /// Pointers are to as much as `rust/sys/trace.h` reads.
+                #[allow(
+                    clippy::too_many_arguments,
+                    reason = "one for each field of the event"
+                )]
                 pub(super) unsafe fn tell($($arg: $type),*) {
                     #[cfg(CONFIG_TRACEPOINTS)]
                     // SAFETY: By the contract of this function; the declaration is that of C.
@@ -65,7 +69,9 @@ macro_rules! events {
 
 // As in `rust/sys/trace.h`.
 events! {
-    fn rmi_call(fid: u32, name: *const ffi::c_char, len: u32, realm: u64, x1: u64, x2: u64, x3: u64, result: u64);
+    fn rmi_call(
+        fid: u32, name: *const ffi::c_char, len: u32, realm: u64, x1: u64, x2: u64, x3: u64, result: u64
+    );
     fn rec_enter(realm: u64, vcpu: ffi::c_int);
     fn rec_exit(realm: u64, vcpu: ffi::c_int, result: u64, reason: u32, esr: u64);
     fn realm_map(realm: u64, private: bool, start: u64, end: u64, pages: u64);
