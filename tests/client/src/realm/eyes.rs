@@ -26,8 +26,11 @@ const SIZE: u64 = 0x20_0000;
 /// Bytes that are read at once.
 const PIECE: usize = 0x10_0000;
 const PAGE: usize = 4096;
-/// Where the core dump goes: `%p` is the process.
+/// Where the VMM runs, and so where its core dump goes.
+const HERE: &str = "/tmp";
 const CORE: &str = "/tmp/core";
+/// What says how core dumps are called, where that can be said at all.
+const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
 
 /// What was found in memory: words that only the realm writes, in its private half, and in the other.
 #[derive(Clone, Copy, Default, Debug)]
@@ -116,6 +119,7 @@ impl Victim {
     fn new() -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["realm", "seen"])
+            .current_dir(HERE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -371,7 +375,9 @@ fn dev_mem() -> Result<()> {
 
 /// The VMM dumps core.
 fn core_dump(mut victim: Victim) -> Result<()> {
-    fs::write("/proc/sys/kernel/core_pattern", format!("{CORE}\n"))?;
+    if fs::exists(CORE_PATTERN)? {
+        fs::write(CORE_PATTERN, "core\n")?;
+    }
     let limit = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
