@@ -16,7 +16,7 @@ use crate::{
     },
     sys::{
         memory::{self, Page, RamWatch},
-        platform::{self, NoTakeover, Obstacle},
+        platform::{self, NoTakeover},
         prelude::*,
         smc::Smc, //
     }, //
@@ -118,8 +118,8 @@ pub fn errno_or_off(error: rmi::Error) -> Error {
 /// machine has no RMM or one that we cannot work with, or is not to have realms, `EIO` if the RMM refuses
 /// what it has to do, `ENOMEM`.
 pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
-    if let Some(obstacle) = platform::obstacle() {
-        pr_info!("no realms: {}\n", reason(obstacle));
+    if let Some(obstacle) = obstacle() {
+        pr_info!("no realms: {}\n", obstacle);
         return Err(ENODEV);
     }
     let Some(smc) = Smc::new() else {
@@ -149,13 +149,14 @@ pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
     Ok((host, watch))
 }
 
-/// Why there can be no realms, in the words of the log.
-fn reason(obstacle: Obstacle) -> &'static str {
-    match obstacle {
-        Obstacle::Disabled => "the parameter enabled=0 says so",
-        Obstacle::CrashKernel => "this kernel is there to dump another one",
-        Obstacle::Rme => "not every CPU has the Realm Management Extension",
-        Obstacle::Vhe => "the kernel is not at EL2 with VHE, see kvm-arm.mode",
+/// Why there can be no realms, whatever the RMM is, in the words of the log.
+fn obstacle() -> Option<&'static str> {
+    match () {
+        () if !platform::is_enabled() => Some("the parameter enabled=0 says so"),
+        () if platform::is_crash_kernel() => Some("this kernel is there to dump another one"),
+        () if !platform::has_rme() => Some("not every CPU has the Realm Management Extension"),
+        () if !platform::has_vhe() => Some("the kernel is not at EL2 with VHE, see kvm-arm.mode"),
+        () => None,
     }
 }
 

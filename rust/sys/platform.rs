@@ -6,30 +6,25 @@ use super::ffi;
 use core::sync::atomic::Ordering;
 use kernel::{error::to_result, prelude::*};
 
-/// Why there can be no realms, whatever the RMM is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Obstacle {
-    /// Module parameter `enabled` is 0.
-    Disabled,
-    /// This kernel is there to dump another one.
-    CrashKernel,
-    /// Not every CPU has the Realm Management Extension.
-    Rme,
-    /// The kernel is not at EL2 with VHE.
-    Vhe,
+/// Module parameter `enabled`: the RMM may be called.
+pub fn is_enabled() -> bool {
+    // SAFETY: A parameter of this module, which is set before it is initialised.
+    unsafe { ffi::kvm_rmi_enabled }
 }
 
-/// The first that there is.
-pub fn obstacle() -> Option<Obstacle> {
-    // SAFETY: A parameter of this module, which is set before it is initialised.
-    let enabled = unsafe { ffi::kvm_rmi_enabled };
-    match () {
-        () if !enabled => Some(Obstacle::Disabled),
-        () if ffi::kvm_rmi_helper_is_kdump_kernel() => Some(Obstacle::CrashKernel),
-        () if ffi::kvm_rmi_helper_id_aa64pfr0_rme() == 0 => Some(Obstacle::Rme),
-        () if !ffi::kvm_rmi_helper_is_kernel_in_hyp_mode() => Some(Obstacle::Vhe),
-        () => None,
-    }
+/// `is_kdump_kernel()`: true if this kernel is there to dump another one.
+pub fn is_crash_kernel() -> bool {
+    ffi::kvm_rmi_helper_is_kdump_kernel()
+}
+
+/// True if every CPU has the Realm Management Extension.
+pub fn has_rme() -> bool {
+    ffi::kvm_rmi_helper_id_aa64pfr0_rme() != 0
+}
+
+/// `is_kernel_in_hyp_mode()`: true if the kernel is at EL2, with VHE.
+pub fn has_vhe() -> bool {
+    ffi::kvm_rmi_helper_is_kernel_in_hyp_mode()
 }
 
 /// Adds memory to the host, as a new block of it would be.

@@ -7,33 +7,38 @@ use super::{machine::machine, prelude::*};
 /// What a machine does not have, or does not let us do, without which there are no realms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lacks {
-    /// One of these, of which there is no more than that it is told.
-    Base(Obstacle),
+    /// A parameter that lets us call the RMM.
+    Consent,
+    /// A first kernel: this one is there to dump another.
+    FirstKernel,
+    /// CPUs with the Realm Management Extension.
+    Rme,
+    /// A kernel at EL2, with VHE.
+    Vhe,
     /// Firmware that is called by SMC.
     Smc,
     /// A kernel that stays: another one is to take over.
     Stay,
 }
 
-/// Why there can be no realms, whatever the RMM is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Obstacle {
-    /// Module parameter `enabled` is 0.
-    Disabled,
-    /// This kernel is there to dump another one.
-    CrashKernel,
-    /// Not every CPU has the Realm Management Extension.
-    Rme,
-    /// The kernel is not at EL2 with VHE.
-    Vhe,
+/// Module parameter `enabled`.
+pub fn is_enabled() -> bool {
+    machine().lacks() != Some(Lacks::Consent)
 }
 
-/// The first that there is.
-pub fn obstacle() -> Option<Obstacle> {
-    match machine().lacks() {
-        Some(Lacks::Base(obstacle)) => Some(obstacle),
-        _ => None,
-    }
+/// True if this kernel is there to dump another one.
+pub fn is_crash_kernel() -> bool {
+    machine().lacks() == Some(Lacks::FirstKernel)
+}
+
+/// True if every CPU has the Realm Management Extension.
+pub fn has_rme() -> bool {
+    machine().lacks() != Some(Lacks::Rme)
+}
+
+/// True if the kernel is at EL2, with VHE.
+pub fn has_vhe() -> bool {
+    machine().lacks() != Some(Lacks::Vhe)
 }
 
 /// True if firmware has told of an external abort.

@@ -7,7 +7,7 @@ use crate::injection::end;
 use kvm_arm_rmi::realm::host;
 use kvm_arm_rmi::rmi::{AddrRange, PhysAddr};
 use kvm_arm_rmi::sys::machine::machine;
-use kvm_arm_rmi::sys::platform::{Lacks, Obstacle};
+use kvm_arm_rmi::sys::platform::Lacks;
 use kvm_arm_rmi::sys::prelude::{EBUSY, EINVAL, ENODEV};
 
 /// Starts on such a machine. Returns what that says, and the log.
@@ -35,18 +35,17 @@ fn starts(lacks: Option<Lacks>, refused: Option<(Fid, u64)>) -> (Option<Error>, 
 #[test]
 fn machines_without_realms() {
     let (version, delegate) = (Fid::VERSION, Fid::GRANULE_RANGE_DELEGATE);
-    let base = |obstacle| Some(Lacks::Base(obstacle));
     let (input, none) = (u64::from(Status::ErrorInput.raw()), u64::MAX);
     for (lacks, refused, error, told) in [
         (
-            base(Obstacle::Rme),
+            Some(Lacks::Rme),
             None,
             ENODEV,
             "not every CPU has the Realm Management Extension",
         ),
-        (base(Obstacle::Disabled), None, ENODEV, "enabled=0"),
-        (base(Obstacle::CrashKernel), None, ENODEV, "dump another"),
-        (base(Obstacle::Vhe), None, ENODEV, "not at EL2 with VHE"),
+        (Some(Lacks::Consent), None, ENODEV, "enabled=0"),
+        (Some(Lacks::FirstKernel), None, ENODEV, "dump another"),
+        (Some(Lacks::Vhe), None, ENODEV, "not at EL2 with VHE"),
         (Some(Lacks::Smc), None, ENODEV, "is not reached by SMC"),
         (
             Some(Lacks::Stay),
