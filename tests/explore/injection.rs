@@ -74,6 +74,30 @@ pub(crate) fn replace(instead: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs
     INSTEAD.set(Some(Box::new(instead)));
 }
 
+/// From now on some calls of a command are made by `wrong`: `times` of them, after `from` that are not.
+pub(crate) fn replace_some(
+    fid: Fid,
+    (from, times): (u64, u64),
+    mut wrong: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + 'static,
+) {
+    let mut number = 0;
+    replace(move |args, rmm| {
+        if args.x(0) != u64::from(fid.raw()) {
+            return rmm(args);
+        }
+        number += 1;
+        match (from + 1..=from.saturating_add(times)).contains(&number) {
+            true => wrong(args, rmm),
+            false => rmm(args),
+        }
+    });
+}
+
+/// From now on the RMM answers so many calls of a command with a status, and does nothing about them.
+pub(crate) fn refuse_some(fid: Fid, calls: (u64, u64), status: Status) {
+    replace_some(fid, calls, move |_, _| Regs::new(status.raw().into(), &[]));
+}
+
 /// From now on the calls are made by the RMM again.
 pub(crate) fn end() {
     INSTEAD.set(None);

@@ -395,6 +395,12 @@ impl Machine {
         self.events.take()
     }
 
+    /// How many lines of the log have this in them.
+    pub fn told(&self, what: &str) -> usize {
+        let log = self.log.borrow();
+        log.iter().filter(|line| line.contains(what)).count()
+    }
+
     /// The log.
     pub fn lines(&self) -> Vec<String> {
         self.log.borrow().clone()

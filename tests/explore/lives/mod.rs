@@ -14,7 +14,7 @@ mod skipped;
 mod starts;
 
 pub(crate) use crate::firmware::machine as rmm_machine;
-pub(crate) use crate::injection::{calls, replace};
+pub(crate) use crate::injection::{calls, refuse_some, replace, replace_some};
 pub(crate) use ::rmm::rmi::Dialect;
 pub(crate) use kvm_arm_rmi::rmi::{Fid, Regs, Status, GRANULE_SIZE};
 pub(crate) use kvm_arm_rmi::sys::prelude::{EIO, ENOMEM};
@@ -268,25 +268,6 @@ pub(crate) fn with_fault(
         replace_some(fid, (from, times), wrong);
         host.outcome(host.life())
     })
-}
-
-/// From now on some calls of a command are made by `wrong`.
-pub(crate) fn replace_some(
-    fid: Fid,
-    (from, times): (u64, u64),
-    mut wrong: impl FnMut(&Regs, &dyn Fn(&Regs) -> Regs) -> Regs + 'static,
-) {
-    let mut number = 0;
-    replace(move |args, rmm| {
-        if args.x(0) != u64::from(fid.raw()) {
-            return rmm(args);
-        }
-        number += 1;
-        match (from + 1..=from.saturating_add(times)).contains(&number) {
-            true => wrong(args, rmm),
-            false => rmm(args),
-        }
-    });
 }
 
 /// The first, the second, one in the middle and the last.

@@ -10,14 +10,8 @@ use crate::world::GRANULES;
 use kvm_arm_rmi::sys::machine::machine;
 
 /// How often the log has that.
-fn told(what: &str) -> usize {
-    let log = machine().lines();
-    log.iter().filter(|line| line.contains(what)).count()
-}
-
 fn refuse(fid: Fid, times: u64) {
-    let refused = u64::from(Status::ErrorRealm.raw());
-    replace_some(fid, (0, times), move |_, _| Regs::new(refused, &[]));
+    refuse_some(fid, (0, times), Status::ErrorRealm);
 }
 
 /// Of a realm that could run still nothing stays mapped.
@@ -36,7 +30,7 @@ fn a_realm_that_is_not_terminated() {
         end();
         assert_eq!(there(0..GRANULES, true), []);
         assert_eq!(there(0..GRANULES, false), []);
-        assert_eq!(told("cannot be terminated"), 1);
+        assert_eq!(machine().told("cannot be terminated"), 1);
         world.end();
         host.outcome(Ok(()))
     });
@@ -69,9 +63,9 @@ fn what_is_lost_is_in_the_log() {
         refuse(Fid::GRANULE_RANGE_UNDELEGATE, 1);
         world.gmem.punch(0..1);
         end();
-        assert_eq!(told("memory is lost to the realm world"), 1);
+        assert_eq!(machine().told("memory is lost to the realm world"), 1);
         // Its file would offer the page again.
-        assert_eq!(told("is dead: the RMM keeps a page"), 1);
+        assert_eq!(machine().told("is dead: the RMM keeps a page"), 1);
         assert_eq!(run(&world, 0, private(1..2)), Err(Why::Errno(EIO)));
         world.end();
         host.outcome(Ok(()))
@@ -95,7 +89,7 @@ fn what_is_not_destroyed() {
             refuse(fid, 1);
             world.end();
             end();
-            assert_eq!(told(said), 1, "{fid}");
+            assert_eq!(machine().told(said), 1, "{fid}");
             host.outcome(Ok(()))
         });
         life.assert_accounted(said);
@@ -116,7 +110,10 @@ fn nobody_knows_what_is_populated() {
         });
         assert_eq!(world.populate(1..2), Err(EIO));
         end();
-        assert_eq!(told("nobody knows what it has of private memory"), 1);
+        assert_eq!(
+            machine().told("nobody knows what it has of private memory"),
+            1
+        );
         assert_eq!(world.populate(2..3), Err(EIO));
         assert_eq!(there(0..GRANULES, false), [0, 1]);
         world.end();
@@ -139,7 +136,7 @@ fn private_memory_that_is_not_unmapped() {
         });
         world.gmem.punch(0..4);
         end();
-        assert_eq!(told("cannot be parted from private memory"), 1);
+        assert_eq!(machine().told("cannot be parted from private memory"), 1);
         world.end();
         host.outcome(Ok(()))
     });
@@ -168,7 +165,7 @@ fn a_page_that_is_kept_while_others_are_populated() {
         });
         assert_eq!(world.populate(0..4), Err(EIO));
         end();
-        assert_eq!(told("the RMM keeps a page"), 1);
+        assert_eq!(machine().told("the RMM keeps a page"), 1);
         assert_eq!(host.counts().1, 1);
         world.end();
         host.outcome(Ok(()))

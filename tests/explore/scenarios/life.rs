@@ -19,10 +19,7 @@ fn fid(args: &Regs) -> Fid {
 
 /// From now on the RMM refuses this command.
 fn refuse(refused: Fid) {
-    injection::replace(move |args, rmm| match fid(args) == refused {
-        true => Regs::new(Status::ErrorRealm.raw().into(), &[]),
-        false => rmm(args),
-    });
+    injection::refuse_some(refused, (0, u64::MAX), Status::ErrorRealm);
 }
 
 /// From now on RECs exit for a RIPAS change of no memory at all.

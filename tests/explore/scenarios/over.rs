@@ -5,7 +5,7 @@
 
 use super::told::{count, record_all};
 use super::*;
-use crate::injection::{end, replace};
+use crate::injection::{end, refuse_some, replace, replace_some};
 use kvm_arm_rmi::rmi::{Fid, Regs, Status};
 use kvm_arm_rmi::sys::machine::machine;
 use kvm_arm_rmi::sys::trace::Event;
@@ -78,7 +78,7 @@ fn what_is_in_the_way_goes() {
     alone(|world| {
         huge_slot(world);
         assert!(world.run(0, []).is_empty());
-        refuse_each(vec![(Fid::RTT_UNPROT_MAP, Status::ErrorRtt)]);
+        refuse_some(Fid::RTT_UNPROT_MAP, (0, 1), Status::ErrorRtt);
         machine().events();
         assert_eq!(world.run(0, [Op::Shared(FAR)]), [true]);
         end();
@@ -119,11 +119,8 @@ fn a_block_that_is_unmapped_in_part() {
         alone(move |world| {
             huge_slot(world);
             assert_eq!(world.run(0, [Op::Shared(FAR)]), [true]);
-            replace(move |args, rmm| match args.x(0) {
-                fid if fid == u64::from(Fid::RTT_UNPROT_UNMAP.raw()) => {
-                    Regs::new(0, &[args.x(2) + granules * GRANULE_SIZE])
-                }
-                _ => rmm(args),
+            replace_some(Fid::RTT_UNPROT_UNMAP, (0, u64::MAX), move |args, _| {
+                Regs::new(0, &[args.x(2) + granules * GRANULE_SIZE])
             });
             let page = HVA_FAR + 9 * GRANULE_SIZE;
             world.mm.discard(page..page + GRANULE_SIZE);
@@ -163,7 +160,7 @@ fn who_waits_for_the_rmm_lets_others_run() {
             machine().rescheds() - before
         };
         let without = times(world, 1);
-        refuse_each(vec![(Fid::GRANULE_RANGE_DELEGATE, Status::Busy); 5]);
+        refuse_some(Fid::GRANULE_RANGE_DELEGATE, (0, 5), Status::Busy);
         assert_eq!(times(world, 2), without + 5);
         end();
     });

@@ -4,8 +4,8 @@
 
 use super::told::{made, refuse};
 use super::*;
-use crate::injection::{calls, end, replace, signal_after};
-use kvm_arm_rmi::rmi::{Fid, Regs, Status};
+use crate::injection::{calls, end, refuse_some, replace, replace_some, signal_after};
+use kvm_arm_rmi::rmi::{Fid, Status};
 use kvm_arm_rmi::sys::machine::machine;
 use shuttle::thread;
 use std::sync::{Arc, Mutex};
@@ -18,11 +18,6 @@ fn signal() {
 /// The same as [`alone`], with two vCPUs.
 fn alone_with_two(test: impl Fn(&World) + Send + Sync + Clone + 'static) {
     crate::alone(move || scenario(&[0, 1], nothing, vec![part(test.clone())]));
-}
-
-fn told(what: &str) -> usize {
-    let log = machine().lines();
-    log.iter().filter(|line| line.contains(what)).count()
 }
 
 /// A first run that another vCPU's task keeps from it, and a populate.
@@ -43,12 +38,7 @@ fn a_signal_before_anything_is_done() {
 fn a_signal_while_memory_is_asked_for() {
     alone(|world| {
         assert!(world.run(0, []).is_empty());
-        replace(|args, rmm| match args.x(0) {
-            fid if fid == u64::from(Fid::RTT_DATA_MAP.raw()) => {
-                Regs::new(Status::Blocked.raw().into(), &[])
-            }
-            _ => rmm(args),
-        });
+        refuse_some(Fid::RTT_DATA_MAP, (0, u64::MAX), Status::Blocked);
         signal();
         assert_eq!(world.vm.pre_fault(0, 0..GRANULE_SIZE), Err(EINTR));
         end();
@@ -98,7 +88,7 @@ fn the_end_has_its_reason() {
         let result = world.vm.run(0, &mut Guest::new([]));
         end();
         assert_eq!(result, Err((EIO, Exit::None)));
-        assert_eq!(told("it cannot be activated"), 1);
+        assert_eq!(machine().told("it cannot be activated"), 1);
     });
     alone_with_two(|world| {
         assert!(world.run(0, []).is_empty());
@@ -106,7 +96,7 @@ fn the_end_has_its_reason() {
         let result = world.vm.run(0, &mut Guest::new([Op::TurnOn(1)]));
         end();
         assert!(matches!(result, Ok(Exit::InternalError(_))), "{result:?}");
-        assert_eq!(told("a PSCI call cannot be ended"), 1);
+        assert_eq!(machine().told("a PSCI call cannot be ended"), 1);
     });
 }
 
@@ -159,32 +149,42 @@ fn a_realm_that_is_made_before_its_vcpus() {
     });
 }
 
+/// When private memory is unmapped for the first time another task begins to populate granule 3, has time for
+/// that, and `look` looks. Returns what waits for what comes of it.
+fn populates_meanwhile(
+    world: &World,
+    look: impl Fn() + 'static,
+) -> impl FnOnce() -> Result<(), Error> {
+    let other = world.clone();
+    let result = Arc::new(Mutex::new(None));
+    let told = result.clone();
+    replace_some(Fid::RTT_DATA_UNMAP, (0, 1), move |args, rmm| {
+        let (world, told) = (other.clone(), told.clone());
+        thread::spawn(move || {
+            let result = world.populate(3..4);
+            *told.lock().unwrap() = Some(result);
+        });
+        (0..200).for_each(|_| thread::yield_now());
+        look();
+        rmm(args)
+    });
+    move || loop {
+        if let Some(result) = result.lock().unwrap().take() {
+            return result;
+        }
+        thread::yield_now();
+    }
+}
+
 /// A slot is about to go, and what was mapped in it is being unmapped: nothing is populated there.
 #[test]
 fn a_slot_goes_under_a_populate() {
     alone(|world| {
         world.populate(20..21).unwrap();
-        let (other, mut begun) = (world.clone(), false);
-        let result = Arc::new(Mutex::new(None));
-        let told = result.clone();
-        replace(move |args, rmm| {
-            if args.x(0) == u64::from(Fid::RTT_DATA_UNMAP.raw()) && !begun {
-                begun = true;
-                let (world, told) = (other.clone(), told.clone());
-                thread::spawn(move || {
-                    let result = world.populate(3..4);
-                    *told.lock().unwrap() = Some(result);
-                });
-                (0..200).for_each(|_| thread::yield_now());
-            }
-            rmm(args)
-        });
+        let populated = populates_meanwhile(world, || {});
         world.vm.delete_slot(0).unwrap();
         end();
-        while result.lock().unwrap().is_none() {
-            thread::yield_now();
-        }
-        assert_eq!(*result.lock().unwrap(), Some(Err(EINVAL)));
+        assert_eq!(populated(), Err(EINVAL));
         world.assert_nothing_mapped(0..GRANULES);
     });
 }
@@ -194,27 +194,12 @@ fn a_slot_goes_under_a_populate() {
 fn a_populate_under_a_punch() {
     alone(|world| {
         world.populate(5..6).unwrap();
-        let (other, mut begun) = (world.clone(), false);
-        let done = Arc::new(Mutex::new(false));
-        let told = done.clone();
-        replace(move |args, rmm| {
-            if args.x(0) == u64::from(Fid::RTT_DATA_UNMAP.raw()) && !begun {
-                begun = true;
-                let (world, told) = (other.clone(), told.clone());
-                thread::spawn(move || {
-                    world.populate(3..4).unwrap();
-                    *told.lock().unwrap() = true;
-                });
-                (0..200).for_each(|_| thread::yield_now());
-                assert_eq!(there(0..GRANULES, false), [5]);
-            }
-            rmm(args)
+        let populated = populates_meanwhile(world, || {
+            assert_eq!(there(0..GRANULES, false), [5]);
         });
         world.gmem.punch(3..6);
         end();
-        while !*done.lock().unwrap() {
-            thread::yield_now();
-        }
+        assert_eq!(populated(), Ok(()));
         assert_eq!(there(0..GRANULES, false), [3]);
     });
 }

@@ -5,8 +5,8 @@
 
 use super::told::refuse;
 use super::*;
-use crate::injection::end;
-use kvm_arm_rmi::rmi::{Fid, MemState, RangeDesc, Status};
+use crate::injection::{end, refuse_some, replace_some};
+use kvm_arm_rmi::rmi::{Fid, MemState, RangeDesc, Regs, Status};
 use kvm_arm_rmi::sys::machine::machine;
 use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
 
@@ -112,9 +112,8 @@ fn nobody_knows_what_is_mapped() {
             let result = world.vm.run(0, &mut Guest::new([Op::Private(5)]));
             end();
             assert_eq!(result, Ok(Exit::InternalError(0)));
-            let log = machine().lines();
-            let told = |line: &&String| line.contains("nobody knows what it has of private memory");
-            assert_eq!(log.iter().filter(told).count(), 1);
+            let told = machine().told("nobody knows what it has of private memory");
+            assert_eq!(told, 1);
             // They are noted still: who takes them out finds them.
             let file = machine()
                 .read_file("kvm_arm_rmi/vm-1-", "/granules")
@@ -140,15 +139,8 @@ fn tables_that_are_not_as_they_should_be() {
     ] {
         alone(move |world| {
             assert_eq!(world.run(0, private(0..1)), [true]);
-            let (mut left, before) = (times, delegated());
-            crate::injection::replace(move |args, rmm| {
-                let is = args.x(0) == u64::from(Fid::RTT_DATA_MAP.raw());
-                if !is || left == 0 {
-                    return rmm(args);
-                }
-                left -= 1;
-                kvm_arm_rmi::rmi::Regs::new(status.raw().into(), &[])
-            });
+            let before = delegated();
+            refuse_some(Fid::RTT_DATA_MAP, (0, times), status);
             let result = world.vm.run(0, &mut Guest::new([Op::Private(5)]));
             end();
             assert_eq!(result, Ok(exit), "{status:?} {times}");
@@ -230,13 +222,10 @@ fn blocked_for_ever() {
     alone(|world| {
         assert_eq!(world.run(0, shared(SHARED..SHARED + 1)), [true]);
         let mut tries = 0;
-        crate::injection::replace(move |args, rmm| {
-            if args.x(0) != u64::from(Fid::RTT_UNPROT_UNMAP.raw()) {
-                return rmm(args);
-            }
+        replace_some(Fid::RTT_UNPROT_UNMAP, (0, u64::MAX), move |_, _| {
             tries += 1;
             assert!(tries < 20_000, "nobody gives up");
-            kvm_arm_rmi::rmi::Regs::new(Status::Blocked.raw().into(), &[])
+            Regs::new(Status::Blocked.raw().into(), &[])
         });
         world.mm.discard(hvas(SHARED..SHARED + 1));
         end();
@@ -256,9 +245,7 @@ fn the_first_reason_is_told() {
             world.mm.discard(hvas(gfn..gfn + 1));
             end();
         }
-        let log = machine().lines();
-        let told = |line: &&String| line.contains("is dead");
-        assert_eq!(log.iter().filter(told).count(), 1, "{log:?}");
+        assert_eq!(machine().told("is dead"), 1);
     });
 }
 
@@ -267,17 +254,8 @@ fn the_first_reason_is_told() {
 fn a_fault_that_comes_again() {
     alone(|world| {
         assert_eq!(world.run(0, private(0..1)), [true]);
-        let mut entries = 0;
-        crate::injection::replace(move |args, rmm| {
-            entries += u64::from(args.x(0) == u64::from(Fid::REC_ENTER.raw()));
-            match entries {
-                // The exit is in the run page still.
-                2 if args.x(0) == u64::from(Fid::REC_ENTER.raw()) => {
-                    kvm_arm_rmi::rmi::Regs::new(0, &[])
-                }
-                _ => rmm(args),
-            }
-        });
+        // The exit is in the run page still.
+        refuse_some(Fid::REC_ENTER, (1, 1), Status::Success);
         let mut guest = Guest::new(private(5..6));
         let result = world.vm.run(0, &mut guest);
         end();
@@ -291,14 +269,9 @@ fn a_page_that_goes_while_it_is_populated() {
     alone(|world| {
         world.begin().unwrap();
         let gmem = world.gmem.clone();
-        let mut once = Some(gmem);
-        crate::injection::replace(move |args, rmm| {
+        replace_some(Fid::GRANULE_RANGE_DELEGATE, (0, 1), move |args, rmm| {
             let result = rmm(args);
-            if args.x(0) == u64::from(Fid::GRANULE_RANGE_DELEGATE.raw()) {
-                if let Some(gmem) = once.take() {
-                    gmem.punch(2..3);
-                }
-            }
+            gmem.punch(2..3);
             result
         });
         world.populate(0..4).unwrap();
