@@ -49,62 +49,55 @@ fn move_to(ground: &Ground<'_>, node: u64) -> Result<()> {
     Ok(())
 }
 
-struct MovePages {
+/// To one node after the other, in one of two ways.
+struct ThereAndBack {
+    to: fn(&Ground<'_>, u64) -> Result<()>,
     steps: AtomicU64,
     moved: Moved,
+}
+
+impl ThereAndBack {
+    fn make(to: fn(&Ground<'_>, u64) -> Result<()>) -> Result<Box<dyn Mover>> {
+        Ok(Box::new(Self {
+            to,
+            steps: AtomicU64::new(0),
+            moved: Moved::new(),
+        }))
+    }
 }
 
 /// move_pages(2).
 pub(super) fn move_pages(_ground: &Ground<'_>) -> Result<Box<dyn Mover>> {
-    Ok(Box::new(MovePages {
-        steps: AtomicU64::new(0),
-        moved: Moved::new(),
-    }))
+    ThereAndBack::make(move_to)
 }
 
-impl Mover for MovePages {
-    fn step(&self, ground: &Ground<'_>) -> Result<()> {
-        let node = self.steps.fetch_add(1, Ordering::Relaxed) % NODES;
-        self.moved.by(ground, || move_to(ground, node))
-    }
-
-    fn moved(&self, _ground: &Ground<'_>) -> Result<u64> {
-        Ok(self.moved.count())
-    }
-}
-
-struct Migrate {
-    steps: AtomicU64,
-    moved: Moved,
-}
-
-/// migrate_pages(2): all of the process.
+/// migrate_pages(2).
 pub(super) fn migrate(_ground: &Ground<'_>) -> Result<Box<dyn Mover>> {
-    Ok(Box::new(Migrate {
-        steps: AtomicU64::new(0),
-        moved: Moved::new(),
-    }))
+    ThereAndBack::make(migrate_to)
 }
 
-impl Mover for Migrate {
+/// Has all of the process go to a node.
+fn migrate_to(_ground: &Ground<'_>, node: u64) -> Result<()> {
+    let (from, to) = (1_u64 << (1 - node), 1_u64 << node);
+    // SAFETY: The sets are words, as is said.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_migrate_pages,
+            0,
+            64,
+            &raw const from,
+            &raw const to,
+        )
+    };
+    let error = std::io::Error::last_os_error();
+    ensure!(result >= 0, "migrate_pages: {error}");
+    Ok(())
+}
+
+impl Mover for ThereAndBack {
     fn step(&self, ground: &Ground<'_>) -> Result<()> {
         let node = self.steps.fetch_add(1, Ordering::Relaxed) % NODES;
-        let (from, to) = (1_u64 << (1 - node), 1_u64 << node);
-        self.moved.by(ground, || {
-            // SAFETY: The sets are words, as is said.
-            let result = unsafe {
-                libc::syscall(
-                    libc::SYS_migrate_pages,
-                    0,
-                    64,
-                    &raw const from,
-                    &raw const to,
-                )
-            };
-            let error = std::io::Error::last_os_error();
-            ensure!(result >= 0, "migrate_pages: {error}");
-            Ok(())
-        })
+        self.moved.by(ground, || (self.to)(ground, node))
     }
 
     fn moved(&self, _ground: &Ground<'_>) -> Result<u64> {
