@@ -9,6 +9,8 @@ mod counted;
 #[cfg(target_arch = "aarch64")]
 mod devmem;
 #[cfg(target_arch = "aarch64")]
+mod elf_core;
+#[cfg(target_arch = "aarch64")]
 mod gpf;
 #[cfg(target_arch = "aarch64")]
 mod guest;

@@ -9,44 +9,23 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 
+use crate::elf_core;
+
 const PATH: &str = "/proc/vmcore";
 const PAGE: u64 = 4096;
-
-/// Where an ELF header has the offset of the program headers, their size and their number.
-const E_PHOFF: usize = 0x20;
-const E_PHENTSIZE: usize = 0x36;
-const E_PHNUM: usize = 0x38;
-/// Where a program header has its type, offset in the file, physical address and size there.
-const P_OFFSET: usize = 8;
-const P_PADDR: usize = 24;
-const P_FILESZ: usize = 32;
-const PT_LOAD: u32 = 1;
 
 /// Where the magic number of a kernel image is, and what it is.
 const MAGIC_AT: usize = 56;
 const MAGIC: &[u8] = b"ARM\x64";
 
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at + 8)?.try_into().ok()?;
-    Some(u64::from_le_bytes(bytes))
-}
-
 /// Offset in the file of physical address `pa`.
 fn offset(file: &File, pa: u64) -> Result<u64, Box<dyn Error>> {
-    let mut header = [0; 64];
-    file.read_exact_at(&mut header, 0)?;
-    let first = word(&header, E_PHOFF).ok_or("no ELF header")?;
-    let half = |at: usize| u64::from(u16::from_le_bytes([header[at], header[at + 1]]));
-    for n in 0..half(E_PHNUM) {
-        let mut program = [0; 56];
-        file.read_exact_at(&mut program, first + n * half(E_PHENTSIZE))?;
-        let field = |at| word(&program, at).unwrap_or(0);
-        let into = pa.wrapping_sub(field(P_PADDR));
-        if program[..4] == PT_LOAD.to_le_bytes() && into < field(P_FILESZ) {
-            return Ok(field(P_OFFSET) + into);
-        }
-    }
-    Err(format!("{pa:#x} is not in {PATH}").into())
+    let parts = elf_core::parts(file)?;
+    let has = parts
+        .iter()
+        .find(|part| pa.wrapping_sub(part.pa) < part.size);
+    let part = has.ok_or_else(|| format!("{pa:#x} is not in {PATH}"))?;
+    Ok(part.offset + (pa - part.pa))
 }
 
 /// A page, read by the kernel and then through a mapping; both see the same.

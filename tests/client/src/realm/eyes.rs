@@ -20,12 +20,13 @@ use super::run::chunk;
 use super::run::memory::set_ripas;
 use super::vm::{Shape, Vm};
 use super::{debugfs, ensure, Result};
+use crate::devmem::PAGE;
+use crate::elf_core;
 
 /// Bytes that the realm writes, of private memory and of shared.
 const SIZE: u64 = 0x20_0000;
 /// Bytes that are read at once.
 const PIECE: usize = 0x10_0000;
-const PAGE: usize = 4096;
 /// Where the VMM runs, and so where its core dump goes.
 const HERE: &str = "/tmp";
 const CORE: &str = "/tmp/core";
@@ -155,18 +156,16 @@ impl Victim {
     }
 }
 
-/// `realm eyes [--quick]`: quick leaves out what reads all of the host's memory.
-pub(super) fn main(quick: bool) -> Result<()> {
+/// `realm eyes`: all of them.
+pub(super) fn main() -> Result<()> {
     let before = debugfs::delegated()?;
     let victim = Victim::new()?;
     process_vm(&victim)?;
     traced(&victim)?;
     proc_mem(&victim)?;
     file(&victim)?;
-    if !quick {
-        kcore()?;
-        dev_mem()?;
-    }
+    kcore()?;
+    dev_mem()?;
     victim.ends()?;
     debugfs::expect_delegated(before)?;
 
@@ -288,10 +287,14 @@ fn kcore() -> Result<()> {
     let file = File::open("/proc/kcore")?;
     let mut found = Found::default();
     let mut memory = vec![0; PIECE];
-    for part in kcore_memory(&file)? {
-        let mut at = part.start;
-        while at < part.end {
-            let piece = (PIECE as u64).min(part.end - at) as usize;
+    // What is no memory has no physical address.
+    for part in elf_core::parts(&file)?
+        .iter()
+        .filter(|part| part.pa != u64::MAX)
+    {
+        let (mut at, end) = (part.offset, part.offset + part.size);
+        while at < end {
+            let piece = (PIECE as u64).min(end - at) as usize;
             file.read_exact_at(&mut memory[..piece], at)
                 .map_err(|e| format!("/proc/kcore, offset {at:#x}: {e}"))?;
             found.look(&memory[..piece]);
@@ -299,28 +302,6 @@ fn kcore() -> Result<()> {
         }
     }
     found.check("/proc/kcore")
-}
-
-/// Where `/proc/kcore` has memory: parts of the file. Of what is no memory it has no physical address.
-fn kcore_memory(file: &File) -> Result<Vec<Range<u64>>> {
-    const HEADERS: u64 = 64;
-    const HEADER: u64 = 56;
-    let mut number = [0; 2];
-    file.read_exact_at(&mut number, HEADERS - 8)?;
-    let mut parts = Vec::new();
-    for n in 0..u64::from(u16::from_ne_bytes(number)) {
-        let word = |at: u64| -> Result<u64> {
-            let mut word = [0; 8];
-            file.read_exact_at(&mut word, HEADERS + n * HEADER + at)?;
-            Ok(u64::from_ne_bytes(word))
-        };
-        let (offset, virt, phys, size) = (word(8)?, word(16)?, word(24)?, word(40)?);
-        if virt != 0 && phys != u64::MAX {
-            parts.push(offset..offset + size);
-        }
-    }
-    ensure!(!parts.is_empty(), "/proc/kcore has no memory");
-    Ok(parts)
 }
 
 /// The host's memory, by its physical addresses.

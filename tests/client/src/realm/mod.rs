@@ -49,7 +49,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | widths | hold [running] | refused | killed | debugfs
-  eyes [--quick] | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
+  eyes | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...]";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -67,8 +67,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),
         ["bench", command @ ..] => bench::main(command),
-        ["eyes"] => eyes::main(false),
-        ["eyes", "--quick"] => eyes::main(true),
+        ["eyes"] => eyes::main(),
         ["seen"] => eyes::seen(),
         ["faults"] => faults::main(None),
         ["faults", command] => faults::main(Some(command)),
