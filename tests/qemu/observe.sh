@@ -85,7 +85,6 @@ idle=$vm
 # A realm, beside it. From here on there are events, where the kernel has them.
 traced=
 if grep -qw tracefs /proc/filesystems; then
-	[ -d $tracing/events ] || mount -t tracefs tracefs $tracing
 	[ -d $events ] || fail "the kernel has events, but not ours"
 	traced=1
 	trace 1

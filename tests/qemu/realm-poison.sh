@@ -5,7 +5,6 @@
 
 . "${0%/*}/lib.sh"
 
-[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
 load
 realm 150 poison
 nothing_left

@@ -25,7 +25,6 @@ lives() {
 	echo "  lives with $*"
 }
 
-[ -d $tracing/events ] || mount -t tracefs tracefs $tracing
 load
 dmesg | grep -q 'Pseudo-NMIs enabled' || fail 'no pseudo-NMIs'
 [ "$(cat /sys/devices/system/cpu/nohz_full)" = 1 ] || fail 'no CPU without ticks'
