@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 #
 # KVM's own tests of ordinary VMs, and those of realms: the same outcome with and without the
-# component, which is that on a kernel without our patches (tests/selftests).
+# component (tests/selftests).
 # selftests: needed
 # time-limit: 240
 
