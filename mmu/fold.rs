@@ -46,6 +46,9 @@ fn one(vm: &Vm, table: MissingTable) {
         false => None,
     };
     drop(lock);
+    if let Some(granule) = &folded {
+        vm.objects.remove(granule);
+    }
     let left = folded.and_then(|granule| cache.keep(granule));
     left.into_iter().for_each(|granule| vm.free(granule));
 }

@@ -3,6 +3,7 @@
 //! From a VM to a realm that is New: its descriptor.
 
 use super::{
+    dump::List,
     host::errno,
     smc::{HostPages, Pause},
     vm::{Lifecycle, Vm},
@@ -30,6 +31,7 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
     let shape = Shape::of(&vm.kvm, &vm.host.negotiated.features)?;
     let params = params(vm, &shape, &lifecycle.choice)?;
     let mut page = Page::new()?;
+    let objects = List::new()?;
     let rd = vm.alloc_delegated(0)?;
     let roots = match vm.alloc_delegated(vm.layout.order) {
         Ok(roots) => roots,
@@ -39,6 +41,7 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
         }
     };
     let rmi = vm.rmi(Pause::Resched);
+    let (at, root) = (rd.range().base(), roots.range().base());
     let granules = RealmGranules { rd, roots };
     let list = &mut lifecycle.list;
     let created = lifecycle
@@ -47,6 +50,8 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
     match created {
         Ok(()) => {
             vm.settle_attributes();
+            vm.objects
+                .begin(&vm.host.realms, objects, (at, root), &vm.layout);
             lifecycle.shape = Some(shape);
             lifecycle.realm.name().map(|name| vm.name.populate(name));
             Ok(())

@@ -2,7 +2,7 @@
 
 //! Bringing up the RMM when the component loads.
 
-use super::smc::HostSmc;
+use super::{dump::List, smc::HostSmc};
 use crate::{
     rmi::{
         self,
@@ -12,6 +12,7 @@ use crate::{
         Delegated,
         GranuleRange,
         Negotiated,
+        PhysAddr,
         Rmi, //
     },
     sys::{
@@ -28,11 +29,14 @@ pub struct Host {
     pub rmi: Rmi<HostSmc>,
     /// What was agreed with it.
     pub negotiated: Negotiated,
+    /// The realms, as crash kernels find them. The lock is taken last.
+    pub realms: Mutex<List>,
     no_takeover: Option<NoTakeover>,
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
+        platform::set_dump(PhysAddr::new(0));
         if self.rmi.conduit().counts().delegated() != 0 {
             // What is leaked would be in another kernel's way until the machine is reset.
             self.no_takeover
@@ -137,6 +141,7 @@ pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
     let host = Host {
         rmi,
         negotiated,
+        realms: mutex!(List::new()?, "kvm_arm_rmi::realms")?,
         no_takeover: Some(no_takeover),
     };
     let host = Arc::new(host, GFP_KERNEL)?;
@@ -145,6 +150,7 @@ pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
     memory::for_each_ram(|range| rmi::check_ram(&host.rmi, range).map_err(decline))?;
     // Nothing above delegates: know that it works before a realm depends on it.
     undelegate(&host.rmi, alloc_delegated(&host.rmi, 0)?).map_err(errno)?;
+    platform::set_dump(host.realms.lock().pa());
     announce(&host);
     Ok((host, watch))
 }
@@ -156,6 +162,7 @@ fn obstacle() -> Option<&'static str> {
         () if platform::is_crash_kernel() => Some("this kernel is there to dump another one"),
         () if !platform::has_rme() => Some("not every CPU has the Realm Management Extension"),
         () if !platform::has_vhe() => Some("the kernel is not at EL2 with VHE, see kvm-arm.mode"),
+        () if !platform::has_kvm() => Some("KVM is not there"),
         () => None,
     }
 }

@@ -48,6 +48,7 @@ small_numbers! {
     mod attributes;
     pub mod bitmap;
     pub mod create;
+    pub mod dump;
     mod shape;
     pub mod table_map;
     pub mod vm;

@@ -23,11 +23,15 @@
 //!    granules, or after one command that unmaps; MMU notifiers that must not block get all of theirs
 //!    done in one.
 //!
+//! [`Vm::objects`] and the host's [list of realms](Host::realms) come last; nothing is taken while one of
+//! them is held, and neither is taken where `mmu_lock` is held.
+//!
 //! [`Vm::parting`], by whoever takes private memory out, comes after what KVM holds then (`slots_lock`, or
 //! a lock of the file's), with `mmu_lock` dropped; nothing is taken while it is held.
 
 use super::{
     bitmap::Bitmap,
+    dump::{Objects, What},
     host::{self, errno, report, Host},
     shape::{Choice, Shape},
     smc::{rd, HostPages, Pause, RealmSmc},
@@ -97,6 +101,8 @@ pub struct Vm {
     pub shared: Bitmap,
     /// The realm.
     pub lifecycle: Mutex<Lifecycle>,
+    /// What the RMM has for it, as crash kernels find it, from when it is New.
+    pub objects: Objects,
     /// Granules that were tables and can be again.
     pub table_cache: Mutex<TableCache>,
     /// Locks for faults in the same few pages, see [`Self::lock_chunk`].
@@ -144,6 +150,7 @@ impl Vm {
             pages: Bitmap::new()?,
             shared: Bitmap::new()?,
             lifecycle: mutex!(lifecycle, "kvm_arm_rmi::lifecycle")?,
+            objects: Objects::new()?,
             table_cache: mutex!(TableCache::default(), "kvm_arm_rmi::table_cache")?,
             chunks,
             parting: mutex!(Page::new()?, "kvm_arm_rmi::parting")?,
@@ -206,6 +213,7 @@ impl Vm {
 
     /// Takes granules back that came from [`Self::alloc_delegated`]. What the RMM keeps is leaked.
     pub fn free(&self, granules: GranuleRange<Delegated>) {
+        self.objects.remove(&granules);
         // It is in the log, and there is nobody to tell.
         let _ = host::undelegate(&self.rmi(Pause::Resched), granules);
     }
@@ -240,11 +248,15 @@ impl Vm {
             Some(spare) => spare,
             None => self.alloc_delegated(0)?,
         };
+        let at = granule.range().base();
         // What it takes is there before the lock is, under which nothing can be allocated.
         let (left, result) = match self.tables.reserve(table) {
             true => self.create_table(name, table, granule),
             false => (Some(granule), Err(ENOMEM)),
         };
+        if result.is_ok() {
+            self.objects.add(at, What::Rtt(table.level, table.ipa));
+        }
         let left = left.and_then(|left| cache.keep(left));
         left.into_iter().for_each(|left| self.free(left));
         result
@@ -328,6 +340,8 @@ impl Vm {
 
     /// The VM goes away; its vCPUs are gone, and so is what it has mapped.
     pub fn destroy(&self) {
+        // Before what it lists, so that nobody looks for that in a list that may be long.
+        self.objects.end(&self.host.realms);
         while let Some(spare) = self.table_cache.lock().take() {
             self.free(spare);
         }

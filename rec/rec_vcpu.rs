@@ -9,6 +9,7 @@ use super::{
 use crate::{
     mmu::shared::Wanted,
     realm::{
+        dump::What,
         host::errno,
         smc::{HostPages, Pause},
         vm::Vm, //
@@ -16,7 +17,8 @@ use crate::{
     rmi::{
         cmd::{realm::RdName, rec as cmd},
         Delegated,
-        GranuleRange, //
+        GranuleRange,
+        PhysAddr, //
     },
     sys::{
         kvm::Seq,
@@ -133,6 +135,8 @@ impl RecVcpu {
         match cmd::create(&rmi, name, granule, &begins_with, page, &HostPages, list) {
             Ok(rec) => {
                 vcpu.set_rec(rec.name(), &self.run);
+                let at = PhysAddr::new(rec.name().raw());
+                vm.objects.add(at, What::Rec(vcpu.id().into()));
                 self.rec = Some(rec);
                 self.begins_with = Some(begins_with);
                 vm.recs.fetch_add(1, Ordering::Relaxed);

@@ -86,6 +86,12 @@ unsafe extern "C" {
     /// `is_kernel_in_hyp_mode()`.
     pub(crate) safe fn kvm_rmi_helper_is_kernel_in_hyp_mode() -> bool;
 
+    /// `is_kvm_arm_initialised()`.
+    pub(crate) safe fn kvm_rmi_helper_is_kvm_arm_initialised() -> bool;
+
+    /// Where a crash kernel begins to look for realms: a physical address, or 0.
+    pub(crate) safe fn kvm_rmi_helper_set_dump(list: bindings::phys_addr_t);
+
     /// `register_memory_notifier()`, for memory that is about to go online, which what `visit` returns
     /// unless 0 keeps from doing so. Only one at a time.
     pub(crate) fn kvm_rmi_helper_watch_ram(

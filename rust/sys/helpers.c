@@ -15,6 +15,7 @@
 #include <linux/sizes.h>
 
 #include <asm/acpi.h>
+#include <asm/kvm_rmi_dump.h>
 #include <asm/kvm_rmi_takeover.h>
 #include <asm/sysreg.h>
 #include <asm/virt.h>
@@ -106,6 +107,16 @@ bool kvm_rmi_helper_is_kdump_kernel(void)
 bool kvm_rmi_helper_is_kernel_in_hyp_mode(void)
 {
 	return is_kernel_in_hyp_mode();
+}
+
+bool kvm_rmi_helper_is_kvm_arm_initialised(void)
+{
+	return is_kvm_arm_initialised();
+}
+
+void kvm_rmi_helper_set_dump(phys_addr_t list)
+{
+	WRITE_ONCE(kvm_rmi_dump, list);
 }
 
 int kvm_rmi_helper_forbid_takeover(void)

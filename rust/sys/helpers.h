@@ -45,6 +45,8 @@ u64 kvm_rmi_helper_id_aa64pfr0_rme(void);
 bool kvm_rmi_helper_claim_sea(void);
 bool kvm_rmi_helper_is_kdump_kernel(void);
 bool kvm_rmi_helper_is_kernel_in_hyp_mode(void);
+bool kvm_rmi_helper_is_kvm_arm_initialised(void);
+void kvm_rmi_helper_set_dump(phys_addr_t list);
 int kvm_rmi_helper_forbid_takeover(void);
 void kvm_rmi_helper_allow_takeover(void);
 

@@ -3,6 +3,7 @@
 //! The machine and its firmware, and the module's parameters.
 
 use super::ffi;
+use crate::rmi::PhysAddr;
 use core::sync::atomic::Ordering;
 use kernel::{error::to_result, prelude::*};
 
@@ -25,6 +26,16 @@ pub fn has_rme() -> bool {
 /// `is_kernel_in_hyp_mode()`: true if the kernel is at EL2, with VHE.
 pub fn has_vhe() -> bool {
     ffi::kvm_rmi_helper_is_kernel_in_hyp_mode()
+}
+
+/// `is_kvm_arm_initialised()`: true if KVM is there.
+pub fn has_kvm() -> bool {
+    ffi::kvm_rmi_helper_is_kvm_arm_initialised()
+}
+
+/// Tells crash kernels where the list of realms begins, or with 0 that there is none.
+pub fn set_dump(list: PhysAddr) {
+    ffi::kvm_rmi_helper_set_dump(list.raw());
 }
 
 /// Adds memory to the host, as a new block of it would be.

@@ -67,6 +67,7 @@ pub struct Machine {
     files: RefCell<BTreeMap<String, Contents>>,
     events: RefCell<Vec<Event>>,
     lacks: Cell<Option<Lacks>>,
+    dump: Cell<u64>,
     /// No kernel will ever take over.
     kept: Cell<bool>,
     sleeps: Cell<u64>,
@@ -105,6 +106,7 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         files: RefCell::default(),
         events: RefCell::default(),
         lacks: Cell::new(None),
+        dump: Cell::new(0),
         kept: Cell::new(false),
         sleeps: Cell::new(0),
         rescheds: Cell::new(0),
@@ -334,6 +336,15 @@ impl Machine {
 
     pub(super) fn lacks(&self) -> Option<Lacks> {
         self.lacks.get()
+    }
+
+    pub(super) fn set_dump(&self, list: u64) {
+        self.dump.set(list);
+    }
+
+    /// Where a crash kernel begins to look for realms, or 0.
+    pub fn dump(&self) -> u64 {
+        self.dump.get()
     }
 
     pub(super) fn keep(&self) {

@@ -3,6 +3,7 @@
 //! The machine and its firmware, and the module's parameters.
 
 use super::{machine::machine, prelude::*};
+use crate::rmi::PhysAddr;
 
 /// What a machine does not have, or does not let us do, without which there are no realms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +16,8 @@ pub enum Lacks {
     Rme,
     /// A kernel at EL2, with VHE.
     Vhe,
+    /// KVM.
+    Kvm,
     /// Firmware that is called by SMC.
     Smc,
     /// A kernel that stays: another one is to take over.
@@ -39,6 +42,16 @@ pub fn has_rme() -> bool {
 /// True if the kernel is at EL2, with VHE.
 pub fn has_vhe() -> bool {
     machine().lacks() != Some(Lacks::Vhe)
+}
+
+/// True if KVM is there.
+pub fn has_kvm() -> bool {
+    machine().lacks() != Some(Lacks::Kvm)
+}
+
+/// Tells crash kernels where the list of realms begins, or with 0 that there is none.
+pub fn set_dump(list: PhysAddr) {
+    machine().set_dump(list.raw());
 }
 
 /// True if firmware has told of an external abort.

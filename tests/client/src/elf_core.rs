@@ -15,9 +15,11 @@ const P_TYPE: u64 = 0;
 const P_OFFSET: u64 = 8;
 const P_PADDR: u64 = 24;
 const P_FILESZ: u64 = 32;
-const PT_LOAD: u32 = 1;
+/// Types of program headers.
+pub(crate) const PT_LOAD: u32 = 1;
+pub(crate) const PT_NOTE: u32 = 4;
 
-/// A part of memory.
+/// What a program header is about: a part of memory, or a note.
 pub(crate) struct Part {
     /// Where the file has it.
     pub(crate) offset: u64,
@@ -33,15 +35,15 @@ fn bytes<const N: usize>(file: &File, at: u64) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// All that the file has of memory.
-pub(crate) fn parts(file: &File) -> io::Result<Vec<Part>> {
+/// All that the file has of a type.
+pub(crate) fn parts(file: &File, kind: u32) -> io::Result<Vec<Part>> {
     let half = |at| Ok::<_, io::Error>(u64::from(u16::from_le_bytes(bytes(file, at)?)));
     let word = |at| Ok::<_, io::Error>(u64::from_le_bytes(bytes(file, at)?));
     let (first, size) = (word(E_PHOFF)?, half(E_PHENTSIZE)?);
     let mut parts = Vec::new();
     for n in 0..half(E_PHNUM)? {
         let header = first + n * size;
-        if u32::from_le_bytes(bytes(file, header + P_TYPE)?) == PT_LOAD {
+        if u32::from_le_bytes(bytes(file, header + P_TYPE)?) == kind {
             parts.push(Part {
                 offset: word(header + P_OFFSET)?,
                 pa: word(header + P_PADDR)?,

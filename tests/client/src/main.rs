@@ -39,6 +39,7 @@ fn main() -> std::process::ExitCode {
         }
         ["kexec", ref arguments @ ..] => kexec::run(arguments),
         ["vmcore", held, count, image] => vmcore::run(held, count, image),
+        ["vmcore", "realms"] => vmcore::realms(),
         ["realm", ref arguments @ ..] => {
             realm::main(arguments).map_err(|error| -> Box<dyn std::error::Error> { error })
         }

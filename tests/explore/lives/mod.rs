@@ -5,6 +5,7 @@
 
 mod blocked;
 mod dialects;
+mod dumped;
 mod faults;
 mod kept;
 mod lies;

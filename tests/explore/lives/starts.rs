@@ -46,6 +46,7 @@ fn machines_without_realms() {
         (Some(Lacks::Consent), None, ENODEV, "enabled=0"),
         (Some(Lacks::FirstKernel), None, ENODEV, "dump another"),
         (Some(Lacks::Vhe), None, ENODEV, "not at EL2 with VHE"),
+        (Some(Lacks::Kvm), None, ENODEV, "KVM is not there"),
         (Some(Lacks::Smc), None, ENODEV, "is not reached by SMC"),
         (
             Some(Lacks::Stay),

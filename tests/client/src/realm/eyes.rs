@@ -288,7 +288,7 @@ fn kcore() -> Result<()> {
     let mut found = Found::default();
     let mut memory = vec![0; PIECE];
     // What is no memory has no physical address.
-    for part in elf_core::parts(&file)?
+    for part in elf_core::parts(&file, elf_core::PT_LOAD)?
         .iter()
         .filter(|part| part.pa != u64::MAX)
     {
