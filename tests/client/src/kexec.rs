@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `kexec`: has the kernel take another one in, or let go of it.
+//! `kexec`: has the kernel take another one in, let go of it, or become it.
 
 use std::error::Error;
 use std::ffi::CString;
@@ -13,17 +13,27 @@ const UNLOAD: libc::c_ulong = 1;
 const ON_CRASH: libc::c_ulong = 2;
 const NO_INITRAMFS: libc::c_ulong = 4;
 
-/// `kexec load IMAGE`, `kexec crash IMAGE INITRD PARAMETERS` (what runs when the kernel panics) or
+/// `kexec load IMAGE`, `kexec next IMAGE INITRD PARAMETERS`, `kexec exec` (to which there is no return if
+/// all goes well), `kexec crash IMAGE INITRD PARAMETERS` (what runs when the kernel panics) or
 /// `kexec unload`. The error of the system call is the result.
 pub(crate) fn run(args: &[&str]) -> Result<(), Box<dyn Error>> {
     match args {
         ["load", image] => load(File::open(image)?, None, "", 0)?,
+        ["next", image, initrd, parameters] => {
+            let initrd = Some(File::open(initrd)?);
+            load(File::open(image)?, initrd, parameters, 0)?;
+        }
+        // SAFETY: Nothing of this process is needed afterwards.
+        ["exec"] => match unsafe { libc::reboot(libc::RB_KEXEC) } {
+            0 => {}
+            _ => return Err(io::Error::last_os_error().into()),
+        },
         ["crash", image, initrd, parameters] => {
             let initrd = Some(File::open(initrd)?);
             load(File::open(image)?, initrd, parameters, ON_CRASH)?;
         }
         ["unload"] => call(-1, -1, "", UNLOAD | NO_INITRAMFS)?,
-        _ => return Err("kexec load IMAGE | crash IMAGE INITRD PARAMETERS | unload".into()),
+        _ => return Err("kexec load IMAGE | next IMAGE INITRD PARAMETERS | exec | crash IMAGE INITRD PARAMETERS | unload".into()),
     }
     Ok(())
 }

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# A host suspends to idle, half the way and then all of it, while one realm runs and another one waits. Both
+# go on.
+# time-limit: 240
+
+. "${0%/*}/lib.sh"
+
+# calls: of the RMM so far, which a realm that converts memory has made without end
+calls() {
+	awk '{ calls += $2 } END { print calls }' "$component_debugfs/smcs"
+}
+
+suspended() {
+	cat /sys/power/suspend_stats/success
+}
+
+# sleep_tight: as far as pm_test says; an alarm may come too early, and is set again then
+sleep_tight() {
+	before=$(suspended)
+	for seconds in 3 10 30; do
+		echo 0 >/sys/class/rtc/rtc0/wakealarm
+		echo "+$seconds" >/sys/class/rtc/rtc0/wakealarm
+		if echo freeze >/sys/power/state && [ "$(suspended)" -gt "$before" ]; then return; fi
+	done
+	fail "the host does not suspend ($(cat /sys/power/pm_test)): $(cat /sys/power/suspend_stats/last_failed_*)"
+}
+
+load
+mkfifo /tmp/hold
+rmi-client realm hold running </tmp/hold >/tmp/held &
+holder=$!
+exec 9>/tmp/hold
+# The end of the pipe is not its.
+rmi-client realm victim convert >/tmp/victim 9>&- &
+victim=$!
+until grep -q held /tmp/held && grep -q ready /tmp/victim; do
+	if ! kill -0 $holder || ! kill -0 $victim; then fail 'there is no realm'; fi
+	sleep 0.1
+done
+
+echo 1 >/sys/module/suspend/parameters/pm_test_delay
+for level in freezer devices platform none; do
+	echo $level >/sys/power/pm_test
+	sleep_tight
+	# It runs: it has had calls of the RMM made since.
+	before=$(calls)
+	for _ in $(seq 100); do
+		if [ "$(calls)" -gt "$before" ]; then break; fi
+		sleep 0.1
+	done
+	[ "$(calls)" -gt "$before" ] || fail "after $level nothing runs"
+	kill -0 $victim || fail "after $level: the realm has ended"
+	echo "  $level: ok"
+done
+
+# What was in its memory is there, and it can be used.
+exec 9>&-
+wait $holder || fail "the realm that waited: $?"
+kill -9 $victim
+wait $victim || true
+for _ in $(seq 100); do
+	if [ "$(value granules delegated)" = 0 ]; then break; fi
+	sleep 0.1
+done
+nothing_left
+realm 60 many 1
+unload
+pass
