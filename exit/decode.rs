@@ -9,7 +9,8 @@ use crate::rmi::{IpaSpace, ReturnCode, SharedPage, Status};
 
 /// Exit reasons, `RmiRecExitReason`.
 pub mod reason {
-    pub(super) const SYNC: u8 = 0;
+    /// An exception with a syndrome.
+    pub const SYNC: u8 = 0;
     /// An interrupt of the host's.
     pub const IRQ: u8 = 1;
     /// A fast interrupt of the host's.
@@ -17,7 +18,8 @@ pub mod reason {
     pub(super) const PSCI: u8 = 3;
     pub(super) const RIPAS_CHANGE: u8 = 4;
     pub(super) const HOST_CALL: u8 = 5;
-    pub(super) const SERROR: u8 = 6;
+    /// An SError.
+    pub const SERROR: u8 = 6;
 }
 
 /// Why a REC was not entered.

@@ -30,8 +30,10 @@ use kernel::{
 const _: () = {
     assert!(bindings::KVM_RMI_SMC_REC_ENTER == Fid::REC_ENTER.raw());
     assert!(bindings::KVM_RMI_RUN_EXIT_REASON as usize == offset::EXIT_REASON);
+    assert!(bindings::KVM_RMI_EXIT_REASON_SYNC as u8 == reason::SYNC);
     assert!(bindings::KVM_RMI_EXIT_REASON_IRQ as u8 == reason::IRQ);
     assert!(bindings::KVM_RMI_EXIT_REASON_FIQ as u8 == reason::FIQ);
+    assert!(bindings::KVM_RMI_EXIT_REASON_SERROR as u8 == reason::SERROR);
 };
 
 // `Next` has KVM's numbers.
