@@ -39,19 +39,20 @@ pub(super) fn by_us(ground: &Ground<'_>, words: &Renewal) -> Result<()> {
 /// A CPU of the realm does so. What it may not touch for a moment it tries again.
 pub(super) fn by_realm(ground: &Ground<'_>, cpu: &mut Cpu<'_>, words: Renewal) -> Result<()> {
     let order = Order::pages(Op::Renew, ground.base(), ground.memory().size()).shared();
-    let (start, before) = (Instant::now(), cpu.tally.faults);
+    let start = Instant::now();
     let mut end = cpu.give(order, &words.to_arguments());
     let [count, ipa, value, least, ..] = loop {
         match end {
             Ok(End::Done(results)) => break results,
             Ok(end) => return Err(format!("instead of looking: {end:?}").into()),
-            Err(error) if is_fault(&error) && start.elapsed() < PATIENCE => thread::yield_now(),
+            Err(error) if is_fault(&error) && start.elapsed() < PATIENCE => {
+                ground.faults.fetch_add(1, Ordering::Relaxed);
+                thread::yield_now();
+            }
             Err(error) => return Err(error),
         }
         end = cpu.run();
     };
-    let faults = cpu.tally.faults - before;
-    ground.faults.fetch_add(faults, Ordering::Relaxed);
     match count {
         0 => Ok(()),
         _ => {
