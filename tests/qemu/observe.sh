@@ -62,6 +62,24 @@ seen() {
 
 trace() {
 	echo "$1" >$events/enable
+	echo "$1" >$tracing/events/kvm/kvm_exit/enable
+}
+
+# misnamed: exits of RECs that KVM's own event, by which perf has statistics, does not name as ours does
+misnamed() {
+	awk '
+		/ kvm_exit: / { named = $0; next }
+		/ rec_exit: / {
+			class = "0x0017"
+			if (/reason=SYNC esr=0x9[0-3]......$/) class = "0x0024"
+			if (/reason=SYNC esr=0x[0-7]/) class = ""
+			if (/reason=SERROR/) class = "0x002f"
+			if (!/result=0x0 /) class = "0x0000"
+			kind = "TRAP: "
+			if (/reason=(IRQ|FIQ)/) { kind = "IRQ: "; class = "" }
+			if (index(named, " kvm_exit: " kind) && index(named, "HSR_EC: " class)) named = ""
+			else print named " | " $0
+		}' /tmp/trace
 }
 
 load
@@ -116,6 +134,8 @@ if [ $traced ]; then
 	cat $tracing/trace >/tmp/trace
 	[ "$(seen rec_enter)" = "$entries" ] || fail "$(seen rec_enter) of $entries entries are seen"
 	[ "$(seen rec_exit)" = "$entries" ] || fail "$(seen rec_exit) of $entries exits are seen"
+	[ "$(seen kvm_exit)" = "$entries" ] || fail "KVM has $(seen kvm_exit) of $entries exits"
+	[ -z "$(misnamed)" ] || fail "KVM names exits otherwise: $(misnamed)"
 	pages=$(($(sum realm_map private) - $(sum realm_unmap private)))
 	[ $pages = "$mapped" ] || fail "$pages pages are seen, and $mapped mapped"
 	grep -q 'rmi_call: .* name=REALM_CREATE realm=0x0 result=0x0' /tmp/trace || fail "no creation"
@@ -149,6 +169,7 @@ if [ $traced ]; then
 		'rec_exit: .* reason=RIPAS_CHANGE esr=' 'rec_exit: .* reason=PSCI esr='; do
 		grep -q "$event" /tmp/trace || fail "no event is '$event'"
 	done
+	[ -z "$(misnamed)" ] || fail "KVM names exits otherwise: $(misnamed)"
 	[ "$(sum realm_map private)" = "$(sum realm_unmap private)" ] ||
 		fail "private memory that was mapped is not seen to be unmapped"
 	echo >$tracing/trace
