@@ -117,13 +117,12 @@ pub fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock<'_>) -> Result<Mapped
         PhysAddr::new(mapping.pa + mapping.size),
     )
     .ok_or(EFAULT)?;
-    if !vm.shared.has_room(&chunks(&gfns)) {
-        return Ok(Mapped::Lacks(Wanted::Note(chunks(&gfns))));
-    }
     if mapping.replaces && next_span(&vm.shared, &gfns).is_some() && !unmap(vm, &gfns, range)? {
         return Ok(Mapped::Again);
     }
-    note(&vm.shared, &gfns);
+    if !note(&vm.shared, &gfns) {
+        return Ok(Mapped::Lacks(Wanted::Note(chunks(&gfns))));
+    }
     let level = match mapping.size {
         BLOCK.. if vm.tables().depth(range.base()) < RttLevel::L3 => RttLevel::L2,
         _ => RttLevel::L3,

@@ -32,12 +32,6 @@ impl Bitmap {
         XArray::new().map(Self)
     }
 
-    /// True if there is room to note something of each chunk.
-    pub fn has_room(&self, chunks: &Range<u64>) -> bool {
-        let mut together = chunks.start / TOGETHER..chunks.end.div_ceil(TOGETHER);
-        together.all(|words| self.0.get(words).is_some())
-    }
-
     /// The word of a chunk.
     fn word(&self, chunk: u64) -> Option<&AtomicU32> {
         let words = self.0.get(chunk / TOGETHER)?;
@@ -60,11 +54,11 @@ impl Bitmap {
         self.0.insert(chunk / TOGETHER, words).is_ok()
     }
 
-    /// Notes something of a chunk. For those that were [reserved](Self::reserve) once it cannot fail.
-    pub fn add(&self, chunk: u64, bits: Bits) {
-        if let Some(word) = self.word(chunk) {
-            word.fetch_or(bits.0, Ordering::AcqRel);
-        }
+    /// Notes something of a chunk. False if there is no room, which for those that were
+    /// [reserved](Self::reserve) once there always is.
+    pub fn add(&self, chunk: u64, bits: Bits) -> bool {
+        let word = self.word(chunk);
+        word.map(|word| word.fetch_or(bits.0, Ordering::AcqRel)).is_some()
     }
 
     /// Strikes out something of a chunk; returns what of that was noted.
@@ -77,9 +71,12 @@ impl Bitmap {
     pub fn next(&self, chunks: Range<u64>) -> Option<(u64, Bits)> {
         let mut chunk = chunks.start;
         while chunk < chunks.end {
-            let (index, words) = self
-                .0
-                .next(chunk / TOGETHER..=(chunks.end - 1) / TOGETHER)?;
+            let (from, last) = (chunk / TOGETHER, (chunks.end - 1) / TOGETHER);
+            let (index, words) = match from == last {
+                // Which is cheaper.
+                true => (from, self.0.get(from)?),
+                false => self.0.next(from..=last)?,
+            };
             let first = index * TOGETHER;
             let from = chunk.saturating_sub(first) as usize;
             for (word, chunk) in words[from..].iter().zip(first + from as u64..chunks.end) {

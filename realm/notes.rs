@@ -22,6 +22,9 @@ const PER_TABLE: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
 /// The first granules of `gfns` that one command can unmap: they begin and end with one that is
 /// noted, and are in one table. `None` if nothing of the range is noted.
 pub fn next_span(set: &Bitmap, gfns: &Range<u64>) -> Option<Range<u64>> {
+    if gfns.is_empty() {
+        return None;
+    }
     let mut span: Option<Range<u64>> = None;
     let mut chunk = chunk_of(gfns.start);
     let mut end = gfns.end;
@@ -46,11 +49,11 @@ pub fn next_span(set: &Bitmap, gfns: &Range<u64>) -> Option<Range<u64>> {
     span
 }
 
-/// Notes granules, for whose chunks there is room. They are about to be mapped.
-pub fn note(set: &Bitmap, gfns: &Range<u64>) {
-    for chunk in chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK) {
-        set.add(chunk, Bits::of(chunk, gfns));
-    }
+/// Notes granules that are about to be mapped. False if there is no room for all of them, which has to be
+/// [made](Bitmap::reserve) before: then some of them may be noted.
+pub fn note(set: &Bitmap, gfns: &Range<u64>) -> bool {
+    (chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK))
+        .all(|chunk| set.add(chunk, Bits::of(chunk, gfns)))
 }
 
 /// Strikes out `gfns`: nothing of them is mapped any more, and their pages are the host's. Returns how
