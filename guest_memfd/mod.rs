@@ -3,9 +3,9 @@
 //! Private memory: how it gets into a realm, by faults and by populate.
 //!
 //! Private memory belongs to guest_memfd files. A page of one is delegated and mapped when the realm
-//! first touches it, together with its neighbours, and stays with the realm until the file gives it
-//! up (a hole is punched), it becomes shared (the attributes change), its slot goes, or the realm
-//! does. Whoever maps a page holds a reference to it until it is undelegated: so whatever happens to
+//! first touches it, together with its neighbours, as a block of 2 MiB at most, and stays with the
+//! realm until the file gives it up (a hole is punched), it becomes shared (the attributes change), its
+//! slot goes, or the realm does. Whoever maps a page holds a reference to it until it is undelegated: so whatever happens to
 //! the file, a page of the realm world never reaches the page allocator.
 //!
 //! Granules are named by their number in the IPA space (gfn), and accounted for in chunks
@@ -27,12 +27,16 @@
 use crate::realm::small_numbers;
 
 small_numbers! {
+    mod block;
     mod fault;
+    mod map;
     mod pages;
     mod populate;
+    mod window;
 }
 mod slots;
 
-pub use fault::{fault, fault_around, Faulted};
+pub use fault::{fault, Faulted};
 pub use populate::populate;
 pub use slots::check as check_slot;
+pub use window::fault_around;

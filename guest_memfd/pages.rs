@@ -48,6 +48,11 @@ impl Pages {
         Ok(())
     }
 
+    /// True if there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.iter().all(Option::is_none)
+    }
+
     /// Where they are.
     pub(super) fn pas(&self) -> [Option<NonZeroU64>; PER_CHUNK] {
         let pa = |page: &GmemPage| NonZeroU64::new(page.pa().raw());
@@ -97,7 +102,7 @@ pub(super) struct Granules {
 impl Granules {
     /// Delegates pages; `run` has the address and the place of each.
     ///
-    /// That the chunk is locked and they are not noted as mapped means that no other part of the realm
+    /// That their place is locked and they are not noted as mapped means that no other part of the realm
     /// has them.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 //! `KVM_ARM_RMI_POPULATE`: what a realm begins with.
 
-use super::{fault, pages::Pages};
+use super::{fault, map::lost_track, pages::Pages};
 use crate::{
     realm::{
         chunk_of,
@@ -290,7 +290,7 @@ fn map_one(
     }
     drop(lock);
     if unclear {
-        fault::lost_track(vm, failed.error);
+        lost_track(vm, failed.error);
     }
     failed
         .granules

@@ -4,7 +4,7 @@
 
 use super::pending::Pending;
 use super::Step;
-use crate::realm::{bitmap::Bitmap, forget, next_span, Tables};
+use crate::realm::{bitmap::Bitmap, forget, next_span, MissingTable, Tables};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
     Conduit,
@@ -31,12 +31,15 @@ pub const MERGED: u64 = 16;
 /// Granules that a table of the lowest level maps.
 const PER_TABLE: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
 
+/// How often a span, which is in one table, is tried again with a table that was lacking.
+const SPLITS: u32 = 2;
+
 /// Why the RMM has not parted a realm from memory. That stays noted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kept {
     /// It refuses.
     Refused(Error),
-    /// It has mapped a block, which nobody has asked for.
+    /// It is mapped in a block that cannot be split.
     Block,
     /// It has not given back so many granules.
     Granules(u64),
@@ -46,7 +49,7 @@ impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kept::Refused(error) => error.fmt(f),
-            Kept::Block => f.write_str("it is mapped in blocks"),
+            Kept::Block => f.write_str("a block cannot be split"),
             Kept::Granules(lacking) => write!(f, "{lacking} granules have not come back"),
         }
     }
@@ -93,6 +96,9 @@ impl<C: Conduit> Parting<'_, C> {
     /// Pages that are next to each other are handed over in one piece, also those of several tables.
     /// `list` is used while this runs. It pauses between commands.
     ///
+    /// A block that is larger than what is taken out is split by the table that `split` makes, or finds
+    /// made. It says whether there is one now.
+    ///
     /// Nobody maps anything in `gfns` meanwhile, and nobody else takes anything out. The tables are those
     /// in which something is noted, and so they stay.
     pub fn private(
@@ -100,9 +106,12 @@ impl<C: Conduit> Parting<'_, C> {
         gfns: &Range<u64>,
         list: &mut impl SharedPage,
         give: impl FnMut(GranuleRange<Delegated>),
+        mut split: impl FnMut(MissingTable) -> bool,
     ) -> Option<Part> {
         let start = next_span(self.notes, gfns)?.start;
-        let end = gfns.end.min(start.saturating_add(BATCH));
+        // No block is split because it reaches beyond a batch.
+        let batch = start.saturating_add(BATCH) & !PER_TABLE.wrapping_sub(1);
+        let end = gfns.end.min(batch);
         let mut pending = Pending::new(give);
         let mut back = 0u64;
         let mut from = start;
@@ -111,11 +120,24 @@ impl<C: Conduit> Parting<'_, C> {
         while let Some(span) = next_span(self.notes, &(from..end)) {
             let (base, limit) = (bytes(span.start), bytes(span.end));
             let range = self.space.protected(base, limit)?;
-            let each = |granules: GranuleRange<Delegated>| {
+            let mut each = |granules: GranuleRange<Delegated>| {
                 back = back.saturating_add(granules.range().granules());
                 pending.add(granules);
             };
-            let step = super::unmap_protected(self.rmi, self.rd, &self.tables, range, list, each);
+            let mut unmap = |range| {
+                super::unmap_protected(self.rmi, self.rd, &self.tables, range, list, &mut each)
+            };
+            let mut step = unmap(range);
+            // One block, at either end of what is taken out.
+            for _ in 0..SPLITS {
+                let Step::NeedTable(at, table) = step else {
+                    break;
+                };
+                match range.from(at) {
+                    Some(rest) if split(table) => step = unmap(rest),
+                    _ => break,
+                }
+            }
             from = span.end;
             let (at, why) = match step {
                 Step::Done => continue,

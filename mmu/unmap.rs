@@ -15,7 +15,8 @@ use crate::{
         bitmap::Bitmap,
         next_span,
         smc::{Pause, RealmSmc},
-        vm::Vm, //
+        vm::Vm,
+        MissingTable, //
     },
     rmi::{Rmi, BLOCKED_TRIES, GRANULE_SIZE},
     sys::{
@@ -64,12 +65,19 @@ pub fn private(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>) {
         // Others get their turn between batches.
         while let Some(part) = {
             let mut list = vm.parting.lock();
-            realm.private(&left, &mut *list, |piece| vm.give_back(piece))
+            let give = |piece| vm.give_back(piece);
+            realm.private(&left, &mut *list, give, |table| split(vm, table))
         } {
             left.start = part.top;
+            vm.blocks_gone(&part.gone);
             took(vm, Half::Protected, part);
         }
     });
+}
+
+/// Splits a block of private memory with the table that was set aside for it. False if it stays.
+fn split(vm: &Vm, table: MissingTable) -> bool {
+    vm.make_table(table).is_ok()
 }
 
 /// Unmaps shared granules. When this returns none of them is mapped, unless the realm is dead.

@@ -1,15 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A few neighbouring granules.
+//! A few neighbouring granules, and those that one block maps.
 
+use crate::rmi::{RttLevel, GRANULE_SIZE};
 use core::ops::Range;
 
-/// Granules in a chunk, a power of two: the most that is faulted in at once.
+/// Granules in a chunk, a power of two: the most single pages that are got at once.
 pub const CHUNK: u64 = 32;
+
+/// Granules in a block, a power of two: the most that is faulted in at once.
+pub const BLOCK: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
+const _: () = assert!(BLOCK.is_multiple_of(CHUNK));
 
 /// The number of the chunk that a granule is in.
 pub fn chunk_of(gfn: u64) -> u64 {
     gfn / CHUNK
+}
+
+/// The number of the block that a granule is in.
+pub fn block_of(gfn: u64) -> u64 {
+    gfn / BLOCK
+}
+
+/// The granules of the block that granule `gfn` is in.
+pub fn block_around(gfn: u64) -> Range<u64> {
+    let start = gfn & !BLOCK.wrapping_sub(1);
+    start..start.saturating_add(BLOCK)
 }
 
 /// Some granules of one chunk: bit `n` is the one at `n`.
@@ -52,10 +68,10 @@ impl Bits {
     }
 }
 
-/// What to fault in with granule `gfn`: at most `granules` (a power of two, at most [`CHUNK`]) around
+/// What to fault in with granule `gfn`: at most `granules` (a power of two, at most [`BLOCK`]) around
 /// it, aligned to their number, as far as `slot` has them.
 pub fn window(gfn: u64, slot: &Range<u64>, granules: u64) -> Range<u64> {
-    let size = granules.clamp(1, CHUNK);
+    let size = granules.clamp(1, BLOCK);
     let start = gfn & !size.wrapping_sub(1);
     let end = start.saturating_add(size);
     start.max(slot.start)..end.min(slot.end)

@@ -47,12 +47,14 @@ pub(crate) use small_numbers;
 small_numbers! {
     mod attributes;
     pub mod bitmap;
+    mod blocks;
     pub mod create;
     pub mod dump;
     mod shape;
     pub mod table_map;
     pub mod vm;
     mod vm_status;
+    mod vm_tables;
 }
 mod chunk;
 mod halves;
@@ -66,7 +68,7 @@ mod tables;
 mod teardown;
 
 pub use attributes::attribute;
-pub use chunk::{chunk_of, window, Bits, CHUNK};
+pub use chunk::{block_around, block_of, chunk_of, window, Bits, BLOCK, CHUNK};
 pub use layout::Layout;
 pub use notes::{count, forget, next_span, note};
 pub use shape::Shape;

@@ -12,7 +12,7 @@
 //! 3. The list of those who wait for a first run, in [`crate::sys::all_vcpus`].
 //! 4. [`Vm::lifecycle`]: the states of the realm. Held while one becomes the next, and for a part of a
 //!    populate at a time; nothing of user space is waited for meanwhile.
-//! 5. One of [`Vm::chunks`]: faults in the same few pages are served one after the other.
+//! 5. One of [`Vm::places`]: faults in the same few pages are served one after the other.
 //! 6. [`Vm::table_cache`]: one table at a time is made or folded.
 //! 7. `kvm->mmu_lock`: faults hold it for reading while they map, and look first whether what they
 //!    are about to map has been invalidated meanwhile; unmapping of shared memory holds it for
@@ -27,16 +27,19 @@
 //! them is held, and neither is taken where `mmu_lock` is held.
 //!
 //! [`Vm::parting`], by whoever takes private memory out, comes after what KVM holds then (`slots_lock`, or
-//! a lock of the file's), with `mmu_lock` dropped; nothing is taken while it is held.
+//! a lock of the file's), with `mmu_lock` dropped, and before [`Vm::table_cache`], which splitting a block
+//! takes.
 
 use super::{
     bitmap::Bitmap,
-    dump::{Objects, What},
-    host::{self, errno, report, Host},
+    blocks::Blocks,
+    chunk::{block_of, chunk_of, CHUNK},
+    dump::Objects,
+    host::{self, report, Host},
     shape::{Choice, Shape},
     smc::{rd, HostPages, Pause, RealmSmc},
     table_cache::TableCache,
-    table_map::{MissingTable, TableMap},
+    table_map::TableMap,
     tables::Tables,
     Layout, Realm, State,
 };
@@ -46,14 +49,14 @@ use crate::{
             data::Pieces,
             realm::{RdName, RealmGranules},
         },
-        Counts, Delegated, GranuleRange, IpaSpace, Rmi, RttLevel, BLOCKED_TRIES,
+        Counts, Delegated, GranuleRange, IpaSpace, Rmi, GRANULE_SIZE,
     },
     sys::{
         debugfs::Dir,
-        kvm::{Kvm, MmuReadLock},
+        kvm::Kvm,
         memory::Page,
+        platform,
         prelude::*,
-        sched,
         sync::{
             atomic::{AtomicBool, AtomicU32, Ordering},
             MutexGuard, //
@@ -61,8 +64,8 @@ use crate::{
     }, //
 };
 
-/// Locks for chunks: enough that vCPUs seldom meet.
-const CHUNK_LOCKS: usize = 16;
+/// Locks for faults: enough that vCPUs seldom meet.
+const PLACE_LOCKS: usize = 16;
 
 /// The realm, and what it takes to lead it from one state to the next.
 pub struct Lifecycle {
@@ -93,7 +96,7 @@ pub struct Vm {
     /// The tables below the starting ones.
     pub tables: TableMap,
     /// Notes of private granules, see `notes.rs`. They are added under `mmu_lock` for
-    /// reading and the lock of their chunk (or `lifecycle`, before a vCPU can run), and struck out under
+    /// reading and the lock of their place (or `lifecycle`, before a vCPU can run), and struck out under
     /// [`Vm::parting`].
     pub pages: Bitmap,
     /// Notes of shared granules. They are added under `mmu_lock` for reading and struck out under it for
@@ -105,8 +108,13 @@ pub struct Vm {
     pub objects: Objects,
     /// Granules that were tables and can be again.
     pub table_cache: Mutex<TableCache>,
-    /// Locks for faults in the same few pages, see [`Self::lock_chunk`].
-    chunks: KVec<Mutex<()>>,
+    /// The tables that are set aside for blocks of private memory.
+    pub blocks: Blocks,
+    /// Faults bring in more than a chunk: it was asked for when the VM was made. That decides what has a
+    /// lock to itself, and so it stays.
+    pub wide: bool,
+    /// Locks for faults in the same few pages, see [`Self::lock_place`].
+    places: KVec<Mutex<()>>,
     /// By whoever takes private memory out, with a page for lists.
     pub parting: Mutex<Page>,
     /// vCPUs that a REC was made for.
@@ -129,9 +137,9 @@ impl Vm {
     /// `EINVAL` if no realm can have such an IPA space, `ENOMEM`.
     pub fn new(host: Arc<Host>, kvm: Kvm, ipa_bits: u32) -> Result<Arc<Self>> {
         let space = IpaSpace::new(ipa_bits).ok_or(EINVAL)?;
-        let mut chunks = KVec::with_capacity(CHUNK_LOCKS, GFP_KERNEL_ACCOUNT)?;
-        for _ in 0..CHUNK_LOCKS {
-            chunks.push(mutex!((), "kvm_arm_rmi::chunk")?, GFP_KERNEL_ACCOUNT)?;
+        let mut places = KVec::with_capacity(PLACE_LOCKS, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..PLACE_LOCKS {
+            places.push(mutex!((), "kvm_arm_rmi::place")?, GFP_KERNEL_ACCOUNT)?;
         }
         let lifecycle = Lifecycle {
             realm: Realm::None,
@@ -152,7 +160,9 @@ impl Vm {
             lifecycle: mutex!(lifecycle, "kvm_arm_rmi::lifecycle")?,
             objects: Objects::new()?,
             table_cache: mutex!(TableCache::default(), "kvm_arm_rmi::table_cache")?,
-            chunks,
+            blocks: Blocks::new()?,
+            wide: u64::from(platform::fault_around()) > CHUNK * GRANULE_SIZE,
+            places,
             parting: mutex!(Page::new()?, "kvm_arm_rmi::parting")?,
             recs: AtomicU32::new(0),
             files: mutex!(None, "kvm_arm_rmi::files")?,
@@ -191,10 +201,15 @@ impl Vm {
         self.name.copy().ok_or(EIO)
     }
 
-    /// Takes the lock for a chunk.
-    pub fn lock_chunk(&self, chunk: u64) -> MutexGuard<'_, ()> {
+    /// Takes the lock for the chunk that granule `gfn` is in, or for its block where faults may bring in
+    /// more than a chunk.
+    pub fn lock_place(&self, gfn: u64) -> MutexGuard<'_, ()> {
+        let place = match self.wide {
+            true => block_of(gfn),
+            false => chunk_of(gfn),
+        };
         // CAST: The remainder is small. There are as many locks as in `new()`.
-        self.chunks[chunk as usize % CHUNK_LOCKS].lock()
+        self.places[place as usize % PLACE_LOCKS].lock()
     }
 
     /// The address of the RD, or 0: what events and the log call the realm.
@@ -231,71 +246,6 @@ impl Vm {
         while let Some(piece) = pieces.pop() {
             self.give_back(piece);
         }
-    }
-
-    /// Makes a table. Another vCPU may have made it meanwhile, which is as good.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
-    pub fn make_table(&self, table: MissingTable) -> Result {
-        let name = self.name()?;
-        let mut cache = self.table_cache.lock();
-        if self.tables.has(table) {
-            return Ok(());
-        }
-        let granule = match cache.take_good() {
-            Some(spare) => spare,
-            None => self.alloc_delegated(0)?,
-        };
-        let at = granule.range().base();
-        // What it takes is there before the lock is, under which nothing can be allocated.
-        let (left, result) = match self.tables.reserve(table) {
-            true => self.create_table(name, table, granule),
-            false => (Some(granule), Err(ENOMEM)),
-        };
-        if result.is_ok() {
-            self.objects.add(at, What::Rtt(table.level, table.ipa));
-        }
-        let left = left.and_then(|left| cache.keep(left));
-        left.into_iter().for_each(|left| self.free(left));
-        result
-    }
-
-    /// Makes a table of `granule`, of which nobody else is at work. What is left of that comes back.
-    fn create_table(
-        &self,
-        name: RdName,
-        table: MissingTable,
-        granule: GranuleRange<Delegated>,
-    ) -> (Option<GranuleRange<Delegated>>, Result) {
-        let rmi = self.rmi(Pause::Never);
-        let mut left = Some(granule);
-        for _ in 0..BLOCKED_TRIES {
-            let Some(granule) = left.take() else { break };
-            let lock = MmuReadLock::new(&self.kvm);
-            let created = self.tables().create(&rmi, name, table, granule);
-            drop(lock);
-            match created {
-                Ok(()) => return (None, Ok(())),
-                Err(failed) if failed.error.is_blocked() => left = failed.granules,
-                Err(failed) => return (failed.granules, Err(errno(failed.error))),
-            }
-            sched::sleep_1ms();
-        }
-        (left, Err(EIO))
-    }
-
-    /// Makes all tables that entries at `level` for `ipa` need.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::make_table`].
-    pub fn make_tables(&self, ipa: u64, level: RttLevel) -> Result {
-        while let Some(table) = self.tables().missing(ipa, level) {
-            self.make_table(table)?;
-        }
-        Ok(())
     }
 
     /// The realm is beyond help: none of its vCPUs runs any more, and `KVM_RUN` says `EIO`. The log
@@ -344,6 +294,9 @@ impl Vm {
         self.objects.end(&self.host.realms);
         while let Some(spare) = self.table_cache.lock().take() {
             self.free(spare);
+        }
+        while let Some(table) = self.blocks.take_any() {
+            self.free(table);
         }
         let mut lifecycle = self.lifecycle.lock();
         let Lifecycle { realm, list, .. } = &mut *lifecycle;

@@ -96,6 +96,7 @@ fn show_granules(vm: &Vm, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let all = 0..u64::MAX;
     writeln!(f, "mapped_private: {}", count(&vm.pages, &all))?;
     writeln!(f, "mapped_shared: {}", count(&vm.shared, &all))?;
+    writeln!(f, "tables_set_aside: {}", vm.blocks.count())?;
     print_granules(&vm.counts, f)
 }
 

@@ -218,7 +218,8 @@ impl Running<'_, '_> {
     fn private_fault(&mut self, fault: &Fault) -> Result<Next> {
         let gfn = fault.ipa / GRANULE_SIZE;
         let repeated = self.rec.faulted.replace(gfn) == Some(gfn);
-        let (around, list) = (guest_memfd::fault_around(), &mut self.rec.list);
+        let around = guest_memfd::fault_around(self.vm, gfn);
+        let list = &mut self.rec.list;
         let (error, cause) = match guest_memfd::fault(self.vm, gfn, around, repeated, list) {
             Ok(Faulted::Again) => return Ok(Next::Enter),
             Ok(Faulted::Lost) => (EHWPOISON, KVM_ARM_RMI_FAULT_MEMORY),

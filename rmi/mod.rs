@@ -35,6 +35,7 @@ mod loan;
 mod memory;
 mod negotiate;
 pub mod run;
+mod spare;
 mod sro;
 mod status;
 
@@ -52,4 +53,5 @@ pub use ipa::{IpaRange, IpaSpace, Protected, RttLevel, Unprotected};
 pub use loan::Loans;
 pub use memory::{Memory, Pages};
 pub use negotiate::{check_ram, negotiate, Decline, Negotiated};
+pub use spare::Spare;
 pub use status::{MemoryRequest, ReturnCode, Status};

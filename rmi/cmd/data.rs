@@ -197,13 +197,32 @@ pub fn map<C: Conduit>(
     };
     let flags = kind | (count << LIST_COUNT_LOW);
     let args = [rd.raw(), range.base(), range.top(), flags, address];
-    let done = ranged(rmi, fid, &args, range);
+    let done = in_blocks(fid, range, level, ranged(rmi, fid, &args, range));
     match done {
         Ok(top) => pieces.mapped(top.wrapping_sub(range.base()) >> crate::GRANULE_SHIFT),
         Err(error) if error.changed_nothing() => {}
         Err(_) => pieces.give_up(),
     }
     done
+}
+
+/// How far a command came that maps blocks of `level`, from the base of a range on: nothing ends in the
+/// middle of one.
+///
+/// # Errors
+///
+/// Those of the command, and [`Broken::Range`].
+fn in_blocks<H>(
+    fid: Fid,
+    range: IpaRange<H>,
+    level: RttLevel,
+    done: Result<u64, Error>,
+) -> Result<u64, Error> {
+    let top = done?;
+    match top.wrapping_sub(range.base()) & level.block_size().wrapping_sub(1) {
+        0 => Ok(top),
+        _ => Err(Error::Broken(fid, Broken::Range { top })),
+    }
 }
 
 /// RMI_RTT_DATA_UNMAP (0xC40001F6): unmaps memory from the base of a range on, as far as the RMM
@@ -309,7 +328,7 @@ pub fn unprot_map<C: Conduit>(
     let map = |form| {
         let descriptor = descriptor.undelegated(form).raw();
         let args = [rd.raw(), range.base(), range.top(), flags, descriptor];
-        let done = ranged(rmi, fid, &args, range);
+        let done = in_blocks(fid, range, level, ranged(rmi, fid, &args, range));
         if done.is_ok() {
             rmi.conduit().dialect().learn(form);
         }

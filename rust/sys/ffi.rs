@@ -9,7 +9,7 @@
               to them cross"
 )]
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU8};
 use kernel::{
     bindings,
     prelude::*, //
@@ -51,6 +51,9 @@ unsafe extern "C" {
 
     /// Module parameter `fault_around`, which may change at any time.
     pub(crate) static kvm_rmi_fault_around: AtomicU32;
+
+    /// Module parameter `fault_adaptive`, which may change at any time.
+    pub(crate) static kvm_rmi_fault_adaptive: AtomicU8;
 
     /// `page_to_phys()`.
     pub(crate) fn kvm_rmi_helper_page_to_phys(page: *mut bindings::page) -> bindings::phys_addr_t;

@@ -47,10 +47,14 @@ bool kvm_rmi_vm_type_alias = true;
 module_param_named(vm_type_alias, kvm_rmi_vm_type_alias, bool, 0444);
 MODULE_PARM_DESC(vm_type_alias, "Bit 8 of the VM type makes a realm, like bit 30");
 
-/* Whatever it is set to, what is used is a power of two from 1 to 32 pages. */
+/* Whatever it is set to, what is used is a power of two from 1 to 512 pages. */
 unsigned int kvm_rmi_fault_around = SZ_64K;
 module_param_named(fault_around, kvm_rmi_fault_around, uint, 0644);
 MODULE_PARM_DESC(fault_around, "Bytes of private memory to map around a fault");
+
+bool kvm_rmi_fault_adaptive = true;
+module_param_named(fault_adaptive, kvm_rmi_fault_adaptive, bool, 0644);
+MODULE_PARM_DESC(fault_adaptive, "Map that much only where a realm uses its memory");
 
 phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page)
 {

@@ -33,6 +33,7 @@ extern bool kvm_rmi_force_cap;
 extern unsigned int kvm_rmi_gmem_attributes_cap;
 extern bool kvm_rmi_vm_type_alias;
 extern unsigned int kvm_rmi_fault_around;
+extern bool kvm_rmi_fault_adaptive;
 
 phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page);
 struct page *kvm_rmi_helper_phys_to_page(phys_addr_t phys);

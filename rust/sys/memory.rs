@@ -154,6 +154,17 @@ impl Drop for GmemPage {
     }
 }
 
+/// Pages of a file of guest_memfd that follow each other, as one range.
+///
+/// # Safety
+///
+/// The caller has a reference to each, which this takes. They are not delegated.
+pub(super) unsafe fn gmem_pages(pfn: u64, pages: u64) -> Option<GranuleRange<Undelegated>> {
+    let range = range(pfn << crate::GRANULE_SHIFT, pages << crate::GRANULE_SHIFT)?;
+    // SAFETY: By the contract of this function; for who else looks into them see `GmemPage::join()`.
+    Some(unsafe { GranuleRange::new(range) })
+}
+
 /// Drops the references that come with granules: memory of the host that nobody else has is free.
 pub fn put(granules: GranuleRange<Undelegated>) {
     let range = granules.into_range();

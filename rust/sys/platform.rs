@@ -68,6 +68,12 @@ pub fn fault_around() -> u32 {
     unsafe { &ffi::kvm_rmi_fault_around }.load(Ordering::Relaxed)
 }
 
+/// Module parameter `fault_adaptive`: less than that where the realm has not shown that it uses more.
+pub fn fault_adaptive() -> bool {
+    // SAFETY: A parameter of this module, which is only read and written as a byte.
+    unsafe { &ffi::kvm_rmi_fault_adaptive }.load(Ordering::Relaxed) != 0
+}
+
 /// The numbers of the capabilities that KVM has none for, as the module's parameters have them.
 pub struct CapNumbers {
     /// `cap`: that of `KVM_CAP_ARM_RMI`.

@@ -2,7 +2,12 @@
 
 //! Memory slots, and `kvm->slots_lock`.
 
-use super::{ffi, kvm::Kvm, memory::GmemPage};
+use super::{
+    ffi,
+    kvm::Kvm,
+    memory::{self, GmemPage}, //
+};
+use crate::rmi::{GranuleRange, Undelegated};
 use core::{marker::PhantomData, ops::Range};
 use kernel::{
     bindings,
@@ -115,6 +120,33 @@ impl Memslot<'_> {
         to_result(result)?;
         // SAFETY: The page came with a reference, from a file that is bound to this VM alone.
         unsafe { GmemPage::new(pfn) }.ok_or(EFAULT)
+    }
+
+    /// `1 << order` pages from granule `gfn` on, all of which are in the slot: pages that follow each other
+    /// in memory and are aligned to their number, each with a reference. They are new, and zeroed. `None`
+    /// if some page is there already, or there is no such memory.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the file was closed.
+    pub fn get_run(&self, gfn: u64, order: u32) -> Result<Option<GranuleRange<Undelegated>>> {
+        let mut pfn = 0;
+        // SAFETY: By the type's invariant, and the granules are in the slot. The result has room.
+        let got = unsafe { bindings::kvm_gmem_get_run(self.slot, gfn, order, &mut pfn) };
+        if got < 0 {
+            return Err(EFAULT);
+        }
+        // SAFETY: So many pages came with a reference each, from a file that is bound to this VM alone.
+        // They have not been delegated since they were allocated.
+        let pages = unsafe { memory::gmem_pages(pfn, got as u64) };
+        match pages {
+            Some(pages) if got == 1 << order => Ok(Some(pages)),
+            some => {
+                // The file has them, for when they are asked for one by one.
+                some.into_iter().for_each(memory::put);
+                Ok(None)
+            }
+        }
     }
 }
 

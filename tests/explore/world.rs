@@ -194,8 +194,20 @@ pub(crate) fn scenario_by(
     parts: Vec<Part>,
     last: impl FnOnce(&World),
 ) {
+    scenario_on(|_| {}, (by, ipa_bits, vcpus), first, parts, last);
+}
+
+/// The same with `set` done before there is a VM.
+pub(crate) fn scenario_on(
+    set: impl FnOnce(&machine::Machine),
+    (by, ipa_bits, vcpus): (By, u32, &[u32]),
+    first: impl FnOnce(&World),
+    parts: Vec<Part>,
+    last: impl FnOnce(&World),
+) {
     machine::on(Embedded::new(), |machine| {
         injection::interrupt();
+        set(machine);
         let in_use = machine.pages_in_use();
         {
             let all = start();
@@ -212,7 +224,7 @@ pub(crate) fn scenario_by(
                 .into_iter()
                 .for_each(|thread| thread.join().unwrap());
             last(&world);
-            world.assert_pages_are_the_files();
+            world.assert_pages_are_the_files(0..GRANULES);
             world.end();
             let counts = all.host.rmi.conduit().counts();
             assert_eq!((counts.delegated(), counts.leaked()), (0, 0));
@@ -253,9 +265,10 @@ impl World {
         }
     }
 
-    /// What the realm has of private memory is what the file has.
-    fn assert_pages_are_the_files(&self) {
-        for gfn in 0..GRANULES {
+    /// What the realm has of private memory is what the file has, of which these granules are the pages
+    /// with the same numbers.
+    pub(crate) fn assert_pages_are_the_files(&self, gfns: Range<u64>) {
+        for gfn in gfns {
             if let Some(pa) = mapped(gfn, false) {
                 assert_eq!(self.gmem.page(gfn), Some(pa), "granule {gfn:#x}");
             }

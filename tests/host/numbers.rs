@@ -3,7 +3,7 @@
 //! Arithmetic of addresses, levels and descriptors at its edges, compared with the same in numbers that
 //! do not run over.
 
-use kvm_arm_rmi::realm::{table_size, window, Bits, Layout, CHUNK};
+use kvm_arm_rmi::realm::{table_size, window, Bits, Layout, BLOCK, CHUNK};
 use kvm_arm_rmi::rmi::{
     AddrRange, GranuleRange, IpaRange, IpaSpace, MemState, PhysAddr, RangeDesc, RttLevel,
     Undelegated, GRANULE_SIZE,
@@ -340,7 +340,7 @@ fn ends_of_bits() {
     }
 }
 
-/// A window has its granule, lies in its slot and in one chunk, and is no larger than was asked for.
+/// A window has its granule, lies in its slot and in one block, and is no larger than was asked for.
 #[test]
 fn windows_around_a_fault() {
     let high = u64::MAX - 1;
@@ -348,16 +348,16 @@ fn windows_around_a_fault() {
         for (before, after) in [(0, 0), (1, 0), (0, 1), (5, 70), (70, 5), (100, 100)] {
             for gfn in base..base + 80 {
                 let slot = gfn.saturating_sub(before)..gfn.saturating_add(after + 1);
-                for granules in [0, 1, 2, 4, 16, 32, 64, 1 << 63] {
+                for granules in [0, 1, 2, 4, 16, 32, 64, 512, 1 << 63] {
                     let around = window(gfn, &slot, granules);
                     assert!(
                         around.contains(&gfn)
-                            && around.end - around.start <= granules.clamp(1, CHUNK)
+                            && around.end - around.start <= granules.clamp(1, BLOCK)
                     );
                     assert!(slot.start <= around.start && around.end <= slot.end);
-                    assert_eq!(around.start / CHUNK, (around.end - 1) / CHUNK);
+                    assert_eq!(around.start / BLOCK, (around.end - 1) / BLOCK);
                     // As much as there is.
-                    let size = granules.clamp(1, CHUNK);
+                    let size = granules.clamp(1, BLOCK);
                     let start = gfn / size * size;
                     let end = (u128::from(start) + u128::from(size)).min(slot.end.into());
                     assert_eq!(around.start, start.max(slot.start));

@@ -4,7 +4,9 @@
 
 use crate::alone::alone;
 use kvm_arm_rmi::realm::bitmap::Bitmap;
-use kvm_arm_rmi::realm::{chunk_of, count, forget, next_span, note, window, CHUNK};
+use kvm_arm_rmi::realm::{
+    block_around, chunk_of, count, forget, next_span, note, window, BLOCK, CHUNK,
+};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -14,15 +16,41 @@ fn map(set: &Bitmap, gfn: u64) {
 }
 
 #[test]
-fn a_window_is_aligned_and_stays_in_its_slot_and_chunk() {
+fn a_window_is_aligned_and_stays_in_its_slot_and_block() {
     assert_eq!(window(17, &(0..100), 16), 16..32);
     assert_eq!(window(17, &(17..100), 16), 17..32);
     assert_eq!(window(17, &(0..18), 16), 16..18);
     assert_eq!(window(17, &(0..100), 1), 17..18);
-    assert_eq!(window(40, &(0..1000), 1 << 20), 32..64, "not past a chunk");
+    assert_eq!(
+        window(600, &(0..2000), 1 << 20),
+        512..1024,
+        "not past a block"
+    );
 }
 
 proptest! {
+    /// A window has the granule, nothing of what is outside of the slot, and all of an aligned piece that
+    /// is inside; a block is one only where the slot has all of it.
+    #[test]
+    fn windows_are_aligned_pieces_of_slots(
+        (start, size) in (0u64..4096, 1u64..4096),
+        place in 0u64..4096,
+        order in 0u32..12,
+    ) {
+        let slot = start..start + size;
+        let gfn = start + place % size;
+        let granules = 1 << order;
+        let window = window(gfn, &slot, granules);
+        let piece = granules.min(BLOCK);
+        let first = gfn / piece * piece;
+        prop_assert!(window.contains(&gfn));
+        prop_assert_eq!(window.start, first.max(slot.start));
+        prop_assert_eq!(window.end, (first + piece).min(slot.end));
+        prop_assert_eq!(window.start / BLOCK, (window.end - 1) / BLOCK);
+        let is_block = window.end - window.start == BLOCK;
+        prop_assert_eq!(is_block && window != block_around(gfn), false);
+    }
+
     /// Spans cover exactly what is mapped in a range, each in one table, and forgetting them one by
     /// one comes to an end with nothing left.
     #[test]

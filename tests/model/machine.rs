@@ -68,6 +68,7 @@ pub struct Machine {
     events: RefCell<Vec<Event>>,
     lacks: Cell<Option<Lacks>>,
     dump: Cell<u64>,
+    fault_around: Cell<(u32, bool)>,
     /// No kernel will ever take over.
     kept: Cell<bool>,
     sleeps: Cell<u64>,
@@ -107,6 +108,7 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         events: RefCell::default(),
         lacks: Cell::new(None),
         dump: Cell::new(0),
+        fault_around: Cell::new((4 * GRANULE_SIZE as u32, false)),
         kept: Cell::new(false),
         sleeps: Cell::new(0),
         rescheds: Cell::new(0),
@@ -223,9 +225,18 @@ impl Machine {
         self.tasks.borrow_mut().entry(id).or_default().signal = true;
     }
 
-    /// Bytes to map around a private fault.
+    /// Module parameters: bytes to map around a private fault at most, and whether the realm has to show
+    /// that it uses them.
+    pub fn set_fault_around(&self, bytes: u32, adaptive: bool) {
+        self.fault_around.set((bytes, adaptive));
+    }
+
     pub(super) fn fault_around(&self) -> u32 {
-        4 * GRANULE_SIZE as u32
+        self.fault_around.get().0
+    }
+
+    pub(super) fn fault_adaptive(&self) -> bool {
+        self.fault_around.get().1
     }
 
     /// From now on the `n`th allocation fails, counted from 1; 0 for none.
@@ -307,6 +318,13 @@ impl Machine {
     /// The host is told that a page is bad.
     pub fn poison(&self, pa: u64) {
         self.bad.borrow_mut().insert(pa);
+    }
+
+    /// The host is told that all pages are bad that the realm world has.
+    pub fn poison_all_delegated(&self) {
+        let all: Vec<u64> = self.references.borrow().keys().copied().collect();
+        let delegated = all.into_iter().filter(|pa| self.firmware.is_delegated(*pa));
+        self.bad.borrow_mut().extend(delegated);
     }
 
     pub(super) fn is_bad(&self, pa: u64) -> bool {

@@ -69,6 +69,11 @@ pub fn fault_around() -> u32 {
     machine().fault_around()
 }
 
+/// Module parameter `fault_adaptive`.
+pub fn fault_adaptive() -> bool {
+    machine().fault_adaptive()
+}
+
 /// No other kernel takes over.
 #[derive(Debug)]
 pub struct NoTakeover(());

@@ -3,6 +3,7 @@
 //! Memory slots, and `kvm->slots_lock`.
 
 use super::{gmem::Gmem, kvm::Kvm, machine::machine, memory::GmemPage, prelude::*};
+use crate::rmi::{GranuleRange, Undelegated};
 use std::ops::Range;
 
 /// What a slot consists of.
@@ -105,6 +106,23 @@ impl Memslot<'_> {
         let (file, first) = self.0.gmem.as_ref().ok_or(EFAULT)?;
         let pa = file.get(first + (gfn - self.0.gfns.start))?;
         Ok(GmemPage::new(pa))
+    }
+
+    /// `1 << order` pages from granule `gfn` on, next to each other in memory and aligned to their number,
+    /// each with a reference. `None` if some page is there already, or there is no such memory.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if there is no file.
+    pub fn get_run(&self, gfn: u64, order: u32) -> Result<Option<GranuleRange<Undelegated>>> {
+        assert!(self.0.gfns.start <= gfn && gfn + (1 << order) <= self.0.gfns.end);
+        let (file, first) = self.0.gmem.as_ref().ok_or(EFAULT)?;
+        let pages = file.get_run(first + (gfn - self.0.gfns.start), order)?;
+        if pages.len() != 1 << order {
+            machine().put_pages(&pages);
+            return Ok(None);
+        }
+        Ok(GmemPage::join(pages.into_iter().map(GmemPage::new)))
     }
 
     pub(super) fn hva(&self, gfn: u64) -> Option<u64> {

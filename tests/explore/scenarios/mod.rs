@@ -2,6 +2,7 @@
 
 //! What is asked of a VM at once, in twos and threes.
 
+mod blocks;
 mod by_file;
 mod exact;
 mod exits;
@@ -19,8 +20,8 @@ mod widths;
 pub(crate) use crate::explore;
 use crate::world::mapped;
 pub(crate) use crate::world::{
-    hvas, part, scenario, scenario_by, scenario_of, scenario_with, By, Part, World, GRANULES,
-    SHARED,
+    hvas, part, scenario, scenario_by, scenario_of, scenario_on, scenario_with, By, Part, World,
+    GRANULES, SHARED,
 };
 pub(crate) use kvm_arm_rmi::rmi::GRANULE_SIZE;
 use kvm_arm_rmi::sys::gmem::Gmem;

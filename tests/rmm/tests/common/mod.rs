@@ -28,8 +28,8 @@ use rmm::{GranuleTable, RamMap, Rmm};
 
 /// First byte of the memory.
 pub(crate) const RAM: u64 = 0x4000_0000;
-/// Granules of the memory: three calls' worth.
-pub(crate) const RAM_GRANULES: u64 = 3 * MAX_GRANULES_PER_CALL;
+/// Granules of the memory: six calls' worth.
+pub(crate) const RAM_GRANULES: u64 = 6 * MAX_GRANULES_PER_CALL;
 /// First byte after the memory.
 pub(crate) const RAM_TOP: u64 = pa(RAM_GRANULES);
 /// The RMM's own memory: granules 8 to 15.
