@@ -110,14 +110,10 @@ fn a_call_does_a_bounded_part_of_a_range() {
     let machine = Machine::active();
     let part = MAX_GRANULES_PER_CALL;
     let (base, top) = (pa(16), pa(RAM_GRANULES));
-    machine.expect(DELEGATE, [base, top], Status::Success, [pa(16 + part)]);
-    machine.expect(
-        DELEGATE,
-        [pa(16 + part), top],
-        Status::Success,
-        [pa(16 + 2 * part)],
-    );
-    machine.expect(DELEGATE, [pa(16 + 2 * part), top], Status::Success, [top]);
+    for first in (16..RAM_GRANULES).step_by(part as usize) {
+        let end = pa(first + part).min(top);
+        machine.expect(DELEGATE, [pa(first), top], Status::Success, [end]);
+    }
     machine.expect(UNDELEGATE, [base, top], Status::Success, [pa(16 + part)]);
 }
 
