@@ -11,9 +11,9 @@
 //! the undelegation. Whatever is done with a page that is noted is the business of who unmaps it.
 
 use super::{
-    block,
     map::{map_when_quiet, Wanted},
     pages::{Pages, PER_CHUNK},
+    run,
 };
 use crate::{
     realm::{
@@ -66,6 +66,25 @@ pub fn fault(
     repeated: bool,
     list: &mut impl SharedPage,
 ) -> Result<Faulted> {
+    match try_fault(vm, gfn, around, repeated, list) {
+        // The next attempt will see what has changed, or the next entry.
+        Err(error) if error == EAGAIN || error == ESHUTDOWN => Ok(Faulted::Again),
+        result => result,
+    }
+}
+
+/// As [`fault`].
+///
+/// # Errors
+///
+/// As for [`fault`]; `EAGAIN` and `ESHUTDOWN` where there may be another attempt.
+fn try_fault(
+    vm: &Vm,
+    gfn: u64,
+    around: u64,
+    repeated: bool,
+    list: &mut impl SharedPage,
+) -> Result<Faulted> {
     let slots = Slots::read(&vm.kvm);
     let Some(slot) = slots.find(gfn).filter(Memslot::has_gmem) else {
         return Ok(Faulted::NotPrivate);
@@ -79,23 +98,18 @@ pub fn fault(
     }
     let _faulting = vm.lock_place(gfn);
     let chunk = chunk_of(gfn);
-    if !missing(vm, chunk, &(gfn..gfn + 1)).is_empty() {
-        let around = window(gfn, &slot.gfns(), around);
-        let mut result = match around.end - around.start {
-            BLOCK => block::fault(vm, &slot, &around, list),
-            _ => Ok(false),
-        };
-        if result == Ok(false) {
-            result = chunks(vm, &slot, gfn, &around, list);
-        }
-        return match result {
-            Ok(false) => Ok(Faulted::NotPrivate),
-            // The next attempt will see what has changed, or the next entry.
-            Err(error) if error == EAGAIN || error == ESHUTDOWN => Ok(Faulted::Again),
-            result => result.map(|_| Faulted::Again),
-        };
+    if missing(vm, chunk, &(gfn..gfn + 1)).is_empty() {
+        return Ok(noted(vm, gfn, repeated));
     }
-    Ok(noted(vm, gfn, repeated))
+    let around = window(gfn, &slot.gfns(), around);
+    let is_block = around.end - around.start == BLOCK;
+    if is_block && run::fault(vm, &slot, &around, list)? {
+        return Ok(Faulted::Again);
+    }
+    match chunks(vm, &slot, gfn, &around, list)? {
+        true => Ok(Faulted::Again),
+        false => Ok(Faulted::NotPrivate),
+    }
 }
 
 /// Those granules of a chunk in `gfns` that are not noted.
@@ -103,13 +117,13 @@ fn missing(vm: &Vm, chunk: u64, gfns: &Range<u64>) -> Bits {
     Bits::of(chunk, gfns).without(vm.pages.get(chunk))
 }
 
-/// Maps granule `gfn`, and what else of `around` can be had, one chunk at a time. False if the granule is
-/// not private.
+/// Maps granule `gfn` with what else of its chunk is in `around`, and then other chunks of that as long as
+/// they come in a row. False if the granule is not private.
 ///
 /// # Errors
 ///
-/// As for [`fault`], of the chunk that `gfn` is in; `EAGAIN` and `ESHUTDOWN` where there may be another
-/// attempt. What cannot be had of others is left for when it is asked for.
+/// As for [`try_fault`], of the chunk that `gfn` is in. What cannot be had of others is left for when it is
+/// asked for.
 fn chunks(
     vm: &Vm,
     slot: &Memslot<'_>,
@@ -122,14 +136,18 @@ fn chunks(
         around.start.max(first)..around.end.min(end)
     };
     let this = chunk_of(gfn);
-    if !one_chunk(vm, slot, Some(gfn), &part(this), list)? {
+    let in_a_row = vm.wide && run::fault(vm, slot, &part(this), list)?;
+    if !in_a_row && !one_by_one(vm, slot, gfn, &part(this), list)? {
         return Ok(false);
     }
     for chunk in chunk_of(around.start)..around.end.div_ceil(CHUNK) {
-        if chunk == this || missing(vm, chunk, &part(chunk)).is_empty() {
+        let part = part(chunk);
+        if missing(vm, chunk, &part) != Bits::of(chunk, &part) {
             continue;
         }
-        if sched::signal_pending() || one_chunk(vm, slot, None, &part(chunk), list).is_err() {
+        // There is no hurry.
+        let goes_on = !sched::signal_pending();
+        if !goes_on || !matches!(run::fault(vm, slot, &part, list), Ok(true)) {
             break;
         }
         sched::cond_resched();
@@ -137,37 +155,33 @@ fn chunks(
     Ok(true)
 }
 
-/// As [`chunks`], of one chunk; `gfn` is the granule that has to be mapped, if one has to be.
+/// Maps granule `gfn` and what else there is of `around`, which is in one chunk, wherever the pages are.
+/// False if the granule is not private.
 ///
 /// # Errors
 ///
-/// As for [`chunks`].
-fn one_chunk(
+/// As for [`try_fault`].
+fn one_by_one(
     vm: &Vm,
     slot: &Memslot<'_>,
-    gfn: Option<u64>,
+    gfn: u64,
     around: &Range<u64>,
     list: &mut impl SharedPage,
 ) -> Result<bool> {
-    let chunk = chunk_of(around.start);
+    let chunk = chunk_of(gfn);
     let (seq, halves) = (vm.kvm.invalidate_seq(), vm.halves());
-    if gfn.is_some_and(|gfn| !halves.may_be_private(gfn)) {
+    if !halves.may_be_private(gfn) {
         return Ok(false);
     }
     let missing = missing(vm, chunk, around);
     let mut pages = Pages::new(chunk);
-    if let Some(gfn) = gfn {
-        pages.get(slot, gfn)?;
-    }
-    for near in around.clone().filter(|near| Some(*near) != gfn) {
+    pages.get(slot, gfn)?;
+    for near in around.clone().filter(|near| *near != gfn) {
         let wanted = !missing.and(Bits::of(chunk, &(near..near + 1))).is_empty();
         // What cannot be had is left for when it is asked for.
         if wanted && halves.may_be_private(near) && pages.get(slot, near).is_err() {
             break;
         }
-    }
-    if pages.is_empty() {
-        return Ok(true);
     }
     prepare(vm, chunk)?;
     let pas = pages.pas();

@@ -51,6 +51,14 @@ pub(super) struct Wanted {
     pub(super) table: Option<GranuleRange<Delegated>>,
 }
 
+impl Wanted {
+    /// No block is to be mapped.
+    pub(super) fn give_up_block(&mut self, vm: &Vm) {
+        let table = self.table.take();
+        table.into_iter().for_each(|table| vm.keep_table(table));
+    }
+}
+
 /// Maps granules, which may take some attempts while other memory of the VM is being unmapped: what
 /// is delegated already is not given back for that.
 ///
@@ -69,7 +77,7 @@ pub(super) fn map_when_quiet(
     list: &mut impl SharedPage,
 ) -> Result {
     let result = try_to_map(vm, slot, &mut wanted, pieces, is_at, list);
-    wanted.table.into_iter().for_each(|table| vm.keep_table(table));
+    wanted.give_up_block(vm);
     result
 }
 
@@ -92,10 +100,7 @@ fn try_to_map(
             Mapped::All => return Ok(()),
             Mapped::Some => {}
             // No block, but pages.
-            Mapped::NoBlock => {
-                let table = wanted.table.take();
-                table.into_iter().for_each(|table| vm.keep_table(table));
-            }
+            Mapped::NoBlock => wanted.give_up_block(vm),
             // It was there when the chunk was prepared, and was folded since; or there is to be no block.
             Mapped::Lacks(table) => vm.make_table(table)?,
             Mapped::Refused(error) if surprises == SURPRISES => return Err(errno_or_off(error)),

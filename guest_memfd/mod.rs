@@ -27,11 +27,11 @@
 use crate::realm::small_numbers;
 
 small_numbers! {
-    mod block;
     mod fault;
     mod map;
     mod pages;
     mod populate;
+    mod run;
     mod window;
 }
 mod slots;

@@ -48,11 +48,6 @@ impl Pages {
         Ok(())
     }
 
-    /// True if there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.places.iter().all(Option::is_none)
-    }
-
     /// Where they are.
     pub(super) fn pas(&self) -> [Option<NonZeroU64>; PER_CHUNK] {
         let pa = |page: &GmemPage| NonZeroU64::new(page.pa().raw());

@@ -133,19 +133,12 @@ impl Memslot<'_> {
         let mut pfn = 0;
         // SAFETY: By the type's invariant, and the granules are in the slot. The result has room.
         let got = unsafe { bindings::kvm_gmem_get_run(self.slot, gfn, order, &mut pfn) };
-        if got < 0 {
-            return Err(EFAULT);
-        }
-        // SAFETY: So many pages came with a reference each, from a file that is bound to this VM alone.
-        // They have not been delegated since they were allocated.
-        let pages = unsafe { memory::gmem_pages(pfn, got as u64) };
-        match pages {
-            Some(pages) if got == 1 << order => Ok(Some(pages)),
-            some => {
-                // The file has them, for when they are asked for one by one.
-                some.into_iter().for_each(memory::put);
-                Ok(None)
-            }
+        match got {
+            ..0 => Err(EFAULT),
+            0 => Ok(None),
+            // SAFETY: So many pages came with a reference each, from a file that is bound to this VM alone.
+            // They have not been delegated since they were allocated.
+            1.. => Ok(unsafe { memory::gmem_pages(pfn, got as u64) }),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc as StdArc, Weak};
 
 /// Pages that enter a file at once, in truth one by one.
-const RUN_STEP: usize = 128;
+const RUN_STEP: u64 = 128;
 
 /// A file of guest_memfd, which VMs have in slots.
 #[derive(Default)]
@@ -42,56 +42,61 @@ impl Gmem {
         self.pages.lock().unwrap().find(page)
     }
 
-    /// `kvm_gmem_get_run()`: so many pages next to each other in memory, each with a reference, as far as
-    /// they enter the file before somebody else's. There are none if a page is there already.
-    pub(super) fn get_run(&self, first: u64, order: u32) -> Result<Vec<u64>> {
+    /// `kvm_gmem_get_run()`: so many pages next to each other in memory, each with a reference, if they all
+    /// enter the file before anybody else's.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the file is closed.
+    pub(super) fn get_run(&self, first: u64, order: u32) -> Result<Option<Vec<u64>>> {
         machine().may_sleep("pages of guest_memfd");
         if self.closed.load(core::sync::atomic::Ordering::SeqCst) {
             return Err(EFAULT);
         }
         let numbers = first..first + (1 << order);
-        let is_there = self
-            .pages
-            .lock()
-            .unwrap()
-            .range(numbers.clone())
-            .next()
-            .is_some();
-        let base = match is_there {
-            true => return Ok(Vec::new()),
-            false => machine().alloc_pages(order),
+        let is_there = {
+            let pages = self.pages.lock().unwrap();
+            let there = pages.range(numbers.clone()).next().is_some();
+            there
         };
-        let Ok(base) = base else {
-            return Ok(Vec::new());
+        if is_there {
+            return Ok(None);
+        }
+        let Ok(base) = machine().alloc_pages(order) else {
+            return Ok(None);
         };
         machine().take_a_while();
         let pa = |number: u64| base + (number - first) * GRANULE_SIZE;
-        let mut got = 0;
-        for some in numbers.clone().step_by(RUN_STEP) {
-            // What they are charged to may have too little left.
-            if machine().allocate().is_err() {
-                break;
-            }
+        let all: Vec<u64> = numbers.clone().map(pa).collect();
+        let mut end = numbers.start;
+        while end < numbers.end && machine().allocate().is_ok() {
+            // What they are charged to has enough left for these.
             let mut pages = self.pages.lock().unwrap();
-            let some = some..numbers.end.min(some + RUN_STEP as u64);
-            let end = pages
-                .range(some.clone())
-                .next()
-                .map_or(some.end, |(number, _)| *number);
+            let some = end..numbers.end.min(end + RUN_STEP);
+            let others = pages.range(some.clone()).next();
+            end = others.map_or(some.end, |(number, _)| *number);
             for number in some.start..end {
                 pages.insert(number, pa(number));
                 machine().get_page(pa(number));
             }
-            got = end - first;
             if end != some.end {
                 break;
             }
         }
-        let (entered, rest): (Vec<u64>, Vec<u64>) = numbers
-            .map(pa)
-            .partition(|pa| *pa < base + got * GRANULE_SIZE);
-        machine().put_pages(&rest);
-        Ok(entered)
+        if end == numbers.end {
+            return Ok(Some(all));
+        }
+        machine().put_pages(&all);
+        // `invalidate_mapping_pages()`: unless somebody else has found them meanwhile.
+        let mut pages = self.pages.lock().unwrap();
+        for number in numbers.start..end {
+            let is_ours = pages.get(&number) == Some(&pa(number));
+            if is_ours && machine().references(pa(number)) == 1 {
+                pages.remove(&number);
+                machine().put_page(pa(number));
+            }
+        }
+        Ok(None)
     }
 
     /// `fallocate()`: there are pages with these numbers.

@@ -58,6 +58,8 @@ pub struct Machine {
     bad: RefCell<BTreeSet<u64>>,
     /// Allocations until one fails; 0 for never.
     fails: Cell<u64>,
+    /// Those that come later fail as well.
+    fails_on: Cell<bool>,
     allocations: Cell<u64>,
     /// A VM is dead: it will never run again, whatever the RMM has mapped for it.
     killed: Cell<bool>,
@@ -100,6 +102,7 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         free: RefCell::new(ram.step_by(GRANULE_SIZE as usize).collect()),
         bad: RefCell::default(),
         fails: Cell::new(0),
+        fails_on: Cell::new(false),
         allocations: Cell::new(0),
         killed: Cell::new(false),
         tasks: RefCell::default(),
@@ -242,7 +245,14 @@ impl Machine {
     /// From now on the `n`th allocation fails, counted from 1; 0 for none.
     pub fn fail_allocation(&self, n: u64) {
         self.fails.set(n);
+        self.fails_on.set(false);
         self.allocations.set(0);
+    }
+
+    /// From now on the `n`th allocation fails, and all that come later.
+    pub fn fail_allocations_from(&self, n: u64) {
+        self.fail_allocation(n);
+        self.fails_on.set(true);
     }
 
     /// Allocations since [`Self::fail_allocation`].
@@ -254,7 +264,11 @@ impl Machine {
         self.may_sleep("an allocation");
         let number = self.allocations.get() + 1;
         self.allocations.set(number);
-        match self.fails.get() == number {
+        let fails = match self.fails_on.get() {
+            true => number >= self.fails.get(),
+            false => number == self.fails.get(),
+        };
+        match fails {
             true => Err(ENOMEM),
             false => Ok(()),
         }
@@ -279,6 +293,11 @@ impl Machine {
     pub(super) fn get_page(&self, pa: u64) {
         let mut references = self.references.borrow_mut();
         *references.get_mut(&pa).expect("the page is free") += 1;
+    }
+
+    /// References to a page.
+    pub(super) fn references(&self, pa: u64) -> u32 {
+        self.references.borrow().get(&pa).copied().unwrap_or(0)
     }
 
     /// One reference less.

@@ -118,11 +118,7 @@ impl Memslot<'_> {
         assert!(self.0.gfns.start <= gfn && gfn + (1 << order) <= self.0.gfns.end);
         let (file, first) = self.0.gmem.as_ref().ok_or(EFAULT)?;
         let pages = file.get_run(first + (gfn - self.0.gfns.start), order)?;
-        if pages.len() != 1 << order {
-            machine().put_pages(&pages);
-            return Ok(None);
-        }
-        Ok(GmemPage::join(pages.into_iter().map(GmemPage::new)))
+        Ok(pages.and_then(|pages| GmemPage::join(pages.into_iter().map(GmemPage::new))))
     }
 
     pub(super) fn hva(&self, gfn: u64) -> Option<u64> {

@@ -446,6 +446,21 @@ fn a_block_without_memory() {
             );
             assert_eq!(world.run(0, private(FAR + 1..FAR + 3)), [true; 2]);
         });
+        // And all of them from there on.
+        one(always, SLOT, move |world| {
+            world.run(0, []);
+            machine().fail_allocations_from(number);
+            let result = world.vm.run(0, &mut Guest::new(private(FAR..FAR + 1)));
+            machine().fail_allocation(0);
+            let all = FAR..FAR + BLOCK;
+            let pages = all.filter(|gfn| world.gmem.page(*gfn).is_some()).count();
+            match result {
+                // What a block has taken in vain is there for others.
+                Err((ENOMEM, _)) => assert_eq!(pages, 0, "allocation {number}"),
+                result => assert_eq!((result, pages), (Ok(Exit::None), 512), "{number}"),
+            }
+            assert_eq!(world.run(0, private(FAR + 1..FAR + 3)), [true; 2]);
+        });
     }
 }
 

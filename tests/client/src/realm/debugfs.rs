@@ -47,8 +47,8 @@ pub(crate) fn granules() -> Result<(u64, u64)> {
     Ok((delegated()?, value("granules", "leaked")?))
 }
 
-/// Granules that are mapped, private and shared, of this process's only VM.
-pub(crate) fn mapped() -> Result<[u64; 2]> {
+/// A file of this process's only VM.
+fn file_of_vm(name: &str) -> Result<String> {
     let prefix = format!("vm-{}-", std::process::id());
     let mut vms = Vec::new();
     for entry in std::fs::read_dir(DIRECTORY)? {
@@ -58,7 +58,17 @@ pub(crate) fn mapped() -> Result<[u64; 2]> {
     let [vm] = &vms[..] else {
         return Err(format!("this process has the VMs {vms:?}").into());
     };
-    let file = format!("{vm}/granules");
+    Ok(format!("{vm}/{name}"))
+}
+
+/// Tables that are set aside for blocks of private memory, of this process's only VM.
+pub(crate) fn tables_set_aside() -> Result<u64> {
+    value(&file_of_vm("granules")?, "tables_set_aside")
+}
+
+/// Granules that are mapped, private and shared, of this process's only VM.
+pub(crate) fn mapped() -> Result<[u64; 2]> {
+    let file = file_of_vm("granules")?;
     Ok([
         value(&file, "mapped_private")?,
         value(&file, "mapped_shared")?,

@@ -7,6 +7,7 @@
 
 mod abuse;
 mod bench;
+mod blocks;
 mod brief;
 pub(crate) mod conformance;
 mod cpu;
@@ -20,6 +21,7 @@ mod memory;
 mod movers;
 mod nomem;
 mod notifier;
+mod parameters;
 mod poison;
 mod run;
 mod signal;
@@ -50,7 +52,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | widths | hold [running] | refused | killed | debugfs
   eyes | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
-  bench [COMMAND...]";
+  bench [COMMAND...] | blocks";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -67,6 +69,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["abuse"] => abuse::main(None),
         ["abuse", group] => abuse::main(Some(group)),
         ["bench", command @ ..] => bench::main(command),
+        ["blocks"] => blocks::main(),
         ["eyes"] => eyes::main(),
         ["seen"] => eyes::seen(),
         ["faults"] => faults::main(None),

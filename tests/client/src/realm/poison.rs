@@ -19,6 +19,7 @@ use realm_guest::{Op, Order, PAGE_SIZE};
 use super::brief::{on_cpu, with_two};
 use super::cpu::{Cpu, End};
 use super::memory::{check, punch_hole};
+use super::parameters::Setting;
 use super::run::chunk;
 use super::run::memory::set_ripas;
 use super::signal;
@@ -53,7 +54,7 @@ pub(super) fn main() -> Result<()> {
     signal::init()?;
     watch_for_bus_errors()?;
     // Each page is delegated alone.
-    fs::write("/sys/module/kvm_arm_rmi/parameters/fault_around", "4096")?;
+    let _alone = Setting::new("fault_around", "4096")?;
     let before = debugfs::delegated()?;
     let other = Vm::new(Shape::REALM)?;
     let mut wrong = 0;

@@ -4,7 +4,9 @@
 
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
-use super::{pages, phase::Phases, MIB, SCATTERED, SCATTERED_SIZE, SEQUENTIAL, SEQUENTIAL_SIZE, SHAPE};
+use super::{
+    pages, phase::Phases, MIB, SCATTERED, SCATTERED_SIZE, SEQUENTIAL, SEQUENTIAL_SIZE, SHAPE,
+};
 use crate::realm::brief::on_cpu;
 use crate::realm::cpu::Cpu;
 use crate::realm::memory::punch_hole;

@@ -11,6 +11,7 @@
 //! The phases and their sizes are those of `tests/bench/c-series.tsv`. An order costs an entry of
 //! the REC by itself, after its read, and another after the write of a result that is not 0.
 
+mod blocks;
 mod hold;
 mod phase;
 
@@ -112,6 +113,7 @@ fn all(phases: &mut Phases) -> Result<()> {
     whole_life(phases)?;
     second_cpu(phases)?;
     never_active(phases)?;
+    blocks::blocks(phases)?;
     hold::holds(phases)?;
     debugfs::expect_delegated(before)
 }

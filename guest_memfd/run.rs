@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A block of private memory by one fault.
+//! Private memory in a row: a block by one fault, or a chunk.
 //!
-//! The file gives pages that follow each other and are aligned as a block is; they enter it one by one, so
-//! that any of them can be punched out. What follows is as for a few pages, with one command for all.
-//! Whatever is in the way is no error: the fault is served with fewer pages then.
+//! The file gives pages that follow each other and are aligned; they enter it one by one, so that any of
+//! them can be punched out. What follows is as for pages one by one, with one command for all. It takes
+//! memory only where there is plenty: whatever is in the way is no error, and leads to fewer pages.
 
 use super::map::{map_when_quiet, Wanted};
 use crate::{
     realm::{
         block_around,
         chunk_of,
-        next_span,
         host::errno,
+        next_span,
         smc::Pause,
         vm::Vm,
         BLOCK,
@@ -33,9 +33,10 @@ use crate::{
         slots::Memslot, //
     }, //
 };
-use core::ops::Range;
+use core::{num::NonZeroU64, ops::Range};
 
-/// Maps all granules of a block, whose place is locked. False if that cannot be: nothing is mapped then.
+/// Maps all of `gfns`, whose place is locked: a block, or a chunk. False if that cannot be, or not in a
+/// row: nothing is mapped then.
 ///
 /// # Errors
 ///
@@ -48,53 +49,64 @@ pub(super) fn fault(
     list: &mut impl SharedPage,
 ) -> Result<bool> {
     let (seq, halves) = (vm.kvm.invalidate_seq(), vm.halves());
-    let fits = *gfns == block_around(gfns.start) && next_span(&vm.pages, gfns).is_none();
-    if vm.blocks.are_refused() || !fits || !halves.may_all_be(gfns, true) {
+    let order = match gfns.end - gfns.start {
+        BLOCK => BLOCK.ilog2(),
+        CHUNK => CHUNK.ilog2(),
+        _ => return Ok(false),
+    };
+    let is_free = next_span(&vm.pages, gfns).is_none();
+    if !is_free || !halves.may_all_be(gfns, true) {
         return Ok(false);
     }
     let Ok(table) = prepare(vm, gfns) else {
         return Ok(false);
     };
-    let pages = match slot.get_run(gfns.start, BLOCK.ilog2()) {
+    let mut wanted = Wanted {
+        gfns: gfns.clone(),
+        seq,
+        table,
+    };
+    let pages = match slot.get_run(gfns.start, order) {
         Ok(Some(pages)) => pages,
         other => {
-            vm.keep_table(table);
+            wanted.give_up_block(vm);
             return other.map(|_| false);
         }
     };
     let base = pages.range().base().raw();
-    let is_at = |gfn: u64, pa: core::num::NonZeroU64| {
-        pa.get() == base + (gfn - gfns.start) * GRANULE_SIZE
-    };
+    let is_at = |gfn: u64, pa: NonZeroU64| pa.get() == base + (gfn - gfns.start) * GRANULE_SIZE;
     let mut pieces = match delegate(vm, pages) {
         Ok(pieces) => pieces,
         Err(error) => {
-            vm.keep_table(table);
+            wanted.give_up_block(vm);
             return Err(error);
         }
-    };
-    let wanted = Wanted {
-        gfns: gfns.clone(),
-        seq,
-        table: Some(table),
     };
     let result = map_when_quiet(vm, slot, wanted, &mut pieces, is_at, list);
     vm.put_pieces(&mut pieces);
     result.map(|()| true)
 }
 
-/// Sees to it that a block can be mapped: the tables above it, room to note it, and the table that is set
-/// aside for it.
+/// Sees to it that granules can be mapped: the tables above them, room to note them, and for a block the
+/// table that is set aside for it. An RMM that does not map blocks has pages mapped.
 ///
 /// # Errors
 ///
 /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
-fn prepare(vm: &Vm, gfns: &Range<u64>) -> Result<GranuleRange<Delegated>> {
-    vm.make_tables(gfns.start * GRANULE_SIZE, RttLevel::L2)?;
+fn prepare(vm: &Vm, gfns: &Range<u64>) -> Result<Option<GranuleRange<Delegated>>> {
+    let is_block = *gfns == block_around(gfns.start) && !vm.blocks.are_refused();
+    let level = match is_block {
+        true => RttLevel::L2,
+        false => RttLevel::L3,
+    };
+    vm.make_tables(gfns.start * GRANULE_SIZE, level)?;
     for chunk in chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK) {
         vm.pages.reserve(chunk).then_some(()).ok_or(ENOMEM)?;
     }
-    vm.table_to_set_aside(gfns.start)
+    match is_block {
+        true => vm.table_to_set_aside(gfns.start).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Delegates pages.
