@@ -2,14 +2,16 @@
 
 /*
  * The way into the guest, at EL1 with the MMU off, and its exception vectors. x0 is what the VMM
- * or CPU_ON gave this CPU; its affinity selects the stack.
+ * or CPU_ON gave this CPU; its number selects the stack.
  */
 
 	.section .head, "ax"
 	.globl	guest_entry
 guest_entry:
-	mrs	x1, mpidr_el1
-	and	x1, x1, #0xff
+	mrs	x2, mpidr_el1
+	and	x1, x2, #(1 << {AFF0_BITS}) - 1
+	ubfx	x2, x2, #8, #8
+	add	x1, x1, x2, lsl #{AFF0_BITS}
 	cmp	x1, #{CPUS}
 	b.hs	give_up
 	add	x3, x1, #1

@@ -5,7 +5,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use realm_guest::{CPUS, GICD, GICR, GICR_STRIDE};
+use realm_guest::{affinity, CPUS, GICD, GICR, GICR_STRIDE};
 
 use crate::{cpu, upper};
 
@@ -129,7 +129,8 @@ pub(crate) fn timer_in(ticks: u64, suspend: impl FnOnce()) -> u64 {
 
 /// Sends the interrupt to the CPU with this number.
 pub(crate) fn send_sgi(target: u64) {
-    let value = SGI << 24 | 1 << (target & 0xf);
+    let affinity = affinity(target);
+    let value = SGI << 24 | (affinity >> 8) << 16 | 1 << (affinity & 0xf);
     // SAFETY: ICC_SGI1R_EL1: makes an interrupt, which the vectors can take.
     unsafe { asm!("dsb ish", "msr s3_0_c12_c11_5, {}", "isb", in(reg) value) };
 }

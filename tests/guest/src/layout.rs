@@ -12,8 +12,10 @@ pub const IMAGE_SIZE: u64 = 0x4_0000;
 /// Bytes in a page.
 pub const PAGE_SIZE: u64 = 4096;
 
-/// CPUs that can run the guest at once: those with affinity 0.0.0.0 and up.
-pub const CPUS: usize = 16;
+/// CPUs that can run the guest at once: those that [`crate::affinity`] numbers from 0 on.
+pub const CPUS: usize = 20;
+/// log2 of how many CPUs differ in Aff0 alone.
+pub const AFF0_BITS: u32 = 4;
 /// log2 of the bytes of stack that each of them has.
 pub const STACK_SHIFT: u32 = 13;
 

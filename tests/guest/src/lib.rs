@@ -13,6 +13,7 @@ mod layout;
 mod order;
 
 pub use layout::{
+    AFF0_BITS,
     BASE,
     CPUS,
     GICD,
@@ -48,6 +49,16 @@ pub mod mailbox {
     pub const FAILED: u64 = 0x300;
     /// From here on: registers for single accesses, which the VMM treats as a test wants.
     pub const FREE: u64 = 0x800;
+}
+
+/// The affinity fields of CPU `number`, as KVM and the RMM count them.
+pub const fn affinity(number: u64) -> u64 {
+    number % (1 << AFF0_BITS) | number >> AFF0_BITS << 8
+}
+
+/// The number of the CPU with this MPIDR_EL1.
+pub const fn number(mpidr: u64) -> u64 {
+    mpidr % (1 << AFF0_BITS) | (mpidr >> 8 & 0xff) << AFF0_BITS
 }
 
 /// What the guest writes into its memory at `ipa`, an address without the bit for the upper half.

@@ -17,10 +17,21 @@ mod provoke;
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use realm_guest::{fid, mailbox, Order, CPUS, MAILBOXES, PAGE_SIZE, STACK_SHIFT};
+use realm_guest::{
+    fid,
+    mailbox,
+    number,
+    Order,
+    AFF0_BITS,
+    CPUS,
+    MAILBOXES,
+    PAGE_SIZE,
+    STACK_SHIFT, //
+};
 
 global_asm!(
     include_str!("entry.S"),
+    AFF0_BITS = const AFF0_BITS,
     CPUS = const CPUS,
     STACK_SHIFT = const STACK_SHIFT,
     SYSTEM_RESET = const fid::SYSTEM_RESET,
@@ -44,7 +55,7 @@ fn cpu() -> usize {
     let mpidr: u64;
     // SAFETY: reads a register that always can be.
     unsafe { asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack)) };
-    (mpidr & 0xff) as usize
+    number(mpidr) as usize
 }
 
 /// The address of a register of this CPU's mailbox.

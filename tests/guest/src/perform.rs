@@ -4,7 +4,7 @@
 
 use core::arch::asm;
 
-use realm_guest::{fid, mailbox, rsi, Op, Order, Renewal, BASE, PAGE_SIZE, WORDS};
+use realm_guest::{affinity, fid, mailbox, rsi, Op, Order, Renewal, BASE, PAGE_SIZE, WORDS};
 
 use crate::{call, interrupts, memory, provoke, read, write};
 
@@ -73,7 +73,7 @@ pub(crate) fn perform(order: Order, x0: u64, ipa_bits: u64) -> Answer {
         Op::GiveUp => [left(order, rsi::EMPTY)].into(),
         Op::TakeBack => [left(order, rsi::RAM)].into(),
         Op::AskVersion => [unanswered(order.count)].into(),
-        Op::CpuOn => psci([fid::CPU_ON, order.count, BASE, 0]),
+        Op::CpuOn => psci([fid::CPU_ON, affinity(order.count), BASE, 0]),
         Op::InitGic => {
             interrupts::init();
             [0].into()

@@ -17,6 +17,7 @@ mod faults;
 mod files;
 mod half_way;
 mod killed;
+mod large;
 mod memory;
 mod movers;
 mod nomem;
@@ -51,7 +52,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | widths | hold [running] | refused | killed | debugfs
-  eyes | seen | faults [COMMAND] | half-way | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
+  eyes | seen | faults [COMMAND] | half-way | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...] | blocks";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -75,6 +76,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["faults"] => faults::main(None),
         ["faults", command] => faults::main(Some(command)),
         ["half-way"] => half_way::main(),
+        ["large"] => large::main(),
         ["nomem"] => nomem::main(),
         ["nomem", part, number] => nomem::life(part, number),
         ["notifier"] => notifier::main(20),

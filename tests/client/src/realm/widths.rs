@@ -3,6 +3,7 @@
 //! `realm widths`: realms with IPA spaces of all widths, and memory and registers at the end of either half.
 
 use std::io;
+use std::ops::Range;
 
 use kvm_ioctls::{Cap, Kvm};
 use realm_guest::{fid, mailbox, rsi, Op, Order, PAGE_SIZE};
@@ -72,14 +73,14 @@ fn life(shape: Shape) -> Result<()> {
 }
 
 /// Loads a word.
-fn load(cpu: &mut Cpu<'_>, address: u64) -> Result<u64> {
+pub(super) fn load(cpu: &mut Cpu<'_>, address: u64) -> Result<u64> {
     let [syndrome, value, ..] = cpu.order(Order::new(Op::Load, 0), &[address, 8])?;
     ensure!(syndrome == 0, "a load at {address:#x}: {syndrome:#x}");
     Ok(value)
 }
 
 /// Stores a word.
-fn store(cpu: &mut Cpu<'_>, address: u64, value: u64) -> Result<()> {
+pub(super) fn store(cpu: &mut Cpu<'_>, address: u64, value: u64) -> Result<()> {
     cpu.expect(Order::new(Op::Store, 0), &[address, 8, value], 0)
 }
 
@@ -100,13 +101,13 @@ fn private(cpu: &mut Cpu<'_>, half: u64) -> Result<()> {
     Ok(())
 }
 
-/// RSI_IPA_STATE_SET of the last page of the lower half.
-fn set_ripas(cpu: &mut Cpu<'_>, half: u64, ripas: u64) -> Result<()> {
-    let base = half - PAGE_SIZE;
-    let call = [fid::IPA_STATE_SET, base, half, ripas, rsi::CHANGE_DESTROYED];
+/// RSI_IPA_STATE_SET of a range, which is done at once.
+pub(super) fn set_ripas(cpu: &mut Cpu<'_>, range: Range<u64>, ripas: u64) -> Result<()> {
+    let Range { start, end } = range;
+    let call = [fid::IPA_STATE_SET, start, end, ripas, rsi::CHANGE_DESTROYED];
     let [status, top, response, ..] = cpu.order(Order::new(Op::Smc, call.len() as u64), &call)?;
     ensure!(
-        [status, top, response] == [rsi::SUCCESS, half, rsi::ACCEPT],
+        [status, top, response] == [rsi::SUCCESS, end, rsi::ACCEPT],
         "RIPAS {ripas}: status {status}, top {top:#x}, response {response}"
     );
     Ok(())
@@ -114,7 +115,8 @@ fn set_ripas(cpu: &mut Cpu<'_>, half: u64, ripas: u64) -> Result<()> {
 
 /// The last page becomes shared, is seen by both, and becomes private again.
 fn shared(cpu: &mut Cpu<'_>, half: u64) -> Result<()> {
-    set_ripas(cpu, half, rsi::EMPTY)?;
+    let page = || half - PAGE_SIZE..half;
+    set_ripas(cpu, page(), rsi::EMPTY)?;
     let vm = cpu.vm;
     let last = half - 8;
     store(cpu, half | last, VALUE)?;
@@ -123,10 +125,10 @@ fn shared(cpu: &mut Cpu<'_>, half: u64) -> Result<()> {
     vm.write_shared(last, !VALUE)?;
     let seen = load(cpu, half | last)?;
     ensure!(seen == !VALUE, "the guest sees {seen:#x}");
-    set_ripas(cpu, half, rsi::RAM)?;
+    set_ripas(cpu, page(), rsi::RAM)?;
     let found = load(cpu, last)?;
     ensure!(found == 0, "memory that was shared has {found:#x}");
-    set_ripas(cpu, half, rsi::EMPTY)
+    set_ripas(cpu, page(), rsi::EMPTY)
 }
 
 /// Registers in the last page of the upper half, when there is no memory any more.

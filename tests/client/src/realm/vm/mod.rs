@@ -107,8 +107,9 @@ pub(crate) struct Slot {
     pub(crate) base: u64,
     /// The memory that the guest shares with us.
     pub(crate) shared: Mapping,
-    /// The memory that it has to itself, from offset 0 on.
+    /// The memory that it has to itself, and from what offset on.
     pub(crate) memfd: Option<File>,
+    pub(crate) offset: u64,
 }
 
 impl Slot {
@@ -175,11 +176,23 @@ impl Vm {
         shared: Mapping,
         memfd: Option<File>,
     ) -> Result<()> {
+        self.add_part(base, shared, memfd, 0)
+    }
+
+    /// The same, where private memory is from that offset of its file on.
+    pub(crate) fn add_part(
+        &mut self,
+        base: u64,
+        shared: Mapping,
+        memfd: Option<File>,
+        offset: u64,
+    ) -> Result<()> {
         let slot = Slot {
             number: self.slots.len().try_into()?,
             base,
             shared,
             memfd,
+            offset,
         };
         self.set_slot(&self.region(&slot))?;
         self.slots.push(slot);
@@ -209,6 +222,7 @@ impl Vm {
         if let Some(memfd) = &slot.memfd {
             region.flags |= KVM_MEM_GUEST_MEMFD;
             region.guest_memfd = memfd.as_raw_fd() as u32;
+            region.guest_memfd_offset = slot.offset;
         }
         region
     }
@@ -308,7 +322,7 @@ impl Vm {
             let (offset, size) = (part.start - slot.base, part.end - part.start);
             match (&slot.memfd, private) {
                 (_, true) => slot.shared.discard(offset, size)?,
-                (Some(memfd), false) => punch_hole(memfd, offset, size)?,
+                (Some(memfd), false) => punch_hole(memfd, slot.offset + offset, size)?,
                 (None, false) => {}
             }
         }
