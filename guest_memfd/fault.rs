@@ -18,6 +18,7 @@ use super::{
 use crate::{
     realm::{
         chunk_of,
+        next_span,
         smc::Pause,
         vm::Vm,
         window,
@@ -106,7 +107,7 @@ fn try_fault(
     if is_block && run::fault(vm, &slot, &around, list)? {
         return Ok(Faulted::Again);
     }
-    match chunks(vm, &slot, gfn, &around, list)? {
+    match in_pieces(vm, &slot, gfn, &around, list)? {
         true => Ok(Faulted::Again),
         false => Ok(Faulted::NotPrivate),
     }
@@ -117,42 +118,55 @@ fn missing(vm: &Vm, chunk: u64, gfns: &Range<u64>) -> Bits {
     Bits::of(chunk, gfns).without(vm.pages.get(chunk))
 }
 
-/// Maps granule `gfn` with what else of its chunk is in `around`, and then other chunks of that as long as
-/// they come in a row. False if the granule is not private.
+/// Maps granule `gfn` with what else of its chunk is in `around`, and then what else there is of that, as
+/// long as it comes in a row. False if the granule is not private.
 ///
 /// # Errors
 ///
 /// As for [`try_fault`], of the chunk that `gfn` is in. What cannot be had of others is left for when it is
 /// asked for.
-fn chunks(
+fn in_pieces(
     vm: &Vm,
     slot: &Memslot<'_>,
     gfn: u64,
     around: &Range<u64>,
     list: &mut impl SharedPage,
 ) -> Result<bool> {
-    let part = |chunk: u64| {
-        let (first, end) = (chunk * CHUNK, (chunk + 1) * CHUNK);
-        around.start.max(first)..around.end.min(end)
-    };
-    let this = chunk_of(gfn);
-    let in_a_row = vm.wide && run::fault(vm, slot, &part(this), list)?;
-    if !in_a_row && !one_by_one(vm, slot, gfn, &part(this), list)? {
+    let first = chunk_of(gfn) * CHUNK;
+    let chunk = around.start.max(first)..around.end.min(first + CHUNK);
+    let in_a_row = vm.wide && run::fault(vm, slot, &chunk, list)?;
+    if !in_a_row && !one_by_one(vm, slot, gfn, &chunk, list)? {
         return Ok(false);
     }
-    for chunk in chunk_of(around.start)..around.end.div_ceil(CHUNK) {
-        let part = part(chunk);
-        if missing(vm, chunk, &part) != Bits::of(chunk, &part) {
-            continue;
-        }
+    let mut at = around.start;
+    while at < around.end {
+        let piece = free_piece(vm, &(at..around.end));
+        at = piece.as_ref().map_or((chunk_of(at) + 1) * CHUNK, |piece| piece.end);
         // There is no hurry.
         let goes_on = !sched::signal_pending();
-        if !goes_on || !matches!(run::fault(vm, slot, &part, list), Ok(true)) {
-            break;
+        match piece {
+            None => continue,
+            Some(piece) if goes_on && matches!(run::fault(vm, slot, &piece, list), Ok(true)) => {}
+            Some(_) => break,
         }
         sched::cond_resched();
     }
     Ok(true)
+}
+
+/// The largest piece that begins where `gfns` do and of which nothing is noted: a chunk or more, a power of
+/// two, aligned to that.
+fn free_piece(vm: &Vm, gfns: &Range<u64>) -> Option<Range<u64>> {
+    let aligned = 1 << gfns.start.trailing_zeros().min(BLOCK.ilog2());
+    let mut size = (1 << (gfns.end - gfns.start).ilog2()).min(aligned);
+    while size >= CHUNK {
+        let piece = gfns.start..gfns.start + size;
+        if next_span(&vm.pages, &piece).is_none() {
+            return Some(piece);
+        }
+        size /= 2;
+    }
+    None
 }
 
 /// Maps granule `gfn` and what else there is of `around`, which is in one chunk, wherever the pages are.

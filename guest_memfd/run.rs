@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Private memory in a row: a block by one fault, or a chunk.
+//! Private memory in a row: a block by one fault, or a part of one.
 //!
 //! The file gives pages that follow each other and are aligned; they enter it one by one, so that any of
 //! them can be punched out. What follows is as for pages one by one, with one command for all. It takes
@@ -35,8 +35,8 @@ use crate::{
 };
 use core::{num::NonZeroU64, ops::Range};
 
-/// Maps all of `gfns`, whose place is locked: a block, or a chunk. False if that cannot be, or not in a
-/// row: nothing is mapped then.
+/// Maps all of `gfns`, whose place is locked: a block, or a part of one, no less than a chunk, a power of two
+/// and aligned to that. False if that cannot be, or not in a row: nothing is mapped then.
 ///
 /// # Errors
 ///
@@ -49,13 +49,10 @@ pub(super) fn fault(
     list: &mut impl SharedPage,
 ) -> Result<bool> {
     let (seq, halves) = (vm.kvm.invalidate_seq(), vm.halves());
-    let order = match gfns.end - gfns.start {
-        BLOCK => BLOCK.ilog2(),
-        CHUNK => CHUNK.ilog2(),
-        _ => return Ok(false),
-    };
+    let size = gfns.end - gfns.start;
+    let is_piece = size.is_power_of_two() && (CHUNK..=BLOCK).contains(&size);
     let is_free = next_span(&vm.pages, gfns).is_none();
-    if !is_free || !halves.may_all_be(gfns, true) {
+    if !is_piece || gfns.start % size != 0 || !is_free || !halves.may_all_be(gfns, true) {
         return Ok(false);
     }
     let Ok(table) = prepare(vm, gfns) else {
@@ -66,7 +63,7 @@ pub(super) fn fault(
         seq,
         table,
     };
-    let pages = match slot.get_run(gfns.start, order) {
+    let pages = match slot.get_run(gfns.start, size.ilog2()) {
         Ok(Some(pages)) => pages,
         other => {
             wanted.give_up_block(vm);
