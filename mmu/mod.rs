@@ -28,7 +28,6 @@
 use crate::realm::small_numbers;
 
 mod parting;
-mod pending;
 mod protected;
 mod ripas;
 mod unprotected;
@@ -39,7 +38,6 @@ small_numbers! {
 }
 
 pub use parting::{Kept, Part, Parting, BATCH, MERGED};
-pub use pending::Pending;
 pub use protected::{map_protected, unmap_protected};
 pub use ripas::{init_ripas, set_ripas};
 pub use unprotected::{map_unprotected, unmap_unprotected};

@@ -2,7 +2,6 @@
 
 //! Parting a realm from memory: what is unmapped, and when it is struck out.
 
-use super::pending::Pending;
 use super::Step;
 use crate::realm::{bitmap::Bitmap, forget, next_span, MissingTable, Tables};
 use crate::rmi::cmd::realm::RdName;
@@ -12,6 +11,7 @@ use crate::rmi::{
     Error,
     GranuleRange,
     IpaSpace,
+    Pending,
     Rmi,
     RttLevel,
     SharedPage,

@@ -49,7 +49,7 @@ use crate::{
             data::Pieces,
             realm::{RdName, RealmGranules},
         },
-        Counts, Delegated, GranuleRange, IpaSpace, Rmi, GRANULE_SIZE,
+        Counts, Delegated, GranuleRange, IpaSpace, Pending, Rmi, GRANULE_SIZE,
     },
     sys::{
         debugfs::Dir,
@@ -292,12 +292,14 @@ impl Vm {
     pub fn destroy(&self) {
         // Before what it lists, so that nobody looks for that in a list that may be long.
         self.objects.end(&self.host.realms);
+        let mut spares = Pending::new(|spares| self.free(spares));
         while let Some(spare) = self.table_cache.lock().take() {
-            self.free(spare);
+            spares.add(spare);
         }
         while let Some(table) = self.blocks.take_any() {
-            self.free(table);
+            spares.add(table);
         }
+        drop(spares);
         let mut lifecycle = self.lifecycle.lock();
         let Lifecycle { realm, list, .. } = &mut *lifecycle;
         let rmi = self.rmi(Pause::Resched);

@@ -17,6 +17,7 @@ use crate::{
         cmd::realm::RdName,
         Delegated,
         GranuleRange,
+        Pending,
         RttLevel,
         BLOCKED_TRIES,
         GRANULE_SIZE, //
@@ -151,12 +152,14 @@ impl Vm {
     /// Of private memory `gfns` are no longer mapped, nor will they be before this returns. Takes the
     /// tables back that were set aside for blocks of which nothing is left.
     pub fn blocks_gone(&self, gfns: &Range<u64>) {
+        let mut rest = Pending::new(|tables| self.free(tables));
         let mut from = gfns.start;
         while from < gfns.end {
             let block = block_around(from);
             if self.blocks.has(from) && next_span(&self.pages, &block).is_none() {
                 let table = self.blocks.take(from);
-                table.into_iter().for_each(|table| self.keep_table(table));
+                let left = table.and_then(|table| self.table_cache.lock().keep(table));
+                left.into_iter().for_each(|table| rest.add(table));
             }
             from = block.end;
         }

@@ -218,7 +218,7 @@ proptest! {
                 (*piece, rest) = rest.unwrap().split(1);
             }
             let given = RefCell::new(Vec::new());
-            let mut pending = kvm_arm_rmi::mmu::Pending::new(|piece: GranuleRange<Delegated>| {
+            let mut pending = kvm_arm_rmi::rmi::Pending::new(|piece: GranuleRange<Delegated>| {
                 given.borrow_mut().push(piece.range());
                 give_back(&host, piece);
             });

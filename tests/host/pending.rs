@@ -4,7 +4,7 @@
 
 use crate::alone::alone;
 use crate::machine::Host;
-use kvm_arm_rmi::mmu::Pending;
+use kvm_arm_rmi::rmi::Pending;
 use kvm_arm_rmi::rmi::{Delegated, GranuleRange, Pages};
 use std::cell::RefCell;
 

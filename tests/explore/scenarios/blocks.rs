@@ -464,6 +464,43 @@ fn a_block_without_memory() {
     }
 }
 
+/// A scenario in which more comes than a chunk, and less than a block at first.
+fn pieces(vcpus: &[u32], parts: Vec<Part>) {
+    let first = |world: &World| {
+        slot(world, FAR..FAR + 2 * BLOCK);
+        start_second(world);
+        let some = [FAR, FAR + 16, FAR + 32].map(Op::Private);
+        assert_eq!(world.run(0, some), [true; 3]);
+    };
+    let last = |world: &World| world.assert_pages_are_the_files(FAR..FAR + 2 * BLOCK);
+    scenario_on(adaptive, (By::Attributes, 32, vcpus), first, parts, last);
+}
+
+/// What comes beside a fault is taken away meanwhile, some of it before it is mapped.
+#[test]
+fn what_comes_beside_a_fault_and_a_punch() {
+    explore(|| {
+        let parts = vec![
+            tries(0, [FAR + 130, FAR + 260].map(Op::Private).to_vec()),
+            tries(1, [FAR + 300].map(Op::Private).to_vec()),
+            punches(FAR + 60..FAR + 200),
+        ];
+        pieces(&[0, 1], parts);
+    });
+}
+
+/// Two vCPUs show what they use of one block, and of the next.
+#[test]
+fn two_vcpus_show_that_they_use_their_memory() {
+    explore(|| {
+        let parts = vec![
+            runs(0, [FAR + 130, FAR + 500].map(Op::Private).to_vec()),
+            runs(1, [FAR + 300, FAR + BLOCK + 9].map(Op::Private).to_vec()),
+        ];
+        pieces(&[0, 1], parts);
+    });
+}
+
 /// Granules that a realm has after it has touched some, one after the other.
 fn touched(world: &World, gfns: &[u64]) -> Vec<u64> {
     let touch = |gfn: &u64| {

@@ -2,7 +2,7 @@
 
 //! Memory that comes back in pieces, and goes on in as few as possible.
 
-use crate::rmi::{Delegated, GranuleRange};
+use super::{Delegated, GranuleRange};
 
 /// Pieces that wait.
 const WAITING: usize = 16;
