@@ -33,7 +33,7 @@ pub struct Spec<T: 'static> {
 /// `file` is the first field, and its functions are those for `T`.
 #[repr(C)]
 struct Entry<T: 'static> {
-    file: ffi::File,
+    file: ffi::kvm_rmi_file,
     spec: &'static Spec<T>,
     data: Arc<T>,
 }
@@ -93,7 +93,7 @@ impl<T: Send + Sync> Dir<T> {
         for spec in files {
             // INVARIANT: The functions are those for `T`.
             let entry = Entry {
-                file: ffi::File {
+                file: ffi::kvm_rmi_file {
                     show: spec.show.map(|_| show::<T> as ffi::Show),
                     store: spec.store.map(|_| store::<T> as ffi::Store),
                 },
@@ -138,7 +138,7 @@ impl<T: 'static> fmt::Display for Contents<'_, T> {
 ///
 /// `file` is that of an `Entry<T>`, and `seq` is being shown.
 unsafe extern "C" fn show<T: 'static>(
-    file: *const ffi::File,
+    file: *const ffi::kvm_rmi_file,
     seq: *mut bindings::seq_file,
 ) -> c_int {
     // SAFETY: By the contract of this function; files live as long as they can be opened.
@@ -154,7 +154,10 @@ unsafe extern "C" fn show<T: 'static>(
 /// # Safety
 ///
 /// `file` is that of an `Entry<T>`, and `word` is a string.
-unsafe extern "C" fn store<T: 'static>(file: *const ffi::File, word: *const c_char) -> c_int {
+unsafe extern "C" fn store<T: 'static>(
+    file: *const ffi::kvm_rmi_file,
+    word: *const c_char,
+) -> c_int {
     // SAFETY: By the contract of this function; files live as long as they can be opened.
     let entry = unsafe { &*file.cast::<Entry<T>>() };
     // SAFETY: By the contract of this function.

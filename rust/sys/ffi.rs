@@ -17,16 +17,17 @@ use kernel::{
 
 /// Prints a file's contents.
 #[cfg(CONFIG_DEBUG_FS)]
-pub(crate) type Show = unsafe extern "C" fn(*const File, *mut bindings::seq_file) -> c_int;
+pub(crate) type Show = unsafe extern "C" fn(*const kvm_rmi_file, *mut bindings::seq_file) -> c_int;
 
 /// Takes the word that was written to a file.
 #[cfg(CONFIG_DEBUG_FS)]
-pub(crate) type Store = unsafe extern "C" fn(*const File, *const c_char) -> c_int;
+pub(crate) type Store = unsafe extern "C" fn(*const kvm_rmi_file, *const c_char) -> c_int;
 
-/// `struct kvm_rmi_file`.
+/// `struct kvm_rmi_file`. To kCFI, which looks at the types of what C calls here, a structure is its name.
 #[cfg(CONFIG_DEBUG_FS)]
+#[allow(non_camel_case_types, reason = "the name is C's")]
 #[repr(C)]
-pub(crate) struct File {
+pub(crate) struct kvm_rmi_file {
     pub(crate) show: Option<Show>,
     pub(crate) store: Option<Store>,
 }
@@ -118,7 +119,7 @@ unsafe extern "C" {
     /// Makes a file in debugfs. It stays until its directory is removed, and `file` with it.
     #[cfg(CONFIG_DEBUG_FS)]
     pub(crate) fn kvm_rmi_helper_debugfs_create_file(
-        file: *mut File,
+        file: *mut kvm_rmi_file,
         name: *const c_char,
         parent: *mut bindings::dentry,
     );
