@@ -29,6 +29,7 @@ struct Attr {
 
 const TYPE_HARDWARE: u32 = 0;
 const TYPE_BREAKPOINT: u32 = 5;
+const HW_CYCLES: u64 = 0;
 const HW_INSTRUCTIONS: u64 = 1;
 const BREAKPOINT_X: u32 = 4;
 /// Bits of `flags`.
@@ -39,23 +40,26 @@ const EXCLUDE_GUEST: u64 = 1 << 20;
 /// `_IO('$', 0)`
 const IOC_ENABLE: libc::c_ulong = 0x2400;
 
-/// `EVENT`: `instructions:G` (of guests), `instructions:H` (of the host), or `breakpoint:ADDRESS`, of the
-/// kernel's code.
+/// `EVENT`: `instructions:G` (of guests), `instructions:H` (of the host), the same of `cycles`, or
+/// `breakpoint:ADDRESS`, of the kernel's code.
 fn event(name: &str) -> Result<Attr, Box<dyn Error>> {
     let attr = Attr {
         size: mem::size_of::<Attr>().try_into()?,
         flags: DISABLED,
         ..Attr::default()
     };
-    let instructions = |flags: u64| Attr {
+    let hardware = |name: &str, flags: u64| Attr {
         kind: TYPE_HARDWARE,
-        config: HW_INSTRUCTIONS,
+        config: match name {
+            "cycles" => HW_CYCLES,
+            _ => HW_INSTRUCTIONS,
+        },
         flags: DISABLED | flags,
         ..attr
     };
     Ok(match name.split_once(':') {
-        Some(("instructions", "G")) => instructions(EXCLUDE_HOST),
-        Some(("instructions", "H")) => instructions(EXCLUDE_GUEST),
+        Some((name @ ("cycles" | "instructions"), "G")) => hardware(name, EXCLUDE_HOST),
+        Some((name @ ("cycles" | "instructions"), "H")) => hardware(name, EXCLUDE_GUEST),
         Some(("breakpoint", address)) => Attr {
             kind: TYPE_BREAKPOINT,
             sample_period: 1 << 62,
