@@ -7,13 +7,14 @@
 //! |---|---|---|
 //! | `cycle` | `n`: delegates n MiB, then takes them back; an error if not all of it came back | |
 //! | `hold` | `n`: delegates `1 << n` granules and keeps them; `-`: takes them back | what is held |
+//! | `edge` | `1`: delegates a granule, and loads words that begin before it and end in it; an error unless these have zeroes of it | |
 //! | `memory` | `base,size`, in hexadecimal: adds this memory to the host, as a new block of it | |
 //! | `fault` | `x1,x2,...`: has an RMM that is built for it misbehave, see `tests/rmm/src/fault.rs` | |
 
 use crate::{
     realm::host::{alloc_delegated, errno, undelegate, Host},
     rmi::{Conduit, Delegated, GranuleRange, Regs, GRANULE_SIZE},
-    sys::{debugfs::Spec, platform}, //
+    sys::{debugfs::Spec, memory, platform}, //
 };
 use kernel::{
     fmt,
@@ -64,6 +65,11 @@ pub(crate) const FILES: &[Spec<SelfTest>] = &[
         name: c"hold",
         show: Some(show_held),
         store: Some(hold),
+    },
+    Spec {
+        name: c"edge",
+        show: None,
+        store: Some(edge),
     },
     Spec {
         name: c"memory",
@@ -120,6 +126,26 @@ fn hold(data: &SelfTest, word: &str) -> Result {
             Err(EINVAL)
         }
     }
+}
+
+fn edge(data: &SelfTest, word: &str) -> Result {
+    if word != "1" {
+        return Err(EINVAL);
+    }
+    let (before, behind) = memory::alloc(1)?.split(1);
+    let moved = behind.ok_or(EIO)?.delegate(&data.host.rmi);
+    let mut result = moved.error.map_or(Ok(()), |error| Err(errno(error)));
+    if let (Some(before), Ok(())) = (&before, &result) {
+        result = memory::loads_zeroes_behind(before);
+    }
+    let freed = moved
+        .done
+        .map_or(Ok(()), |granules| free(&data.host, granules));
+    [before, moved.rest]
+        .into_iter()
+        .flatten()
+        .for_each(memory::put);
+    result.and(freed)
 }
 
 fn add_memory(_: &SelfTest, words: &str) -> Result {

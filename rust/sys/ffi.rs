@@ -106,6 +106,11 @@ unsafe extern "C" {
     /// `unregister_memory_notifier()`.
     pub(crate) fn kvm_rmi_helper_unwatch_ram();
 
+    /// `load_unaligned_zeropad()` of words that end behind `edge`: there they are to have zeroes, and before
+    /// it what is there. Writes there.
+    #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
+    pub(crate) fn kvm_rmi_helper_loads_zeroes_from(edge: u64) -> bool;
+
     /// `add_memory()`, where there may be no other memory.
     #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
     pub(crate) safe fn kvm_rmi_helper_add_memory(base: u64, size: u64) -> c_int;

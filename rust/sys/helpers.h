@@ -87,6 +87,7 @@ void kvm_rmi_helper_unwatch_ram(void);
 
 /* rust/sys/selftest.c */
 int kvm_rmi_helper_add_memory(u64 base, u64 size);
+bool kvm_rmi_helper_loads_zeroes_from(phys_addr_t edge);
 
 /* rust/sys/debugfs.c */
 void kvm_rmi_helper_debugfs_create_file(struct kvm_rmi_file *file,

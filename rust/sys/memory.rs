@@ -165,6 +165,22 @@ pub(super) unsafe fn gmem_pages(pfn: u64, pages: u64) -> Option<GranuleRange<Und
     Some(unsafe { GranuleRange::new(range) })
 }
 
+/// Loads words that begin in `page`, which is one granule, and run over its end as `load_unaligned_zeropad()`
+/// may: what is behind it cannot be read, because it is delegated.
+///
+/// # Errors
+///
+/// `EIO` unless they have what is in `page`, and zeroes of what is behind it.
+#[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
+pub fn loads_zeroes_behind(page: &GranuleRange<Undelegated>) -> Result {
+    let end = page.range().top().raw();
+    // SAFETY: The memory before `end` is the range's, with nothing in it, and is used in there only.
+    match unsafe { ffi::kvm_rmi_helper_loads_zeroes_from(end) } {
+        true => Ok(()),
+        false => Err(EIO),
+    }
+}
+
 /// Drops the references that come with granules: memory of the host that nobody else has is free.
 pub fn put(granules: GranuleRange<Undelegated>) {
     let range = granules.into_range();

@@ -7,9 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-/// A page of physical memory in this process.
+/// A page of physical memory in this process, right behind one of its own.
 pub(crate) struct Mapping {
-    address: *mut libc::c_void,
+    own: *mut libc::c_void,
     file: File,
     pa: u64,
 }
@@ -21,33 +21,48 @@ impl Mapping {
     /// Maps the page at physical address `pa` for reading and writing.
     pub(crate) fn new(pa: u64) -> Result<Self, Box<dyn Error>> {
         let file = OpenOptions::new().read(true).write(true).open("/dev/mem")?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: A new mapping at an address that the kernel chooses.
-        let address = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                PAGE,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
-                pa.try_into()?,
-            )
-        };
-        if address == libc::MAP_FAILED {
+        let own = unsafe { libc::mmap(ptr::null_mut(), 2 * PAGE, protection, flags, -1, 0) };
+        if own == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        let mapping = Self { own, file, pa };
+        let (at, flags) = (mapping.as_ptr(), libc::MAP_SHARED | libc::MAP_FIXED);
+        let fd = mapping.file.as_raw_fd();
+        // SAFETY: It takes the place of the second page of what was just mapped, which is ours.
+        let mapped = unsafe { libc::mmap(at, PAGE, protection, flags, fd, pa.try_into()?) };
+        if mapped == libc::MAP_FAILED {
             return Err(format!("mmap of {pa:#x}: {}", std::io::Error::last_os_error()).into());
         }
-        Ok(Self { address, file, pa })
+        Ok(mapping)
     }
 
     /// Where the page is in this process.
     pub(crate) fn as_ptr(&self) -> *mut libc::c_void {
-        self.address
+        self.own.wrapping_byte_add(PAGE)
+    }
+
+    /// The page of this process's own before it.
+    pub(crate) fn own(&self) -> *mut libc::c_void {
+        self.own
+    }
+
+    /// Puts `bytes` where they end with that page. Returns where they are.
+    pub(crate) fn put_before(&self, bytes: &[u8]) -> *const libc::c_char {
+        assert!(bytes.len() <= PAGE);
+        let at = self.as_ptr().wrapping_byte_sub(bytes.len());
+        // SAFETY: In the page that is this process's own, of which there are no references.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), at.cast(), bytes.len()) };
+        at.cast()
     }
 
     /// The first byte of the page, read by this process.
     pub(crate) fn read_byte(&self) -> u8 {
         // SAFETY: The page is mapped. If it may not be read the process gets a signal, which is
         // what some callers are after.
-        unsafe { ptr::read_volatile(self.address.cast()) }
+        unsafe { ptr::read_volatile(self.as_ptr().cast()) }
     }
 
     /// Reads the page through `read(2)` on `/dev/mem`: the kernel loads from its own mapping.
@@ -60,6 +75,6 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: Mapped by `new` with this size, and borrowed by nobody.
-        unsafe { libc::munmap(self.address, PAGE) };
+        unsafe { libc::munmap(self.own, 2 * PAGE) };
     }
 }
