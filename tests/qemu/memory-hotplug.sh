@@ -44,6 +44,7 @@ for block in $added; do
 done
 
 # GRANULE_TRACKING_GET answers, once, that the block is device memory.
+# shellcheck disable=SC2086 # words
 set -- $added
 if echo "c40001e1,2,0,1,1,2,$(printf %x $((($1 + 1) * size))),0" \
 	>"$component_debugfs/selftest/fault" 2>/dev/null; then
