@@ -4,7 +4,7 @@
 # realms' as any other. While they have some of a block, it does not go offline, and says so at once.
 # parameters: mem=1536M
 # rmm: fault-injection
-# time-limit: 240
+# time-limit: 600
 
 . "${0%/*}/lib.sh"
 
@@ -60,7 +60,7 @@ fi
 free=$(awk '/^MemFree:/ { print int($2 / 1024) }' /proc/meminfo)
 mkdir /tmp/full
 mount -t tmpfs -o size=100% full /tmp/full
-head -c "$((free - 200))M" /dev/zero >/tmp/full/file
+head -c $(((free - 200) << 20)) /dev/zero >/tmp/full/file
 to_online online_kernel "$1"
 to_online online_kernel "$2"
 to_online online_kernel "$3"
