@@ -30,28 +30,6 @@ round() {
 	rounds=$((rounds + 1))
 }
 
-# victim DOING: starts one that does so until it is killed
-victim() {
-	rmi-client realm victim "$1" >/tmp/victim &
-	victim=$!
-	until grep -q ready /tmp/victim; do
-		kill -0 $victim || fail "$1: it has not begun"
-		sleep 0.1
-	done
-}
-
-# killed DOING: it did so until now, and is killed
-killed() {
-	kill -0 $victim || fail "$1: it has ended"
-	kill -9 $victim
-	wait $victim || true
-	for _ in $(seq 100); do
-		if [ "$(value granules delegated)" = 0 ]; then break; fi
-		sleep 0.1
-	done
-	nothing_left
-}
-
 load
 # These have 256 MiB, and are watched for the first part of it.
 for doing in populate touch; do
@@ -62,6 +40,7 @@ for doing in populate touch; do
 		round $victim
 	done
 	killed $doing
+	nothing_left
 	echo "  $doing: ok, after $rounds rounds"
 done
 for doing in convert spin; do
@@ -69,6 +48,7 @@ for doing in convert spin; do
 	round $victim
 	round $victim
 	killed $doing
+	nothing_left
 	echo "  $doing: ok, after $rounds rounds"
 done
 

@@ -40,18 +40,12 @@ load
 echo 9 >"$component_debugfs/selftest/hold"
 held=$(sed 's/\.\..*//' "$component_debugfs/selftest/hold")
 image=0x$(awk '/Kernel code/ { sub(/-.*/, ""); print $1; exit }' /proc/iomem)
-mkfifo /tmp/hold
-rmi-client realm hold running </tmp/hold >/tmp/held &
-exec 9>/tmp/hold
-rmi-client realm victim spin >/tmp/victim &
-until grep -q held /tmp/held && grep -q ready /tmp/victim; do sleep 0.1; done
+hold realm running
+victim spin
 # It spins when it has got that far, and nothing of it changes any more.
 sleep 2
 realms=$(realms)
-(cd / && {
-	printf '%s\n' dev proc sys tmp
-	find init bin lib tests
-} | cpio -o -H newc) >/tmp/initrd 2>/dev/null
+pack tests
 rmi-client kexec crash /guest/Image /tmp/initrd \
 	"console=hvc0 panic=-1 maxcpus=1 scenarios=kdump component=module held=$held image=$image realms=$realms" ||
 	fail 'a crash kernel is refused'

@@ -61,6 +61,67 @@ nothing_left() {
 	expect_value granules leaked 0
 }
 
+# all_back COUNT: waits until the RMM has just so many granules, but not for ever
+all_back() {
+	for _ in $(seq 100); do
+		if [ "$(value granules delegated)" = "$1" ]; then break; fi
+		sleep 0.1
+	done
+}
+
+# hold NAME [running]: a VM that is there until `let_go NAME`; sets pid, and vm to its directory.
+hold() {
+	vm_name=$1
+	shift
+	mkfifo "/tmp/$vm_name"
+	: >"/tmp/$vm_name.out"
+	rmi-client realm hold "$@" <"/tmp/$vm_name" >"/tmp/$vm_name.out" &
+	pid=$!
+	sleep 1000 >"/tmp/$vm_name" &
+	echo "$pid $!" >"/tmp/$vm_name.pids"
+	until grep -q held "/tmp/$vm_name.out"; do
+		kill -0 $pid || fail "there is no VM $vm_name"
+		sleep 0.1
+	done
+	set -- "$component_debugfs/vm-$pid-"*
+	if [ $# != 1 ] || [ ! -d "$1" ]; then fail "the directories of process $pid: $*"; fi
+	# shellcheck disable=SC2034 # for the caller
+	vm=${1##*/}
+}
+
+let_go() {
+	read -r holder open <"/tmp/$1.pids"
+	kill "$open"
+	wait "$holder" || fail "VM $1 ended with status $?"
+	rm "/tmp/$1" "/tmp/$1.out" "/tmp/$1.pids"
+}
+
+# victim DOING: starts a realm that does so until it is killed; sets victim
+victim() {
+	rmi-client realm victim "$1" >/tmp/victim &
+	victim=$!
+	until grep -q ready /tmp/victim; do
+		kill -0 $victim || fail "$1: it has not begun"
+		sleep 0.1
+	done
+}
+
+# killed DOING: it did so until now, and is killed
+killed() {
+	kill -0 "$victim" || fail "$1: it has ended"
+	kill -9 "$victim"
+	wait "$victim" || true
+	all_back 0
+}
+
+# pack DIRECTORY...: /tmp/initrd, for a kernel that goes on with this scenario and needs these
+pack() {
+	(cd / && {
+		printf '%s\n' dev proc sys tmp
+		find init bin lib "$@"
+	} | cpio -o -H newc) >/tmp/initrd 2>/dev/null
+}
+
 # swap_on, swap_off: the host swaps to memory of its own, compressed
 swap_on() {
 	echo 64M >/sys/block/zram0/disksize
@@ -183,10 +244,7 @@ linux_killed() {
 	kill -9 $vmm
 	wait $vmm || true
 	! grep -q '^guest: ' /tmp/killed.log || fail 'it was killed too late'
-	for _ in $(seq 100); do
-		if [ "$(value granules delegated)" = 0 ]; then break; fi
-		sleep 0.1
-	done
+	all_back 0
 	echo '  killed in the middle of its boot'
 }
 

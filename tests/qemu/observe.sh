@@ -9,32 +9,6 @@
 tracing=/sys/kernel/tracing
 events=$tracing/events/kvm_arm_rmi
 
-# hold NAME [running]: a VM that is there until `let_go NAME`; sets pid, and vm to its directory.
-hold() {
-	vm_name=$1
-	shift
-	mkfifo "/tmp/$vm_name"
-	: >"/tmp/$vm_name.out"
-	rmi-client realm hold "$@" <"/tmp/$vm_name" >"/tmp/$vm_name.out" &
-	pid=$!
-	sleep 1000 >"/tmp/$vm_name" &
-	echo "$pid $!" >"/tmp/$vm_name.pids"
-	until grep -q held "/tmp/$vm_name.out"; do
-		kill -0 $pid || fail "there is no VM $vm_name"
-		sleep 0.1
-	done
-	set -- "$component_debugfs/vm-$pid-"*
-	if [ $# != 1 ] || [ ! -d "$1" ]; then fail "the directories of process $pid: $*"; fi
-	vm=${1##*/}
-}
-
-let_go() {
-	read -r holder open <"/tmp/$1.pids"
-	kill "$open"
-	wait "$holder" || fail "VM $1 ended with status $?"
-	rm "/tmp/$1" "/tmp/$1.out" "/tmp/$1.pids"
-}
-
 no_vms() {
 	set -- "$component_debugfs"/vm-*
 	if [ -d "$1" ]; then fail "VMs that are not there any more: $*"; fi

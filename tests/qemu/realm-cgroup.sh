@@ -25,14 +25,7 @@ grep -q ' /tmp/cgroup ' /proc/mounts || mount -t cgroup2 none /tmp/cgroup
 echo +memory >/tmp/cgroup/cgroup.subtree_control
 mkdir -p $group
 
-mkfifo /tmp/open
-rmi-client realm hold running </tmp/open >/tmp/other &
-other=$!
-exec 7>/tmp/open
-until grep -q held /tmp/other; do
-	kill -0 $other || fail 'there is no other realm'
-	sleep 0.1
-done
+hold other running
 before=$(value granules delegated)
 
 # From where it has hardly begun to where it has nearly all that it wants.
@@ -43,10 +36,7 @@ for limit in 6M 10M 14M; do
 	limited || status=$?
 	[ $status = 137 ] || fail "with $limit: status $status, $(tail -n 1 /tmp/limited)"
 	[ "$(kills)" -gt "$killed" ] || fail "with $limit it was killed for something else"
-	for _ in $(seq 100); do
-		if [ "$(value granules delegated)" = "$before" ]; then break; fi
-		sleep 0.1
-	done
+	all_back "$before"
 	expect_value granules delegated "$before"
 	expect_value granules leaked 0
 	echo "  with $limit: killed"
@@ -54,8 +44,7 @@ done
 
 echo max >$group/memory.max
 limited || fail "without a limit: $(tail -n 1 /tmp/limited)"
-exec 7>&-
-wait $other || fail "the other realm: $?"
+let_go other
 nothing_left
 # What the realms had is not charged any more.
 left=$(cat $group/memory.current)

@@ -36,10 +36,7 @@ answers() {
 
 # next MODE: starts the next kernel, with KVM in that mode (and without LPIs, see kexec-next)
 next() {
-	(cd / && {
-		printf '%s\n' dev proc sys tmp
-		find init bin lib tests guest
-	} | cpio -o -H newc) >/tmp/initrd 2>/dev/null
+	pack tests guest
 	rmi-client kexec next /guest/Image /tmp/initrd \
 		"console=hvc0 earlycon panic=-1 irqchip.gicv3_nolpi=1 scenarios=refusals component=$component kvm-arm.mode=$1 mode=$1" ||
 		fail 'no kexec'

@@ -27,17 +27,8 @@ sleep_tight() {
 }
 
 load
-mkfifo /tmp/hold
-rmi-client realm hold running </tmp/hold >/tmp/held &
-holder=$!
-exec 9>/tmp/hold
-# The end of the pipe is not its.
-rmi-client realm victim convert >/tmp/victim 9>&- &
-victim=$!
-until grep -q held /tmp/held && grep -q ready /tmp/victim; do
-	if ! kill -0 $holder || ! kill -0 $victim; then fail 'there is no realm'; fi
-	sleep 0.1
-done
+hold realm running
+victim convert
 
 echo 1 >/sys/module/suspend/parameters/pm_test_delay
 for level in freezer devices platform none; do
@@ -50,19 +41,13 @@ for level in freezer devices platform none; do
 		sleep 0.1
 	done
 	[ "$(calls)" -gt "$before" ] || fail "after $level nothing runs"
-	kill -0 $victim || fail "after $level: the realm has ended"
+	kill -0 "$victim" || fail "after $level: the realm has ended"
 	echo "  $level: ok"
 done
 
 # What was in its memory is there, and it can be used.
-exec 9>&-
-wait $holder || fail "the realm that waited: $?"
-kill -9 $victim
-wait $victim || true
-for _ in $(seq 100); do
-	if [ "$(value granules delegated)" = 0 ]; then break; fi
-	sleep 0.1
-done
+let_go realm
+killed convert
 nothing_left
 realm 60 many 1
 unload

@@ -6,19 +6,11 @@
 
 [ "$component" = module ] || fail "there is nothing to unload"
 load
-mkfifo /tmp/hold
-rmi-client realm hold </tmp/hold >/tmp/held &
-holder=$!
-exec 9>/tmp/hold
-until grep -q held /tmp/held; do
-	kill -0 $holder || fail "there is no realm"
-	sleep 0.1
-done
+hold realm
 if unload 2>/tmp/error; then fail "it unloads while there is a realm"; fi
 grep -q "Resource temporarily unavailable" /tmp/error || fail "unloading: $(cat /tmp/error)"
 [ -d "$component_debugfs" ] || fail "it has gone half way"
-exec 9>&-
-wait $holder || fail "the realm's VMM ended with status $?"
+let_go realm
 nothing_left
 unload || fail "it does not unload when the realm has gone"
 pass
