@@ -57,15 +57,22 @@ fn memory(file: &File, pa: u64) -> Result<u64, Box<dyn Error>> {
 
 /// The entries of a list: granules, and what they are.
 fn list(file: &File, first: u64) -> Result<Vec<(u64, u64)>, Box<dyn Error>> {
-    if first != 0 && memory(file, first + 8)? != 0 {
-        return Err("something is missing in a list".into());
-    }
-    let (mut entries, mut page) = (Vec::new(), first);
-    while page != 0 {
-        for at in (page + 16..page + PAGE).step_by(16) {
-            entries.push((memory(file, at)?, memory(file, at + 8)?));
+    let (mut entries, mut at) = (Vec::new(), first);
+    while at != 0 {
+        let bytes = page(file, at)?;
+        let mut words = bytes.chunks_exact(8).map(|word| {
+            word.iter()
+                .rev()
+                .fold(0, |all, byte| all << 8 | u64::from(*byte))
+        });
+        let (next, missing) = (words.next(), words.next());
+        if missing != Some(0) {
+            return Err("something is missing in a list".into());
         }
-        page = memory(file, page)?;
+        while let (Some(granule), Some(what)) = (words.next(), words.next()) {
+            entries.push((granule, what));
+        }
+        at = next.unwrap_or(0);
     }
     entries.retain(|(granule, _)| *granule != 0);
     Ok(entries)
