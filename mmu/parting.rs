@@ -3,7 +3,7 @@
 //! Parting a realm from memory: what is unmapped, and when it is struck out.
 
 use super::Step;
-use crate::realm::{bitmap::Bitmap, forget, next_span, MissingTable, Tables};
+use crate::realm::{bitmap::Bitmap, block_around, forget, next_span, MissingTable, Tables, BLOCK};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
     Conduit,
@@ -13,7 +13,6 @@ use crate::rmi::{
     IpaSpace,
     Pending,
     Rmi,
-    RttLevel,
     SharedPage,
     GRANULE_SIZE, //
 };
@@ -27,9 +26,6 @@ pub const BATCH: u64 = (1 << 30) / GRANULE_SIZE;
 /// The most tables of the lowest level whose shared memory one command unmaps: that is how much the RMM
 /// does under one hold of `mmu_lock`.
 pub const MERGED: u64 = 16;
-
-/// Granules that a table of the lowest level maps.
-const PER_TABLE: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
 
 /// How often a span, which is in one table, is tried again with a table that was lacking.
 const SPLITS: u32 = 2;
@@ -110,7 +106,7 @@ impl<C: Conduit> Parting<'_, C> {
     ) -> Option<Part> {
         let start = next_span(self.notes, gfns)?.start;
         // No block is split because it reaches beyond a batch.
-        let batch = start.saturating_add(BATCH) & !PER_TABLE.wrapping_sub(1);
+        let batch = block_around(start.saturating_add(BATCH)).start;
         let end = gfns.end.min(batch);
         let mut pending = Pending::new(give);
         let mut back = 0u64;
@@ -204,10 +200,10 @@ fn bytes(gfn: u64) -> u64 {
 /// tables may be missing.
 fn next_shared_span(set: &Bitmap, gfns: &Range<u64>) -> Option<Range<u64>> {
     let mut span = next_span(set, gfns)?;
-    let table = span.start & !PER_TABLE.wrapping_sub(1);
+    let table = block_around(span.start).start;
     let end = gfns
         .end
-        .min(table.saturating_add(PER_TABLE.saturating_mul(MERGED)));
+        .min(table.saturating_add(BLOCK.saturating_mul(MERGED)));
     while let Some(next) = next_span(set, &(span.end..end)) {
         if next.start != span.end {
             break;

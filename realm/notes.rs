@@ -12,12 +12,8 @@
 //! noted is not delegated either, and nobody delegates what the realm world may still have.
 
 use super::bitmap::Bitmap;
-use super::chunk::{chunk_of, Bits, CHUNK};
-use crate::rmi::{RttLevel, GRANULE_SIZE};
+use super::chunk::{block_around, chunk_of, Bits, CHUNK};
 use core::ops::Range;
-
-/// Granules that the tables of the lowest level map each.
-const PER_TABLE: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
 
 /// The first granules of `gfns` that one command can unmap: they begin and end with one that is
 /// noted, and are in one table. `None` if nothing of the range is noted.
@@ -39,8 +35,7 @@ pub fn next_span(set: &Bitmap, gfns: &Range<u64>) -> Option<Range<u64>> {
                 None => {
                     span = Some(start..top);
                     // The table that the first one is in is all there is to this span.
-                    let table = (start | PER_TABLE.wrapping_sub(1)).saturating_add(1);
-                    end = end.min(table);
+                    end = end.min(block_around(start).end);
                 }
             }
         }
@@ -79,4 +74,14 @@ pub fn count(set: &Bitmap, gfns: &Range<u64>) -> u64 {
         chunk = found.saturating_add(1);
     }
     noted
+}
+
+/// The first granule of `gfns` that is not noted, or their end.
+pub fn first_missing(set: &Bitmap, gfns: &Range<u64>) -> u64 {
+    let missing = |chunk: u64| Bits::of(chunk, gfns).without(set.get(chunk)).ends();
+    let mut chunks = chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK);
+    let first = chunks.find_map(|chunk| missing(chunk).map(|(place, _)| (chunk, place)));
+    first.map_or(gfns.end, |(chunk, place)| {
+        chunk.saturating_mul(CHUNK).saturating_add(place)
+    })
 }

@@ -5,7 +5,7 @@
 use super::{rec_vcpu::RecVcpu, vm::RealmVm};
 use crate::{
     guest_memfd::{self, Faulted},
-    realm::{block_around, chunk_of, Bits, State, BLOCK, CHUNK},
+    realm::{block_around, first_missing, State, BLOCK, CHUNK},
     rmi::GRANULE_SIZE,
     sys::{prelude::*, sched, vcpu::Held}, //
 };
@@ -15,8 +15,8 @@ use core::ops::Range;
 const TRIES: u32 = 100;
 
 /// Maps private memory of `ipas`, from its start to the end of a chunk at most, or of a block where all of
-/// one is asked for, as if the realm had touched it there. Returns how many bytes it has. They may be unmapped again at once, as after any
-/// fault.
+/// one is asked for, as if the realm had touched it there. Returns how many bytes it has. They may be
+/// unmapped again at once, as after any fault.
 ///
 /// # Errors
 ///
@@ -34,6 +34,7 @@ pub fn pre_fault(vm: &RealmVm, vcpu: &mut Held<'_, RecVcpu>, ipas: &Range<u64>) 
     let block = block_around(gfns.start);
     let all = vm.wide && block.start == gfns.start && block.end <= gfns.end;
     let around = if all { BLOCK } else { CHUNK };
+    let wanted = gfns.start..gfns.end.min((gfns.start / around + 1) * around);
     for tries in 0..TRIES {
         match guest_memfd::fault(vm, gfns.start, around, tries != 0, &mut rec.list) {
             Ok(Faulted::Again) => {}
@@ -43,22 +44,11 @@ pub fn pre_fault(vm: &RealmVm, vcpu: &mut Held<'_, RecVcpu>, ipas: &Range<u64>) 
             Err(error) if error == EIO => return Err(ENXIO),
             Err(error) => return Err(error),
         }
-        match noted_from(vm, &gfns, around) {
+        match first_missing(&vm.pages, &wanted) - wanted.start {
             0 if sched::signal_pending() => return Err(EINTR),
             0 => sched::wait_a_little(),
             granules => return Ok(granules * GRANULE_SIZE),
         }
     }
     Err(EAGAIN)
-}
-
-/// How many granules from the start of `gfns` on are noted as mapped, of those in the same `around`.
-fn noted_from(vm: &RealmVm, gfns: &Range<u64>, around: u64) -> u64 {
-    let is_noted = |gfn: &u64| {
-        let chunk = chunk_of(*gfn);
-        let this = Bits::of(chunk, &(*gfn..*gfn + 1));
-        !vm.pages.get(chunk).and(this).is_empty()
-    };
-    let top = gfns.end.min((gfns.start / around + 1) * around);
-    (gfns.start..top).take_while(is_noted).count() as u64
 }
