@@ -11,7 +11,7 @@
 //! the undelegation. Whatever is done with a page that is noted is the business of who unmaps it.
 
 use super::{
-    map::{map_when_quiet, Wanted},
+    map::{map_when_quiet, prepare, Wanted},
     pages::{Pages, PER_CHUNK},
     run,
 };
@@ -197,7 +197,7 @@ fn one_by_one(
             break;
         }
     }
-    prepare(vm, chunk)?;
+    prepare(vm, around, RttLevel::L3)?;
     let pas = pages.pas();
     let is_at = |gfn: u64, pa: NonZeroU64| pas[(gfn % CHUNK) as usize] == Some(pa);
     let mut granules = pages.delegate(vm)?;
@@ -242,16 +242,6 @@ fn is_lost(vm: &Vm, gfn: u64) -> bool {
         .name()
         .map(|name| rtt::read_entry(&rmi, name, gfn * GRANULE_SIZE, RttLevel::L3));
     matches!(entry, Ok(Ok(entry)) if entry.destroyed)
-}
-
-/// Sees to it that something of a chunk can be mapped: its tables, and room to note it.
-///
-/// # Errors
-///
-/// `ENOMEM`, or what [`errno`](crate::realm::host::errno) makes of the RMM's answer.
-pub(super) fn prepare(vm: &Vm, chunk: u64) -> Result {
-    vm.make_tables(chunk * CHUNK * GRANULE_SIZE, RttLevel::L3)?;
-    vm.pages.reserve(chunk).then_some(()).ok_or(ENOMEM)
 }
 
 const _: () = assert!(PER_CHUNK as u64 == CHUNK);

@@ -6,12 +6,14 @@ use crate::{
     mmu::{self, Step},
     realm::{
         block_around,
+        chunk_of,
         forget,
         host::errno_or_off,
         note,
         smc::Pause,
         vm::Vm,
-        MissingTable, //
+        MissingTable,
+        CHUNK, //
     },
     rmi::{
         self,
@@ -56,6 +58,21 @@ impl Wanted {
     pub(super) fn give_up_block(&mut self, vm: &Vm) {
         let table = self.table.take();
         table.into_iter().for_each(|table| vm.keep_table(table));
+    }
+}
+
+/// Sees to it that granules can be mapped: the tables down to `level`, and room to note them. They are in
+/// one table.
+///
+/// # Errors
+///
+/// `ENOMEM`, or what [`errno`](crate::realm::host::errno) makes of the RMM's answer.
+pub(super) fn prepare(vm: &Vm, gfns: &Range<u64>, level: RttLevel) -> Result {
+    vm.make_tables(gfns.start * GRANULE_SIZE, level)?;
+    let mut chunks = chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK);
+    match chunks.all(|chunk| vm.pages.reserve(chunk)) {
+        true => Ok(()),
+        false => Err(ENOMEM),
     }
 }
 
@@ -222,9 +239,9 @@ fn level(
     table: &mut Option<GranuleRange<Delegated>>,
 ) -> RttLevel {
     let is_block = *gfns == block_around(gfns.start);
-    let depth = vm.tables().depth(gfns.start * GRANULE_SIZE);
+    let depth = || vm.tables().depth(gfns.start * GRANULE_SIZE);
     match table.take() {
-        Some(aside) if is_block && depth < RttLevel::L3 => {
+        Some(aside) if is_block && depth() < RttLevel::L3 => {
             // There may be one already, which does as well.
             *table = vm.blocks.put(gfns.start, aside);
             RttLevel::L2

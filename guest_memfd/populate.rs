@@ -2,7 +2,10 @@
 
 //! `KVM_ARM_RMI_POPULATE`: what a realm begins with.
 
-use super::{fault, map::lost_track, pages::Pages};
+use super::{
+    map::{lost_track, prepare},
+    pages::Pages, //
+};
 use crate::{
     realm::{
         chunk_of,
@@ -23,6 +26,7 @@ use crate::{
         IpaRange,
         PhysAddr,
         Protected,
+        RttLevel,
         GRANULE_SIZE, //
     },
     sys::{
@@ -168,7 +172,7 @@ fn try_chunk(
     let gfns = not_yet(vm, chunk, start..top.min(slot.gfns().end))?;
 
     let mut pages = Pages::new(chunk);
-    let mut result = fault::prepare(vm, chunk);
+    let mut result = prepare(vm, &gfns, RttLevel::L3);
     for gfn in gfns.clone() {
         result = result.and_then(|()| pages.get(&slot, gfn));
     }

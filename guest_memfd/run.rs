@@ -6,11 +6,10 @@
 //! them can be punched out. What follows is as for pages one by one, with one command for all. It takes
 //! memory only where there is plenty: whatever is in the way is no error, and leads to fewer pages.
 
-use super::map::{map_when_quiet, Wanted};
+use super::map::{map_when_quiet, prepare, Wanted};
 use crate::{
     realm::{
         block_around,
-        chunk_of,
         host::errno,
         next_span,
         smc::Pause,
@@ -55,7 +54,7 @@ pub(super) fn fault(
     if !is_piece || gfns.start % size != 0 || !is_free || !halves.may_all_be(gfns, true) {
         return Ok(false);
     }
-    let Ok(table) = prepare(vm, gfns) else {
+    let Ok(table) = prepare_run(vm, gfns) else {
         return Ok(false);
     };
     let mut wanted = Wanted {
@@ -84,22 +83,18 @@ pub(super) fn fault(
     result.map(|()| true)
 }
 
-/// Sees to it that granules can be mapped: the tables above them, room to note them, and for a block the
-/// table that is set aside for it. An RMM that does not map blocks has pages mapped.
+/// As [`prepare`], with the table that is set aside for a block if that is what they are. An RMM that does not map blocks has pages mapped.
 ///
 /// # Errors
 ///
 /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
-fn prepare(vm: &Vm, gfns: &Range<u64>) -> Result<Option<GranuleRange<Delegated>>> {
+fn prepare_run(vm: &Vm, gfns: &Range<u64>) -> Result<Option<GranuleRange<Delegated>>> {
     let is_block = *gfns == block_around(gfns.start) && !vm.blocks.are_refused();
     let level = match is_block {
         true => RttLevel::L2,
         false => RttLevel::L3,
     };
-    vm.make_tables(gfns.start * GRANULE_SIZE, level)?;
-    for chunk in chunk_of(gfns.start)..gfns.end.div_ceil(CHUNK) {
-        vm.pages.reserve(chunk).then_some(()).ok_or(ENOMEM)?;
-    }
+    prepare(vm, gfns, level)?;
     match is_block {
         true => vm.table_to_set_aside(gfns.start).map(Some),
         false => Ok(None),

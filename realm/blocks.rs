@@ -86,26 +86,25 @@ impl Blocks {
         self.place(gfn).is_some_and(Spare::is_there)
     }
 
-    /// Any of the tables.
-    pub fn take_any(&self) -> Option<GranuleRange<Delegated>> {
+    /// The places of all blocks for which there ever was room.
+    fn places(&self) -> impl Iterator<Item = &Spare> {
         let mut from = 0;
-        while let Some((index, places)) = self.spares.next(from..=u64::MAX / BLOCK / TOGETHER) {
-            if let Some(table) = places.iter().find_map(Spare::take) {
-                return Some(table);
-            }
+        let together = core::iter::from_fn(move || {
+            let (index, places) = self.spares.next(from..=u64::MAX / BLOCK / TOGETHER)?;
             from = index + 1;
-        }
-        None
+            Some(places)
+        });
+        together.flatten()
+    }
+
+    /// Takes all tables.
+    pub fn take_all(&self) -> impl Iterator<Item = GranuleRange<Delegated>> + '_ {
+        self.places().filter_map(Spare::take)
     }
 
     /// How many tables there are.
     pub fn count(&self) -> usize {
-        let (mut count, mut from) = (0, 0);
-        while let Some((index, places)) = self.spares.next(from..=u64::MAX / BLOCK / TOGETHER) {
-            count += places.iter().filter(|place| place.is_there()).count();
-            from = index + 1;
-        }
-        count
+        self.places().filter(|place| place.is_there()).count()
     }
 
     /// The RMM does not map blocks.

@@ -296,9 +296,7 @@ impl Vm {
         while let Some(spare) = self.table_cache.lock().take() {
             spares.add(spare);
         }
-        while let Some(table) = self.blocks.take_any() {
-            spares.add(table);
-        }
+        self.blocks.take_all().for_each(|table| spares.add(table));
         drop(spares);
         let mut lifecycle = self.lifecycle.lock();
         let Lifecycle { realm, list, .. } = &mut *lifecycle;
