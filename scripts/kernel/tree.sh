@@ -20,7 +20,7 @@ KERNEL_SERIES=7.3
 COMPONENT_PATHS=(Kbuild Kconfig rust rmi realm rec exit mmu guest_memfd uapi)
 
 copy_if_changed() {
-	cmp -s "$1" "$2" || install -D -m 644 "$1" "$2"
+	cmp -s "$1" "$2" || install -D -m "$(stat -L -c %a "$1")" "$1" "$2"
 }
 
 # sync_component DIR: our part of the tree. A copy that goes by content: other clones may
@@ -57,7 +57,7 @@ apply_patches() {
 	rm -rf "$stage"
 	mkdir -p "$stage"
 	while read -r file; do
-		if [[ -e $orig/$file ]]; then install -D -m 644 "$orig/$file" "$stage/$file"; fi
+		if [[ -e $orig/$file ]]; then copy_if_changed "$orig/$file" "$stage/$file"; fi
 	done <"$dir/touched"
 	for patch in "${patches[@]}"; do
 		patch -d "$stage" -p1 -f -s --fuzz=0 --no-backup-if-mismatch <"$patch" >&2 ||
