@@ -12,7 +12,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm_arm_rmi
 export CACHE
 export $(filter KDIR FIRMWARE RMM VMM CROSS_COMPILE LLVM QEMU SMP MEM GUEST CPUS MEMORY BENCH_JSON,$(.VARIABLES))
 
-.PHONY: help run shell test bench doctor kernel module firmware rmm fmt lint clean
+.PHONY: help run shell test bench doctor kernel module deb firmware rmm fmt lint clean
 
 help:
 	@echo 'make run       boot a Linux host under QEMU, and Linux in a realm on it; builds what is missing'
@@ -23,11 +23,13 @@ help:
 	@echo
 	@echo 'make kernel    the patched kernel            make firmware  TF-A with the RMM'
 	@echo 'make module    the component as a module     make rmm       our RMM image'
+	@echo 'make deb       Debian packages of the kernel with the module, its headers, and the tools'
 	@echo 'make fmt       format the Rust sources       make lint      format and lints'
 	@echo 'make clean     remove what was built (downloads and bindgen stay)'
 	@echo
 	@echo 'Variables (make run NAME=value, or in local.mk):'
 	@echo '  CACHE          everything that is downloaded and built: $(CACHE)'
+	@echo '  CONFIG         of make kernel and make deb: plain, debug, fleet, hardened or debian'
 	@echo '  KDIR           your own Linux 7.3 tree: patched or not, configured or not'
 	@echo '  FIRMWARE       a flash image to boot instead of ours, such as TF-A with TF-RMM'
 	@echo '  RMM            an RMM image for our TF-A instead of ours'
@@ -56,7 +58,10 @@ doctor:
 	@scripts/doctor
 
 kernel: setup-rust-kernel
-	@scripts/kernel/build plain none
+	@scripts/kernel/build $(or $(CONFIG),plain) none
+
+deb: setup-rust-kernel-firmware-deb
+	@scripts/deb $(or $(CONFIG),fleet)
 
 module: setup-rust-kernel
 	@scripts/kernel/module plain
