@@ -6,6 +6,7 @@
 //! is `tests/guest`.
 
 mod abuse;
+mod bare;
 mod bench;
 mod blocks;
 mod brief;
@@ -16,6 +17,7 @@ mod eyes;
 mod faults;
 mod files;
 mod half_way;
+mod host_cpu;
 mod killed;
 mod large;
 mod memory;
@@ -26,6 +28,7 @@ mod parameters;
 mod poison;
 mod run;
 mod signal;
+mod sve;
 mod tokens;
 mod trace;
 mod vectors;
@@ -51,7 +54,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | tokens PEM|any | vectors | widths | hold [running] | refused | killed | debugfs
+  abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | widths | hold [running] | refused | killed | debugfs
   eyes | seen | faults [COMMAND] | half-way | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...] | blocks";
 
@@ -64,6 +67,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["at-once", count] => brief::at_once(count.parse()?),
         ["churn", count] => brief::churn(count.parse()?),
         ["vectors"] => vectors::main(),
+        ["sve"] => sve::main(),
         ["widths"] => widths::main(),
         ["tokens", key] => tokens::main(key),
         ["side-by-side"] => brief::side_by_side(),

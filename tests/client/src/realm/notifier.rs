@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use realm_guest::{fid, Op, Order, BASE, PAGE_SIZE};
 
 use super::cpu::{Cpu, End};
+use super::host_cpu::stay_on;
 use super::memory::{check, Huge, Mapping};
 use super::signal::{self, Kick};
 use super::vm::{Shape, Vm};
@@ -358,12 +359,5 @@ fn stay_on_this_cpu() -> Result<()> {
     // SAFETY: Always succeeds.
     let cpu = unsafe { libc::sched_getcpu() };
     let cpu = usize::try_from(cpu).map_err(|e| -> Error { e.into() })?;
-    // SAFETY: All zeroes is an empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: The set is as large as it is said to be, and the kernel's number of CPUs is below that.
-    check(unsafe {
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
-    })?;
-    Ok(())
+    stay_on(cpu)
 }

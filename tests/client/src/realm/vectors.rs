@@ -6,22 +6,17 @@ use std::os::fd::AsRawFd;
 
 use kvm_bindings::{
     kvm_run,
-    KVM_ARM_VCPU_SVE,
     KVM_CAP_ARM_SVE,
     KVM_EXIT_MMIO, //
 };
-use kvm_ioctls::VcpuFd;
-use realm_guest::{BASE, MAILBOXES, PAGE_SIZE};
 
-use super::cpu::{init, x, PC};
-use super::memory::Mapping;
+use super::bare::{code_between, Bare, Lengths};
+use super::host_cpu::stay_on;
 use super::vm::{Shape, Vm};
 use super::{debugfs, ensure, Result};
 
 /// Each of the two vCPUs runs so often.
 const ROUNDS: u64 = 200;
-/// The bit of an IPA that means the shared half, where IPAs have 40 bits.
-const SHARED: u64 = 1 << 39;
 /// Registers, and bytes of each at most.
 const REGISTERS: usize = 32;
 const LONGEST: usize = 256;
@@ -135,53 +130,15 @@ impl Area {
 }
 
 /// A VM with one vCPU that fills its own vector registers and comes back, over and over.
-struct Busy {
-    // Until here the vCPU needs its VM.
-    cpu: VcpuFd,
-    realm: bool,
-    _vm: Vm,
-}
+struct Busy(Bare);
 
 impl Busy {
     fn new(shape: Shape, sve: bool) -> Result<Self> {
-        let vm = Vm::new(shape)?;
-        let cpu = vm.fd.create_vcpu(0)?;
-        let mut init = init(&vm, 0)?;
-        if sve {
-            init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
-        }
-        cpu.vcpu_init(&init)?;
-        if sve {
-            let feature = KVM_ARM_VCPU_SVE.try_into()?;
-            cpu.vcpu_finalize(&feature)?;
-        }
-        let _gic = vm.add_gic()?;
         // SAFETY: The code is between the two symbols.
-        let code = unsafe {
-            let start = &raw const vectors_guest_start;
-            let length = (&raw const vectors_guest_end).offset_from_unsigned(start);
-            std::slice::from_raw_parts(start, length)
-        };
-        let source = Mapping::with_contents(code, PAGE_SIZE)?;
-        if shape.realm {
-            vm.populate(BASE, &source, true)?;
-        } else {
-            for offset in (0..PAGE_SIZE).step_by(8) {
-                vm.write_shared(BASE + offset, source.read(offset))?;
-            }
-        }
-        let device = match shape.realm {
-            true => MAILBOXES | SHARED,
-            false => MAILBOXES,
-        };
-        for (register, value) in [(PC, BASE), (x(0), device), (x(3), sve.into())] {
-            cpu.set_one_reg(register, &value.to_le_bytes())?;
-        }
-        Ok(Self {
-            cpu,
-            realm: shape.realm,
-            _vm: vm,
-        })
+        let code =
+            unsafe { code_between(&raw const vectors_guest_start, &raw const vectors_guest_end) };
+        let lengths = sve.then_some(Lengths::Default);
+        Ok(Self(Bare::new(shape, code, lengths, &[(3, sve.into())])?))
     }
 
     /// KVM_RUN with `before` in the task's registers; returns what is in them afterwards.
@@ -190,14 +147,14 @@ impl Busy {
         // SAFETY: It stores what it has loaded, and KVM_RUN writes to the VM's memory and to the
         // page that the two share.
         let result =
-            unsafe { vectors_run(self.cpu.as_raw_fd(), before, &raw mut after, sve.into()) };
-        let run: &kvm_run = self.cpu.get_kvm_run();
+            unsafe { vectors_run(self.0.cpu.as_raw_fd(), before, &raw mut after, sve.into()) };
+        let run: &kvm_run = self.0.cpu.get_kvm_run();
         let back = result == 0 && run.exit_reason == KVM_EXIT_MMIO;
         // Nobody sends this task signals, and an entry that was refused for now may be tried again.
         let again = [-libc::EINTR, -libc::EAGAIN]
             .map(i64::from)
             .contains(&result);
-        let (realm, reason) = (self.realm, run.exit_reason);
+        let (realm, reason) = (self.0.realm, run.exit_reason);
         ensure!(
             back || again,
             "KVM_RUN (realm: {realm}): {result}, reason {reason}"
@@ -270,13 +227,7 @@ fn in_turn(guests_sve: [bool; 2]) -> Result<()> {
 /// CPU, where both fill theirs.
 pub(super) fn main() -> Result<()> {
     let before = debugfs::delegated()?;
-    // SAFETY: All zeroes is an empty set of CPUs, and the call reads that.
-    let pinned = unsafe {
-        let mut cpus: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(0, &mut cpus);
-        libc::sched_setaffinity(0, size_of_val(&cpus), &cpus)
-    };
-    ensure!(pinned == 0, "cannot stay on one CPU");
+    stay_on(0)?;
     in_turn([false, false])?;
     let sve = Vm::empty(Shape::REALM)?
         .fd

@@ -17,6 +17,7 @@ use realm_guest::BASE;
 use super::Cases;
 use crate::realm::brief::with_two_ready;
 use crate::realm::cpu::{Cpu, PC};
+use crate::realm::host_cpu::stay_on;
 use crate::realm::memory::check;
 use crate::realm::signal::Kick;
 use crate::realm::vm::{Shape, Vm};
@@ -232,8 +233,6 @@ fn run_on(cpu: usize, priority: i32) -> Result<()> {
     // SAFETY: Always succeeds.
     let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
     ensure!(cpus > cpu as i64, "the host has {cpus} CPUs");
-    // SAFETY: All zeroes is an empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     let policy = match priority {
         0 => libc::SCHED_OTHER,
         _ => libc::SCHED_FIFO,
@@ -241,15 +240,8 @@ fn run_on(cpu: usize, priority: i32) -> Result<()> {
     let parameters = libc::sched_param {
         sched_priority: priority,
     };
-    // SAFETY: The set has room for more CPUs than there are; both calls read what they are passed.
-    unsafe {
-        libc::CPU_SET(cpu, &mut set);
-        check(libc::sched_setaffinity(
-            0,
-            size_of_val(&set),
-            &raw const set,
-        ))?;
-        check(libc::sched_setscheduler(0, policy, &raw const parameters))?;
-    }
+    stay_on(cpu)?;
+    // SAFETY: The call reads what it is passed.
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) })?;
     Ok(())
 }
