@@ -42,6 +42,9 @@ unpack_kernel() {
 		tar -C "$1" --strip-components=1 -xJ
 }
 
+# The page beside them changes nothing that is built.
+patches_contents() { (cd "$REPO" && contents scripts/patches/*.patch); }
+
 all_patches() { find "$REPO/scripts/patches" -name '*.patch' | sort; }
 
 # apply_patches ORIG PATCH...: bring SRC from the patches it has to these
@@ -119,7 +122,7 @@ kdir_tree() {
 		[[ $source == "$KDIR" ]] || die "KDIR=$KDIR was built from a tree without our patches"
 		SRC=$WORK/src
 		ORIG_KEY=$TREE_KEY
-		TREE_KEY+=$(contents scripts/patches)
+		TREE_KEY+=$(patches_contents)
 		ORIG=$KDIR
 	fi
 }
@@ -141,7 +144,7 @@ kernel_tree() {
 		DEB=$(downloaded "linux-source-${KERNEL_SERIES}_*.deb")
 	fi
 	ORIG_KEY=$(basename "$DEB")
-	TREE_KEY=$ORIG_KEY$(contents scripts/patches)
+	TREE_KEY=$ORIG_KEY$(patches_contents)
 	WORK=$CACHE/linux/$(basename "$DEB" .deb | cut -d _ -f 2 | tr -c 'A-Za-z0-9._\n' -)
 	SRC=$WORK/src
 	ORIG=$WORK/orig
