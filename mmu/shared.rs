@@ -28,6 +28,7 @@ use crate::{
     sys::{
         kvm::MmuReadLock,
         prelude::*,
+        slots::{Slots, PRESENT},
         trace, //
     }, //
 };
@@ -108,15 +109,7 @@ impl Mapping {
 /// `EFAULT` if the IPA or the memory cannot be, or what [`errno_or_off`] makes of the RMM's answer.
 pub fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock<'_>) -> Result<Mapped> {
     let gfns = mapping.ipa / GRANULE_SIZE..(mapping.ipa + mapping.size) / GRANULE_SIZE;
-    let range = vm
-        .space
-        .unprotected(mapping.ipa, mapping.ipa + mapping.size)
-        .ok_or(EFAULT)?;
-    let memory = AddrRange::new(
-        PhysAddr::new(mapping.pa),
-        PhysAddr::new(mapping.pa + mapping.size),
-    )
-    .ok_or(EFAULT)?;
+    let (range, memory) = places(vm, mapping)?;
     if mapping.replaces && next_span(&vm.shared, &gfns).is_some() && !unmap(vm, &gfns, range)? {
         return Ok(Mapped::Again);
     }
@@ -141,6 +134,81 @@ pub fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock<'_>) -> Result<Mapped
             Ok(Mapped::Done)
         }
     }
+}
+
+/// Maps what follows a page that has just been mapped under this lock, as user space has it already: up to
+/// where the next 64 KiB begin, to something that is not there, not shared, or noted as mapped. Nothing is
+/// made for it, and what cannot be mapped is left for a fault of its own. Returns false if nothing was
+/// there.
+///
+/// As [`map`] has done for the page, the caller has seen that nothing is being invalidated: so what user
+/// space has there, and what is shared, stays so until the lock is dropped. Other vCPUs may map the same
+/// meanwhile, which the RMM refuses the second of them: both have looked at the same page.
+pub fn map_ahead(vm: &Vm, page: &Mapping, lock: &MmuReadLock<'_>) -> bool {
+    let first = page.ipa / GRANULE_SIZE;
+    let slots = Slots::read(&vm.kvm);
+    let Some(slot) = slots.find(first).filter(|slot| !slot.is_invalid() && !slot.is_logged()) else {
+        return false;
+    };
+    let end = ((first / PRESENT as u64 + 1) * PRESENT as u64).min(slot.gfns().end);
+    let Some(gfns) = ahead(vm, first + 1..end) else {
+        return true;
+    };
+    let there = slot.for_each_present(gfns, page.access == Access::ReadWrite, lock, |gfn, pa| {
+        let next = Mapping {
+            ipa: gfn * GRANULE_SIZE,
+            pa: pa.raw(),
+            ..*page
+        };
+        map_one(vm, &next).unwrap_or(false)
+    });
+    there != 0
+}
+
+/// The granules at the beginning of `gfns` that are shared, and not noted as mapped; `None` if that is not
+/// even the first of them.
+fn ahead(vm: &Vm, gfns: Range<u64>) -> Option<Range<u64>> {
+    if gfns.is_empty() {
+        return None;
+    }
+    let noted = next_span(&vm.shared, &gfns).map_or(gfns.end, |span| span.start);
+    let gfns = gfns.start..noted;
+    let shared = match vm.halves().may_all_be(&gfns, false) {
+        true => gfns.end,
+        false => gfns.clone().find(|gfn| !vm.halves().may_be_shared(*gfn))?,
+    };
+    (gfns.start < shared).then_some(gfns.start..shared)
+}
+
+/// Maps a page where there is none. False if that cannot be.
+///
+/// # Errors
+///
+/// As for [`map`].
+fn map_one(vm: &Vm, page: &Mapping) -> Result<bool> {
+    let gfn = page.ipa / GRANULE_SIZE;
+    let (range, memory) = places(vm, page)?;
+    if !note(&vm.shared, &(gfn..gfn + 1)) {
+        return Ok(false);
+    }
+    let step = map_at(vm, page, range, memory, RttLevel::L3)?;
+    let done = matches!(step, Step::Done);
+    if done {
+        trace::realm_map(|| vm.rd(), false, &(gfn..gfn + 1));
+    }
+    Ok(done)
+}
+
+/// Where a mapping is to be, and what is to be there.
+///
+/// # Errors
+///
+/// `EFAULT` if one of them cannot be.
+fn places(vm: &Vm, mapping: &Mapping) -> Result<(IpaRange<Unprotected>, AddrRange)> {
+    let range = vm.space.unprotected(mapping.ipa, mapping.ipa + mapping.size);
+    let top = PhysAddr::new(mapping.pa + mapping.size);
+    let memory = AddrRange::new(PhysAddr::new(mapping.pa), top);
+    range.zip(memory).ok_or(EFAULT)
 }
 
 /// True if something is mapped there, though not the same, or the tables are not what they were, or

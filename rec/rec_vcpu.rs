@@ -59,6 +59,8 @@ pub struct RecVcpu {
     pub mapped: bool,
     /// Attempts to map shared memory that were in vain since.
     pub tries: u32,
+    /// Shared faults to come that map their own page alone.
+    pub alone: u32,
     /// Where the last exit was a private fault.
     pub faulted: Option<u64>,
     /// User space was asked about a RIPAS change, and has not answered.
@@ -85,6 +87,7 @@ impl RecVcpu {
             wanted: None,
             mapped: false,
             tries: 0,
+            alone: 0,
             faulted: None,
             asked: false,
             seen: 0,

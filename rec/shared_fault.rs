@@ -21,6 +21,8 @@ use core::ops::Range;
 /// Attempts to map shared memory while other memory of the VM is being unmapped, before the vCPU is
 /// entered again.
 const TRIES: u32 = 8;
+/// Shared faults that map their own page alone, after one behind whose page there was none.
+const ALONE: u32 = 16;
 
 impl Running<'_, '_> {
     /// Maps shared memory, under `mmu_lock` for reading.
@@ -49,6 +51,7 @@ impl Running<'_, '_> {
         self.rec.wanted = match shared::map(self.vm, &mapping, lock) {
             Ok(Mapped::Done) => {
                 self.rec.mapped = true;
+                self.map_ahead(&mapping, lock);
                 return Ok(());
             }
             Ok(Mapped::Lacks(wanted)) => Some(wanted),
@@ -58,6 +61,21 @@ impl Running<'_, '_> {
             Err(error) => return Err(at_its_end(self.vm, error)),
         };
         Err(EAGAIN)
+    }
+}
+
+impl Running<'_, '_> {
+    /// Maps what user space has behind a page, as a realm that has come to one comes to the next. Where
+    /// there was nothing some faults go by before that is looked at again: memory that comes with its
+    /// first use has nothing there, over and over.
+    fn map_ahead(&mut self, page: &Mapping, lock: &MmuReadLock<'_>) {
+        if page.size != GRANULE_SIZE || page.replaces {
+            return;
+        }
+        self.rec.alone = match self.rec.alone {
+            0 if !shared::map_ahead(self.vm, page, lock) => ALONE,
+            faults => faults.saturating_sub(1),
+        };
     }
 }
 

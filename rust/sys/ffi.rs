@@ -178,6 +178,20 @@ unsafe extern "C" {
         end: u64,
     ) -> *mut bindings::kvm_memory_slot;
 
+    /// `get_user_pages_fast_only()`, which does not sleep: at most `wanted` pages of user space where a
+    /// slot shares its granules from `gfn` on, which it has. Returns how many there are, each with a
+    /// reference; they are in `pages`.
+    pub(crate) fn kvm_rmi_helper_get_present_pages(
+        slot: *const bindings::kvm_memory_slot,
+        gfn: u64,
+        wanted: c_int,
+        writable: bool,
+        pages: *mut *mut bindings::page,
+    ) -> c_int;
+
+    /// `kvm_release_page_dirty()` or `kvm_release_page_clean()`, under `mmu_lock`.
+    pub(crate) fn kvm_rmi_helper_release_page(page: *mut bindings::page, dirty: bool);
+
     /// `kvm_for_each_memslot()`, under `slots_lock`. What `visit` returns unless 0 ends it.
     pub(crate) fn kvm_rmi_helper_walk_memslots(
         kvm: *mut bindings::kvm,

@@ -65,6 +65,10 @@ bool kvm_rmi_helper_mem_is_private(struct kvm *kvm, u64 gfn);
 struct kvm_memory_slot *kvm_rmi_helper_gfn_to_memslot(struct kvm *kvm, u64 gfn);
 struct kvm_memory_slot *kvm_rmi_helper_first_memslot(struct kvm *kvm, u64 start,
 						     u64 end);
+int kvm_rmi_helper_get_present_pages(const struct kvm_memory_slot *slot,
+				     u64 gfn, int wanted, bool writable,
+				     struct page **pages);
+void kvm_rmi_helper_release_page(struct page *page, bool dirty);
 int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,
 				 kvm_rmi_visit_slot fn);
 int kvm_rmi_helper_lock_slots_interruptible(struct kvm *kvm);

@@ -5,8 +5,10 @@
  */
 
 #include <linux/kvm_host.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
+#include <linux/swap.h>
 
 #include <asm/kvm_emulate.h>
 
@@ -88,6 +90,25 @@ struct kvm_memory_slot *kvm_rmi_helper_first_memslot(struct kvm *kvm, u64 start,
 	}
 
 	return NULL;
+}
+
+int kvm_rmi_helper_get_present_pages(const struct kvm_memory_slot *slot,
+				     u64 gfn, int wanted, bool writable,
+				     struct page **pages)
+{
+	return get_user_pages_fast_only(__gfn_to_hva_memslot(slot, gfn), wanted,
+					writable ? FOLL_WRITE : 0, pages);
+}
+
+/* As kvm_release_page_dirty() and kvm_release_page_clean(). */
+void kvm_rmi_helper_release_page(struct page *page, bool dirty)
+{
+	if (!PageReserved(page)) {
+		if (dirty)
+			SetPageDirty(page);
+		mark_page_accessed(page);
+	}
+	put_page(page);
 }
 
 int kvm_rmi_helper_walk_memslots(struct kvm *kvm, void *arg,

@@ -4,10 +4,10 @@
 
 use super::{
     ffi,
-    kvm::Kvm,
+    kvm::{Kvm, MmuReadLock},
     memory::{self, GmemPage}, //
 };
-use crate::rmi::{GranuleRange, Undelegated};
+use crate::rmi::{GranuleRange, PhysAddr, Undelegated};
 use core::{marker::PhantomData, ops::Range};
 use kernel::{
     bindings,
@@ -15,6 +15,9 @@ use kernel::{
     prelude::*,
     types::NotThreadSafe, //
 };
+
+/// Pages that [`Memslot::for_each_present`] looks for at once.
+pub const PRESENT: usize = 16;
 
 /// A read section of `kvm->srcu`: the memory slots that are there stay.
 pub struct Slots<'a> {
@@ -96,6 +99,50 @@ impl Memslot<'_> {
     pub fn is_invalid(&self) -> bool {
         // SAFETY: By the type's invariant.
         unsafe { (*self.slot).flags & bindings::KVM_MEMSLOT_INVALID != 0 }
+    }
+
+    /// `KVM_MEM_LOG_DIRTY_PAGES`: what of its shared memory is written is logged.
+    pub fn is_logged(&self) -> bool {
+        // SAFETY: By the type's invariant.
+        unsafe { (*self.slot).flags & bindings::KVM_MEM_LOG_DIRTY_PAGES != 0 }
+    }
+
+    /// Calls `map` with granules of `gfns`, which are in the slot, and with the page of user space that each
+    /// shares: from the first one on, as long as user space has a page there already, which it may write
+    /// if it is to be `writable`, and `map` returns true. Nothing is brought in. Returns how many pages there
+    /// were, [`PRESENT`] at most.
+    ///
+    /// The pages stay where they are until `lock` is dropped: whoever takes one away announces it to KVM's
+    /// notifier first, which needs the lock for writing.
+    pub fn for_each_present(
+        &self,
+        gfns: Range<u64>,
+        writable: bool,
+        _lock: &MmuReadLock<'_>,
+        mut map: impl FnMut(u64, PhysAddr) -> bool,
+    ) -> usize {
+        let mut pages = [core::ptr::null_mut(); PRESENT];
+        let wanted = (gfns.end - gfns.start).min(PRESENT as u64) as c_int;
+        // SAFETY: By the type's invariant, and there is room for as many pages as are wanted.
+        let there = unsafe {
+            ffi::kvm_rmi_helper_get_present_pages(
+                self.slot,
+                gfns.start,
+                wanted,
+                writable,
+                pages.as_mut_ptr(),
+            )
+        };
+        let there = usize::try_from(there).unwrap_or(0);
+        let mut going = true;
+        for (page, gfn) in pages.iter().take(there).zip(gfns) {
+            // SAFETY: The page came with a reference.
+            let pa = PhysAddr::new(unsafe { ffi::kvm_rmi_helper_page_to_phys(*page) });
+            going = going && map(gfn, pa);
+            // SAFETY: The reference is ours, and the lock is held.
+            unsafe { ffi::kvm_rmi_helper_release_page(*page, writable && going) };
+        }
+        there
     }
 
     /// The page of granule `gfn`, which is in the slot, with a reference. It is zeroed if it is new.

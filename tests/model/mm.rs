@@ -73,6 +73,11 @@ impl Mm {
         pages.find(hva / GRANULE_SIZE).ok()
     }
 
+    /// The page at `hva`, with a reference, if there is one already.
+    pub(super) fn present(&self, hva: u64) -> Option<u64> {
+        self.pages.lock().unwrap().present(hva / GRANULE_SIZE)
+    }
+
     /// The same without a reference: the page may go at any time.
     pub fn page(&self, hva: u64) -> Option<u64> {
         let pa = self.get(hva)?;

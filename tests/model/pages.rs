@@ -29,6 +29,13 @@ impl Pages {
         Ok(pa)
     }
 
+    /// The page with that number, with a reference, if it is there.
+    pub(super) fn present(&self, number: u64) -> Option<u64> {
+        let pa = *self.get(&number)?;
+        machine().get_page(pa);
+        Some(pa)
+    }
+
     /// Takes pages away, whose references are the caller's.
     pub(super) fn take(&mut self, numbers: Range<u64>) -> Vec<u64> {
         let there: Vec<u64> = self.range(numbers).map(|(number, _)| *number).collect();

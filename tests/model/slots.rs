@@ -2,9 +2,19 @@
 
 //! Memory slots, and `kvm->slots_lock`.
 
-use super::{gmem::Gmem, kvm::Kvm, machine::machine, memory::GmemPage, prelude::*};
-use crate::rmi::{GranuleRange, Undelegated};
+use super::{
+    gmem::Gmem,
+    kvm::{Kvm, MmuReadLock},
+    machine::machine,
+    memory::GmemPage,
+    mm,
+    prelude::*, //
+};
+use crate::rmi::{GranuleRange, PhysAddr, Undelegated};
 use std::ops::Range;
+
+/// Pages that [`Memslot::for_each_present`] looks for at once.
+pub const PRESENT: usize = 16;
 
 /// What a slot consists of.
 #[derive(Clone)]
@@ -95,6 +105,42 @@ impl Memslot<'_> {
     /// `KVM_MEMSLOT_INVALID`: the slot is about to go, or to be moved.
     pub fn is_invalid(&self) -> bool {
         self.0.invalid
+    }
+
+    /// Nothing is logged here.
+    pub fn is_logged(&self) -> bool {
+        false
+    }
+
+    /// Calls `map` with granules of `gfns` and the pages that user space has there already, from the first
+    /// one on, as long as there is one that is as `writable` as it ought to be and `map` returns true.
+    /// Returns how many there were.
+    pub fn for_each_present(
+        &self,
+        gfns: Range<u64>,
+        writable: bool,
+        _lock: &MmuReadLock<'_>,
+        mut map: impl FnMut(u64, PhysAddr) -> bool,
+    ) -> usize {
+        let mm = mm::current().expect("a process");
+        let pages: Vec<_> = gfns
+            .take(PRESENT)
+            .map_while(|gfn| {
+                let hva = self.hva(gfn)?;
+                let page = mm.present(hva)?;
+                let allowed = !writable || mm.is_writable(hva);
+                if !allowed {
+                    machine().put_page(page);
+                }
+                allowed.then_some((gfn, page))
+            })
+            .collect();
+        let mut going = true;
+        for (gfn, page) in &pages {
+            going = going && map(*gfn, PhysAddr::new(*page));
+            machine().put_page(*page);
+        }
+        pages.len()
     }
 
     /// The page of granule `gfn`, which is in the slot, with a reference. It is zeroed if it is new.

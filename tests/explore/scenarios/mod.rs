@@ -2,6 +2,7 @@
 
 //! What is asked of a VM at once, in twos and threes.
 
+mod ahead;
 mod blocks;
 mod by_file;
 mod exact;
