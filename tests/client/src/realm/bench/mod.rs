@@ -49,14 +49,15 @@ const SCATTERED: u64 = SEQUENTIAL + SEQUENTIAL_SIZE;
 const SCATTERED_SIZE: u64 = 16 * MIB;
 
 /// Pieces of their own: touched, converted and touched again; shared by pages; shared by huge pages;
-/// left as it is; shared for its zero pages. All but the first are untouched while they are
+/// left as it is; shared by pages that the VMM has; shared for its zero pages. All but the first are untouched while they are
 /// private.
 const PIECE: u64 = 8 * MIB;
 const CONVERTED: u64 = SCATTERED + SCATTERED_SIZE;
 const BY_PAGES: u64 = CONVERTED + PIECE;
 const BY_HUGE_PAGES: u64 = BY_PAGES + PIECE;
 const SAME: u64 = BY_HUGE_PAGES + PIECE;
-const ZEROES: u64 = SAME + PIECE;
+const THERE: u64 = SAME + PIECE;
+const ZEROES: u64 = THERE + PIECE;
 const ZEROES_SIZE: u64 = 2 * MIB;
 const _: () = assert!(ZEROES + ZEROES_SIZE <= BASE + SHAPE.memory);
 
@@ -211,6 +212,14 @@ fn shared(phases: &mut Phases, cpu: &mut Cpu<'_>) -> Result<()> {
     cpu.expect(order(Op::GiveUp, BY_PAGES, PIECE), &[], 0)?;
     let touch = order(Op::Touch, BY_PAGES, PIECE).shared();
     pages(phases, cpu, "shared_touch_4k", touch)?;
+
+    cpu.expect(order(Op::GiveUp, THERE, PIECE), &[], 0)?;
+    let slot = cpu.vm.slots.first().ok_or("no slot")?;
+    for page in (THERE..THERE + PIECE).step_by(PAGE_SIZE as usize) {
+        slot.shared.write(page - slot.base, page);
+    }
+    let touch = order(Op::Touch, THERE, PIECE).shared();
+    pages(phases, cpu, "shared_touch_there", touch)?;
 
     cpu.expect(order(Op::GiveUp, BY_HUGE_PAGES, PIECE), &[], 0)?;
     let slot = cpu.vm.slots.first().ok_or("no slot")?;
