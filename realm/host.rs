@@ -68,7 +68,7 @@ pub fn alloc_delegated<C: Conduit>(rmi: &Rmi<C>, order: u32) -> Result<GranuleRa
 }
 
 /// Takes granules back, and drops the references to their pages. What the RMM keeps is leaked, and the
-/// log says so.
+/// log says so: one that it refuses does not take those that follow with it.
 ///
 /// # Errors
 ///
@@ -77,17 +77,21 @@ pub fn undelegate<C: Conduit>(
     rmi: &Rmi<C>,
     granules: GranuleRange<Delegated>,
 ) -> Result<(), rmi::Error> {
-    let moved = granules.undelegate(rmi);
-    if let Some(done) = moved.done {
-        memory::put(done);
-    }
-    if let Some(rest) = moved.rest {
-        rest.leak(rmi);
-    }
-    moved.error.map_or(Ok(()), |error| {
+    let (mut left, mut result) = (Some(granules), Ok(()));
+    while let Some(granules) = left.take() {
+        let moved = granules.undelegate(rmi);
+        moved.done.into_iter().for_each(memory::put);
+        let Some(error) = moved.error else { break };
         report(error);
-        Err(error)
-    })
+        let (kept, follow) = match (error.status(), moved.rest) {
+            (Some(rmi::Status::ErrorInput), Some(rest)) => rest.split(1),
+            (_, rest) => (rest, None),
+        };
+        kept.into_iter().for_each(|kept| kept.leak(rmi));
+        left = follow;
+        result = result.and(Err(error));
+    }
+    result
 }
 
 /// What user space is told of a command that failed: it can help where memory lacks, and the counters

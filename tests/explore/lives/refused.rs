@@ -122,6 +122,26 @@ fn nobody_knows_what_is_populated() {
     assert_eq!((life.counts, life.pages, life.realm), ((0, 1), 0, 0));
 }
 
+/// The same in the middle of several, of which those before it and the one itself are noted, and no more.
+#[test]
+fn nobody_knows_what_is_populated_among_others() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        replace_some(Fid::RTT_DATA_MAP_INIT, (2, 1), |args, rmm| {
+            assert_eq!(rmm(args).x(0), 0);
+            Regs::new(0x30d, &[])
+        });
+        assert_eq!(world.populate(0..8), Err(EIO));
+        end();
+        assert_eq!(there(0..GRANULES, false), [0, 1, 2]);
+        let granules = machine().read_file("kvm_arm_rmi/vm-", "/granules").unwrap();
+        assert!(granules.contains("mapped_private: 3\n"), "{granules}");
+        world.end();
+        host.outcome(Ok(()))
+    });
+    assert_eq!((life.counts, life.pages, life.realm), ((0, 1), 0, 0));
+}
+
 /// What cannot be unmapped is tried once, and the realm never runs again; it is unmapped at its end.
 #[test]
 fn private_memory_that_is_not_unmapped() {
@@ -141,6 +161,41 @@ fn private_memory_that_is_not_unmapped() {
         host.outcome(Ok(()))
     });
     life.assert_idle("not unmapped");
+}
+
+/// The RMM keeps a page of several that come back at once: it is lost, and the realm; the others are not.
+#[test]
+fn a_page_that_is_kept_among_others() {
+    for place in 0..4 {
+        let life = on_host(Dialect::Main, move |host| {
+            let world = host.vm().unwrap();
+            run(&world, 0, private(0..4)).unwrap();
+            let mut kept = None;
+            replace(move |args, rmm| {
+                if args.x(0) != u64::from(Fid::GRANULE_RANGE_UNDELEGATE.raw()) {
+                    return rmm(args);
+                }
+                let kept = *kept.get_or_insert(args.x(1) + place * GRANULE_SIZE);
+                match kept.saturating_sub(args.x(1)) {
+                    0 if kept == args.x(1) => Regs::new(Status::ErrorInput.raw().into(), &[]),
+                    0 => rmm(args),
+                    before => {
+                        let mut part = *args;
+                        part.0[2] = args.x(2).min(args.x(1) + before);
+                        rmm(&part)
+                    }
+                }
+            });
+            world.gmem.punch(0..4);
+            end();
+            assert_eq!(machine().told("the RMM keeps a page"), 1, "{place}");
+            assert_eq!(host.counts().1, 1, "{place}");
+            world.end();
+            host.outcome(Ok(()))
+        });
+        life.assert_accounted("kept");
+        assert_eq!(life.counts, (1, 1), "{place}");
+    }
 }
 
 /// A page goes while it is populated, and the RMM keeps another of those that were got for that: it is
