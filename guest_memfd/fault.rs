@@ -154,19 +154,13 @@ fn in_pieces(
     Ok(true)
 }
 
-/// The largest piece that begins where `gfns` do and of which nothing is noted: a chunk or more, a power of
-/// two, aligned to that.
+/// The largest piece that begins where `gfns` do and of which nothing is noted.
 fn free_piece(vm: &Vm, gfns: &Range<u64>) -> Option<Range<u64>> {
-    let aligned = 1 << gfns.start.trailing_zeros().min(BLOCK.ilog2());
-    let mut size = (1 << (gfns.end - gfns.start).ilog2()).min(aligned);
-    while size >= CHUNK {
-        let piece = gfns.start..gfns.start + size;
-        if next_span(&vm.pages, &piece).is_none() {
-            return Some(piece);
-        }
-        size /= 2;
+    let mut piece = run::first_piece(gfns, BLOCK)?;
+    while next_span(&vm.pages, &piece).is_some() {
+        piece = run::first_piece(gfns, (piece.end - piece.start) / 2)?;
     }
-    None
+    Some(piece)
 }
 
 /// Maps granule `gfn` and what else there is of `around`, which is in one chunk, wherever the pages are.

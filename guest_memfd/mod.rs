@@ -27,6 +27,7 @@
 use crate::realm::small_numbers;
 
 small_numbers! {
+    mod contents;
     mod fault;
     mod map;
     mod pages;

@@ -62,22 +62,16 @@ pub(super) fn fault(
         seq,
         table,
     };
-    let pages = match slot.get_run(gfns.start, size.ilog2()) {
-        Ok(Some(pages)) => pages,
+    let mut pieces = match get(vm, slot, gfns) {
+        Ok(Some(pieces)) => pieces,
         other => {
             wanted.give_up_block(vm);
             return other.map(|_| false);
         }
     };
-    let base = pages.range().base().raw();
+    // It is the only piece.
+    let base = pieces.ranges().next().map_or(0, |piece| piece.base().raw());
     let is_at = |gfn: u64, pa: NonZeroU64| pa.get() == base + (gfn - gfns.start) * GRANULE_SIZE;
-    let mut pieces = match delegate(vm, pages) {
-        Ok(pieces) => pieces,
-        Err(error) => {
-            wanted.give_up_block(vm);
-            return Err(error);
-        }
-    };
     let result = map_when_quiet(vm, slot, wanted, &mut pieces, is_at, list);
     vm.put_pieces(&mut pieces);
     result.map(|()| true)
@@ -98,6 +92,29 @@ fn prepare_run(vm: &Vm, gfns: &Range<u64>) -> Result<Option<GranuleRange<Delegat
     match is_block {
         true => vm.table_to_set_aside(gfns.start).map(Some),
         false => Ok(None),
+    }
+}
+
+/// The largest piece that begins where `gfns` do: a chunk or more, `most` granules at most, a power of two
+/// and aligned to that.
+pub(super) fn first_piece(gfns: &Range<u64>, most: u64) -> Option<Range<u64>> {
+    let aligned = 1 << gfns.start.trailing_zeros().min(BLOCK.ilog2());
+    let there = (gfns.end - gfns.start).checked_ilog2()?;
+    let size = most.min(aligned).min(1 << there);
+    (size >= CHUNK).then_some(gfns.start..gfns.start + size)
+}
+
+/// Gets pages in a row for a piece of a slot, and has them delegated. `None` if something of it is there
+/// already, or there is no such memory.
+///
+/// # Errors
+///
+/// `EFAULT` by the file, or what [`errno`] makes of the RMM's answer. The pages have been dropped.
+pub(super) fn get(vm: &Vm, slot: &Memslot<'_>, piece: &Range<u64>) -> Result<Option<Pieces>> {
+    let order = (piece.end - piece.start).ilog2();
+    match slot.get_run(piece.start, order)? {
+        Some(pages) => delegate(vm, pages).map(Some),
+        None => Ok(None),
     }
 }
 

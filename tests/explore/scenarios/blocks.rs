@@ -9,7 +9,7 @@ use kvm_arm_rmi::rmi::{Fid, Regs, Status};
 use kvm_arm_rmi::sys::machine::{machine, Machine};
 
 /// Granules of a block.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// Granules of a slot that has a block, with something on either side.
 const SLOT: Range<u64> = FAR - 64..FAR + BLOCK + 64;
@@ -25,7 +25,7 @@ fn adaptive(machine: &Machine) {
 }
 
 /// A slot all of which is private, with the pages of the same numbers in the file.
-fn slot(world: &World, gfns: Range<u64>) {
+pub(super) fn slot(world: &World, gfns: Range<u64>) {
     let file = Some((&world.gmem, gfns.start));
     world.vm.add_slot(gfns.clone(), HVA_FAR, file).unwrap();
     if world.by == By::Attributes {
@@ -90,7 +90,7 @@ fn set_aside() -> u64 {
 }
 
 /// How often that is done to the RMM by `f`.
-fn count(fid: Fid, f: impl FnOnce()) -> u64 {
+pub(super) fn count(fid: Fid, f: impl FnOnce()) -> u64 {
     signal_after(u64::MAX);
     f();
     calls().get(&fid.raw()).map_or(0, |(calls, _)| *calls)

@@ -9,7 +9,6 @@ use crate::injection::end;
 use crate::world::mapped;
 use kvm_arm_rmi::rmi::{Fid, GRANULE_SIZE};
 use kvm_arm_rmi::sys::machine::machine;
-use kvm_arm_rmi::sys::prelude::EEXIST;
 use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
 
 /// What asks for memory, and which.

@@ -9,6 +9,7 @@ mod exact;
 mod exits;
 mod life;
 mod over;
+mod populate;
 mod private;
 mod ripas;
 mod shared;
@@ -29,7 +30,8 @@ use kvm_arm_rmi::sys::gmem::Gmem;
 pub(crate) use kvm_arm_rmi::sys::guest::{Guest, Op};
 pub(crate) use kvm_arm_rmi::sys::ops::AttrOp;
 pub(crate) use kvm_arm_rmi::sys::prelude::{
-    Error, EAGAIN, EBUSY, EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ENXIO, EOPNOTSUPP,
+    Error, EAGAIN, EBUSY, EEXIST, EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ENXIO,
+    EOPNOTSUPP,
 };
 pub(crate) use kvm_arm_rmi::sys::user::VmAttr;
 pub(crate) use kvm_arm_rmi::sys::vcpu::Exit;

@@ -42,6 +42,8 @@ const SHAPE: Shape = Shape {
 
 /// What is populated, with the guest at its beginning.
 const POPULATED: u64 = 4 * MIB;
+/// What is populated of a realm that begins with much.
+const LARGE: u64 = 64 * MIB;
 /// Memory that is touched in order, and right after it what is touched out of order.
 const SEQUENTIAL: u64 = BASE + POPULATED;
 const SEQUENTIAL_SIZE: u64 = 64 * MIB;
@@ -114,6 +116,7 @@ fn all(phases: &mut Phases) -> Result<()> {
     whole_life(phases)?;
     second_cpu(phases)?;
     never_active(phases)?;
+    large_populate(phases)?;
     blocks::blocks(phases)?;
     hold::holds(phases)?;
     debugfs::expect_delegated(before)
@@ -265,5 +268,18 @@ fn never_active(phases: &mut Phases) -> Result<()> {
     phases.run("teardown_not_activated", granules, move || {
         drop(vm);
         Ok(())
+    })
+}
+
+/// A realm that begins with much. Every page of what it is filled from is there.
+fn large_populate(phases: &mut Phases) -> Result<()> {
+    let vm = Vm::new(SHAPE)?;
+    vm.populate_once(&mut KvmArmRmiPopulate::default())?;
+    let source = Mapping::new(LARGE, Huge::Never)?;
+    for page in (0..LARGE).step_by(PAGE_SIZE as usize) {
+        source.write(page, page + 1);
+    }
+    phases.run("populate_64m", LARGE / PAGE_SIZE, || {
+        vm.populate(BASE, &source, true)
     })
 }
