@@ -59,8 +59,9 @@ pub fn populate(vm: &Vm, args: &mut KvmArmRmiPopulate) -> Result {
         args.size -= done;
         match result {
             Ok(()) => {}
-            // Memory was invalidated meanwhile, which need not have been any of this.
-            Err(error) if error == EAGAIN && !vm.is_dead() => {}
+            // Memory was invalidated meanwhile, which need not have been any of this, or is right now: who
+            // does that needs the CPU more.
+            Err(error) if error == EAGAIN && !vm.is_dead() => sched::wait_a_little(),
             // The RMM has kept a page, which is not to be delegated again.
             Err(error) if error == EAGAIN => return Err(EIO),
             Err(error) => return Err(error),
