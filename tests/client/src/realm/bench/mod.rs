@@ -116,9 +116,9 @@ fn all(phases: &mut Phases) -> Result<()> {
     whole_life(phases)?;
     second_cpu(phases)?;
     never_active(phases)?;
-    large_populate(phases)?;
     blocks::blocks(phases)?;
     hold::holds(phases)?;
+    large_populate(phases)?;
     debugfs::expect_delegated(before)
 }
 
