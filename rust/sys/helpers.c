@@ -48,9 +48,9 @@ module_param_named(vm_type_alias, kvm_rmi_vm_type_alias, bool, 0444);
 MODULE_PARM_DESC(vm_type_alias, "Bit 8 of the VM type makes a realm, like bit 30");
 
 /* Whatever it is set to, what is used is a power of two from 1 to 512 pages. */
-unsigned int kvm_rmi_fault_around = SZ_64K;
+unsigned int kvm_rmi_fault_around = SZ_2M;
 module_param_named(fault_around, kvm_rmi_fault_around, uint, 0644);
-MODULE_PARM_DESC(fault_around, "Bytes of private memory to map around a fault");
+MODULE_PARM_DESC(fault_around, "Bytes of private memory to map around a fault at most");
 
 bool kvm_rmi_fault_adaptive = true;
 module_param_named(fault_adaptive, kvm_rmi_fault_adaptive, bool, 0644);

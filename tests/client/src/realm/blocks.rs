@@ -31,7 +31,7 @@ pub(super) fn main() -> Result<()> {
     signal::init()?;
     let before = debugfs::delegated()?;
     {
-        let _always = Setting::blocks(false)?;
+        let _always = Setting::always(BLOCK)?;
         in_parts(&Vm::new(Shape::REALM)?)?;
         debugfs::expect_delegated(before)?;
         let shape = Shape {
@@ -43,7 +43,7 @@ pub(super) fn main() -> Result<()> {
         debugfs::expect_delegated(before)?;
         println!("blocks at the first touch: ok");
     }
-    let _adaptive = Setting::blocks(true)?;
+    // That is what a host does that nobody has told anything.
     on_cpu(&Vm::new(Shape::REALM)?, in_order)?;
     debugfs::expect_delegated(before)?;
     println!("blocks where memory is used: ok");

@@ -21,13 +21,11 @@ impl Setting {
         Ok(Self { file, before })
     }
 
-    /// Private memory comes in blocks of 2 MiB: at the first touch, or where a realm shows that it uses
-    /// its memory.
-    pub(crate) fn blocks(adaptive: bool) -> Result<[Self; 2]> {
-        let adaptive = if adaptive { "Y" } else { "N" };
+    /// So many bytes of private memory come with each fault, whatever a realm uses.
+    pub(crate) fn always(bytes: u64) -> Result<[Self; 2]> {
         Ok([
-            Self::new("fault_around", "2097152")?,
-            Self::new("fault_adaptive", adaptive)?,
+            Self::new("fault_around", &bytes.to_string())?,
+            Self::new("fault_adaptive", "N")?,
         ])
     }
 }

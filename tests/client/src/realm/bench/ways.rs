@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Private memory in blocks of 2 MiB: at the first touch, and as much as a realm has shown that it uses.
+//! Private memory as no realm has it unless its host says so: in blocks of 2 MiB at the first touch, and in
+//! windows of 64 KiB.
 
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
@@ -17,35 +18,38 @@ use crate::realm::{debugfs, Result};
 /// Bytes of a block.
 const BLOCK: u64 = 2 * MIB;
 
-/// Names of phases.
-struct Names {
+/// What a fault brings in, and names of phases.
+struct Way {
+    around: u64,
     sequential: &'static str,
     scattered: &'static str,
     teardown: &'static str,
 }
 
-const ALWAYS: Names = Names {
+const BLOCKS: Way = Way {
+    around: BLOCK,
     sequential: "touch_2m_sequential",
     scattered: "touch_2m_scattered",
     teardown: "teardown_2m",
 };
-const ADAPTIVE: Names = Names {
-    sequential: "adapt_sequential",
-    scattered: "adapt_scattered",
-    teardown: "teardown_adapted",
+const WINDOWS: Way = Way {
+    around: 64 << 10,
+    sequential: "touch_64k_sequential",
+    scattered: "touch_64k_scattered",
+    teardown: "teardown_64k",
 };
 
 /// In a realm of its own for each way.
-pub(super) fn blocks(phases: &mut Phases) -> Result<()> {
-    for (adaptive, names) in [(false, ALWAYS), (true, ADAPTIVE)] {
-        let _blocks = Setting::blocks(adaptive)?;
+pub(super) fn ways(phases: &mut Phases) -> Result<()> {
+    for way in [BLOCKS, WINDOWS] {
+        let _way = Setting::always(way.around)?;
         let vm = Vm::new(Shape {
             memory: 92 * MIB,
             ..SHAPE
         })?;
-        on_cpu(&vm, |cpu| each(phases, cpu, adaptive, &names))?;
+        on_cpu(&vm, |cpu| each(phases, cpu, &way))?;
         let granules = debugfs::delegated()?;
-        phases.run(names.teardown, granules, move || {
+        phases.run(way.teardown, granules, move || {
             drop(vm);
             Ok(())
         })?;
@@ -53,12 +57,12 @@ pub(super) fn blocks(phases: &mut Phases) -> Result<()> {
     Ok(())
 }
 
-fn each(phases: &mut Phases, cpu: &mut Cpu<'_>, adaptive: bool, names: &Names) -> Result<()> {
+fn each(phases: &mut Phases, cpu: &mut Cpu<'_>, way: &Way) -> Result<()> {
     let sequential = Order::pages(Op::Touch, SEQUENTIAL, SEQUENTIAL_SIZE);
-    pages(phases, cpu, names.sequential, sequential)?;
+    pages(phases, cpu, way.sequential, sequential)?;
     let scattered = Order::pages(Op::TouchScattered, SCATTERED, SCATTERED_SIZE);
-    pages(phases, cpu, names.scattered, scattered)?;
-    if adaptive {
+    pages(phases, cpu, way.scattered, scattered)?;
+    if way.around < BLOCK {
         return Ok(());
     }
     let slot = cpu.vm.slots.first().ok_or("no slot")?;
