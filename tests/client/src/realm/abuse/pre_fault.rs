@@ -2,37 +2,16 @@
 
 //! KVM_PRE_FAULT_MEMORY: private memory that is there before the realm asks.
 
-use std::os::fd::AsRawFd;
-
-use kvm_bindings::{kvm_pre_fault_memory, KVM_CAP_PRE_FAULT_MEMORY};
+use kvm_bindings::KVM_CAP_PRE_FAULT_MEMORY;
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
 use super::{Cases, MIB, SHARED};
 use crate::realm::brief::with_cpu;
 use crate::realm::cpu::Cpu;
-use crate::realm::memory::{check, punch_hole};
+use crate::realm::memory::punch_hole;
 use crate::realm::signal::Kick;
 use crate::realm::vm::{Mode, Shape, Vm};
 use crate::realm::{debugfs, ensure, Result};
-
-/// _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
-const KVM_PRE_FAULT_MEMORY: libc::c_ulong = 0xc040_aed5;
-
-/// What is left of a range, once the call has returned.
-type Left = (u64, u64);
-
-fn pre_fault(cpu: &Cpu<'_>, gpa: u64, size: u64, flags: u64) -> (std::io::Result<()>, Left) {
-    let mut arguments = kvm_pre_fault_memory {
-        gpa,
-        size,
-        flags,
-        ..Default::default()
-    };
-    let request = KVM_PRE_FAULT_MEMORY;
-    // SAFETY: The ioctl reads and writes one such structure.
-    let result = unsafe { libc::ioctl(cpu.fd.as_raw_fd(), request, &raw mut arguments) };
-    (check(result), (arguments.gpa, arguments.size))
-}
 
 /// True if this host has it.
 pub(in crate::realm) fn is_offered() -> Result<bool> {
@@ -44,7 +23,7 @@ pub(in crate::realm) fn cases(cases: &mut Cases) -> Result<()> {
     let vm = Vm::new(Shape::REALM)?;
     let kick = Kick::default();
     let cpu = Cpu::new(&vm, &kick, 0)?;
-    let (result, _) = pre_fault(&cpu, BASE, MIB, 0);
+    let (result, _) = cpu.pre_fault(BASE, MIB, 0);
     cases.errno("before the first run", result, libc::EOPNOTSUPP);
     drop(cpu);
     drop(vm);
@@ -60,7 +39,7 @@ fn ordinary(cases: &mut Cases) -> Result<()> {
     })?;
     let kick = Kick::default();
     let cpu = Cpu::new(&vm, &kick, 0)?;
-    let (result, _) = pre_fault(&cpu, BASE, MIB, 0);
+    let (result, _) = cpu.pre_fault(BASE, MIB, 0);
     cases.errno("of an ordinary VM", result, libc::EINVAL);
     Ok(())
 }
@@ -90,7 +69,7 @@ fn running(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
         ),
         ("far away", 1 << 62, PAGE_SIZE, 0, libc::ENOENT),
     ] {
-        let (result, left) = pre_fault(cpu, gpa, size, flags);
+        let (result, left) = cpu.pre_fault(gpa, size, flags);
         cases.errno(what, result, errno);
         cases.equal(what, left, (gpa, size));
     }
@@ -98,7 +77,7 @@ fn running(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
     // All memory is touched without a single exit, and what the realm has already stays.
     let (from, size) = (BASE + 2 * MIB, cpu.vm.shape.memory - 2 * MIB);
     cpu.expect(Order::pages(Op::Touch, from, 3 * PAGE_SIZE), &[], 0)?;
-    let (result, left) = pre_fault(cpu, from, size, 0);
+    let (result, left) = cpu.pre_fault(from, size, 0);
     cases.errno("all memory", result, 0);
     cases.equal("what is left", left, (end, 0));
     cpu.expect(Order::pages(Op::Check, from, 3 * PAGE_SIZE), &[], 0)?;
@@ -107,21 +86,21 @@ fn running(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
     if let Some(before) = before {
         cases.equal("faults of memory that is there", private_maps()?, before);
     }
-    let (result, left) = pre_fault(cpu, end - PAGE_SIZE, 2 * PAGE_SIZE, 0);
+    let (result, left) = cpu.pre_fault(end - PAGE_SIZE, 2 * PAGE_SIZE, 0);
     cases.errno("past the end of the slot", result, 0);
     cases.equal("what is left there", left, (end, PAGE_SIZE));
 
     // Memory that is shared now, and memory that was taken away.
     if Mode::get() == Mode::V14 {
         cpu.vm.set_private(from, PAGE_SIZE, false)?;
-        let (result, _) = pre_fault(cpu, from, PAGE_SIZE, 0);
+        let (result, _) = cpu.pre_fault(from, PAGE_SIZE, 0);
         cases.errno("what is shared", result, libc::ENOENT);
         cpu.vm.set_private(from, PAGE_SIZE, true)?;
     }
     let slot = cpu.vm.slots.first().ok_or("no slot")?;
     let file = slot.memfd.as_ref().ok_or("no guest_memfd")?;
     punch_hole(file, from - slot.base, PAGE_SIZE)?;
-    let (result, left) = pre_fault(cpu, from, PAGE_SIZE, 0);
+    let (result, left) = cpu.pre_fault(from, PAGE_SIZE, 0);
     cases.errno("what was punched out", result, 0);
     cases.equal("what is left of it", left, (from + PAGE_SIZE, 0));
     Ok(())

@@ -23,7 +23,7 @@ use kvm_arm_rmi::uapi::KvmArmRmiPopulate;
 use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
-use super::brief::with_two_ready;
+use super::brief::{on_cpu, with_two_ready};
 use super::cpu::{Cpu, End};
 use super::debugfs;
 use super::memory::{Huge, Mapping};
@@ -116,6 +116,7 @@ fn all(phases: &mut Phases) -> Result<()> {
     whole_life(phases)?;
     second_cpu(phases)?;
     never_active(phases)?;
+    prefault(phases)?;
     ways::ways(phases)?;
     hold::holds(phases)?;
     large_populate(phases)?;
@@ -255,6 +256,21 @@ fn second_cpu(phases: &mut Phases) -> Result<()> {
         phases.run("cpu_on", 1, || {
             first.expect(Order::new(Op::CpuOn, 1), &[], 0)?;
             other.start()
+        })
+    })
+}
+
+/// Memory that is there before a realm touches it, by as few calls as the host wants.
+fn prefault(phases: &mut Phases) -> Result<()> {
+    on_cpu(&Vm::new(SHAPE)?, |cpu| {
+        phases.run("prefault_64m", SEQUENTIAL_SIZE / PAGE_SIZE, || {
+            let mut left = (SEQUENTIAL, SEQUENTIAL_SIZE);
+            while left.1 != 0 {
+                let result;
+                (result, left) = cpu.pre_fault(left.0, left.1, 0);
+                result?;
+            }
+            Ok(())
         })
     })
 }

@@ -4,7 +4,10 @@
 
 mod exits;
 
+use std::os::fd::AsRawFd;
+
 use kvm_bindings::{
+    kvm_pre_fault_memory,
     kvm_vcpu_events,
     kvm_vcpu_init,
     KVM_ARM_VCPU_POWER_OFF,
@@ -13,6 +16,7 @@ use kvm_bindings::{
 use kvm_ioctls::VcpuFd;
 use realm_guest::{Order, BASE, MAILBOXES, PAGE_SIZE, WORDS};
 
+use super::memory::check;
 use super::signal::Kick;
 use super::vm::Vm;
 use super::{ensure, Result};
@@ -28,6 +32,9 @@ pub(crate) const fn x(number: u64) -> u64 {
 
 /// ID_AA64DFR0_EL1.
 pub(crate) const DFR0: u64 = 0x6030_0000_0013_0000 | (3 << 14) | (5 << 3);
+
+/// _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+const KVM_PRE_FAULT_MEMORY: libc::c_ulong = 0xc040_aed5;
 
 /// How an order ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,6 +163,26 @@ impl<'v> Cpu<'v> {
         let get = self.fd.get_one_reg(register, &mut value);
         get.map_err(|e| format!("reading register {register:#x}: {e}"))?;
         Ok(u64::from_le_bytes(value))
+    }
+
+    /// Has the host bring in memory that the guest has not touched. Returns the call's result, and the base
+    /// and the size of what is left.
+    pub(crate) fn pre_fault(
+        &self,
+        gpa: u64,
+        size: u64,
+        flags: u64,
+    ) -> (std::io::Result<()>, (u64, u64)) {
+        let mut arguments = kvm_pre_fault_memory {
+            gpa,
+            size,
+            flags,
+            ..Default::default()
+        };
+        let request = KVM_PRE_FAULT_MEMORY;
+        // SAFETY: The ioctl reads and writes one such structure.
+        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), request, &raw mut arguments) };
+        (check(result), (arguments.gpa, arguments.size))
     }
 
     /// Runs the CPU until it asks for its first order. A CPU that is off waits here.
