@@ -37,7 +37,7 @@ fn is_unused(vm: &Vm, table: MissingTable) -> bool {
 /// at this very moment, the table stays.
 fn one(vm: &Vm, table: MissingTable) {
     let Ok(name) = vm.name() else { return };
-    let mut cache = vm.table_cache.lock();
+    let _making = vm.lock_table(table);
     // Who maps has seen the table under this lock, or notes something in it; who unmaps shared memory
     // must not find it missing while it still is there.
     let lock = MmuWriteLock::new(&vm.kvm);
@@ -49,6 +49,5 @@ fn one(vm: &Vm, table: MissingTable) {
     if let Some(granule) = &folded {
         vm.objects.remove(granule);
     }
-    let left = folded.and_then(|granule| cache.keep(granule));
-    left.into_iter().for_each(|granule| vm.free(granule));
+    folded.into_iter().for_each(|granule| vm.keep_table(granule));
 }

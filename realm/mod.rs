@@ -50,6 +50,7 @@ small_numbers! {
     mod blocks;
     pub mod create;
     pub mod dump;
+    mod lock_set;
     mod shape;
     pub mod table_map;
     pub mod vm;

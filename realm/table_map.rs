@@ -19,6 +19,11 @@ pub struct MissingTable {
 }
 
 impl MissingTable {
+    /// Its number among all tables that the realm may ever have.
+    pub(super) fn number(self) -> u64 {
+        number(self)
+    }
+
     /// What the table maps.
     pub fn ipas(&self) -> Range<u64> {
         let size = above(self.level).map_or(u64::MAX, RttLevel::block_size);

@@ -13,7 +13,7 @@
 //! 4. [`Vm::lifecycle`]: the states of the realm. Held while one becomes the next, and for a part of a
 //!    populate at a time; nothing of user space is waited for meanwhile.
 //! 5. One of [`Vm::places`]: faults in the same few pages are served one after the other.
-//! 6. [`Vm::table_cache`]: one table at a time is made or folded.
+//! 6. One of [`Vm::making`]: a table is made or folded by one task at a time, others meanwhile by others.
 //! 7. `kvm->mmu_lock`: faults hold it for reading while they map, and look first whether what they
 //!    are about to map has been invalidated meanwhile; unmapping of shared memory holds it for
 //!    writing. Which tables there are changes under it: a table is made while it is held for reading
@@ -23,11 +23,13 @@
 //!    granules, or after one command that unmaps; MMU notifiers that must not block get all of theirs
 //!    done in one.
 //!
-//! [`Vm::objects`] and the host's [list of realms](Host::realms) come last; nothing is taken while one of
-//! them is held, and neither is taken where `mmu_lock` is held.
+//! [`Vm::table_cache`], [`Vm::objects`] and the host's [list of realms](Host::realms) come last; nothing is
+//! taken while one of them is held, and none is taken where `mmu_lock` is held. Nothing is asked of the RMM
+//! under them, and but for the pages of a list nothing allocated: all vCPUs take them, and hold them for
+//! a moment.
 //!
 //! [`Vm::parting`], by whoever takes private memory out, comes after what KVM holds then (`slots_lock`, or
-//! a lock of the file's), with `mmu_lock` dropped, and before [`Vm::table_cache`], which splitting a block
+//! a lock of the file's), with `mmu_lock` dropped, and before [`Vm::making`], which splitting a block
 //! takes.
 
 use super::{
@@ -36,10 +38,11 @@ use super::{
     chunk::{block_of, chunk_of, CHUNK},
     dump::Objects,
     host::{self, report, Host},
+    lock_set::LockSet,
     shape::{Choice, Shape},
     smc::{rd, HostPages, Pause, RealmSmc},
     table_cache::TableCache,
-    table_map::TableMap,
+    table_map::{MissingTable, TableMap},
     tables::Tables,
     Layout, Realm, State,
 };
@@ -63,9 +66,6 @@ use crate::{
         }, //
     }, //
 };
-
-/// Locks for faults: enough that vCPUs seldom meet.
-const PLACE_LOCKS: usize = 16;
 
 /// The realm, and what it takes to lead it from one state to the next.
 pub struct Lifecycle {
@@ -114,7 +114,9 @@ pub struct Vm {
     /// lock to itself, and so it stays.
     pub wide: bool,
     /// Locks for faults in the same few pages, see [`Self::lock_place`].
-    places: KVec<Mutex<()>>,
+    places: LockSet,
+    /// Locks for tables, see [`Self::lock_table`].
+    making: LockSet,
     /// By whoever takes private memory out, with a page for lists.
     pub parting: Mutex<Page>,
     /// vCPUs that a REC was made for.
@@ -137,10 +139,6 @@ impl Vm {
     /// `EINVAL` if no realm can have such an IPA space, `ENOMEM`.
     pub fn new(host: Arc<Host>, kvm: Kvm, ipa_bits: u32) -> Result<Arc<Self>> {
         let space = IpaSpace::new(ipa_bits).ok_or(EINVAL)?;
-        let mut places = KVec::with_capacity(PLACE_LOCKS, GFP_KERNEL_ACCOUNT)?;
-        for _ in 0..PLACE_LOCKS {
-            places.push(mutex!((), "kvm_arm_rmi::place")?, GFP_KERNEL_ACCOUNT)?;
-        }
         let lifecycle = Lifecycle {
             realm: Realm::None,
             list: Page::new()?,
@@ -162,7 +160,8 @@ impl Vm {
             table_cache: mutex!(TableCache::default(), "kvm_arm_rmi::table_cache")?,
             blocks: Blocks::new()?,
             wide: u64::from(platform::fault_around()) > CHUNK * GRANULE_SIZE,
-            places,
+            places: LockSet::new(|| mutex!((), "kvm_arm_rmi::place"))?,
+            making: LockSet::new(|| mutex!((), "kvm_arm_rmi::making"))?,
             parting: mutex!(Page::new()?, "kvm_arm_rmi::parting")?,
             recs: AtomicU32::new(0),
             files: mutex!(None, "kvm_arm_rmi::files")?,
@@ -204,12 +203,15 @@ impl Vm {
     /// Takes the lock for the chunk that granule `gfn` is in, or for its block where faults may bring in
     /// more than a chunk.
     pub fn lock_place(&self, gfn: u64) -> MutexGuard<'_, ()> {
-        let place = match self.wide {
+        self.places.lock(match self.wide {
             true => block_of(gfn),
             false => chunk_of(gfn),
-        };
-        // CAST: The remainder is small. There are as many locks as in `new()`.
-        self.places[place as usize % PLACE_LOCKS].lock()
+        })
+    }
+
+    /// Takes the lock under which a table is made or folded.
+    pub fn lock_table(&self, table: MissingTable) -> MutexGuard<'_, ()> {
+        self.making.lock(table.number())
     }
 
     /// The address of the RD, or 0: what events and the log call the realm.

@@ -8,7 +8,6 @@ use super::{
     host::errno,
     next_span,
     smc::Pause,
-    table_cache::TableCache,
     table_map::MissingTable,
     vm::Vm, //
 };
@@ -42,7 +41,7 @@ impl Vm {
     /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
     pub fn make_table(&self, table: MissingTable) -> Result {
         let name = self.name()?;
-        let mut cache = self.table_cache.lock();
+        let _making = self.lock_table(table);
         if self.tables.has(table) {
             return Ok(());
         }
@@ -55,10 +54,10 @@ impl Vm {
         let (granule, bad) = match aside {
             // The host has been told so since.
             Some(aside) if memory::is_bad(aside.range().base()) => {
-                (self.granule_for_table(&mut cache), Some(aside))
+                (self.granule_for_table(), Some(aside))
             }
             Some(aside) => (Ok(aside), None),
-            None => (self.granule_for_table(&mut cache), None),
+            None => (self.granule_for_table(), None),
         };
         let (left, result) = match granule {
             // What it takes is there before the lock is, under which nothing can be allocated.
@@ -71,10 +70,11 @@ impl Vm {
             true => self.blocks.put(gfn, left),
             false => Some(left),
         });
-        let left = left.and_then(|left| cache.keep(left));
-        left.into_iter().chain(bad).for_each(|left| self.free(left));
+        left.into_iter().for_each(|left| self.keep_table(left));
+        bad.into_iter().for_each(|bad| self.free(bad));
         result
     }
+
     /// Makes a table of `granule`, of which nobody else is at work. What is left of that comes back.
     fn create_table(
         &self,
@@ -120,8 +120,9 @@ impl Vm {
     /// # Errors
     ///
     /// As for [`Self::alloc_delegated`].
-    fn granule_for_table(&self, cache: &mut TableCache) -> Result<GranuleRange<Delegated>> {
-        match cache.take_good() {
+    fn granule_for_table(&self) -> Result<GranuleRange<Delegated>> {
+        let spare = self.table_cache.lock().take_good();
+        match spare {
             Some(spare) => Ok(spare),
             None => self.alloc_delegated(0),
         }
@@ -140,13 +141,18 @@ impl Vm {
         if !self.blocks.reserve(gfn) || !self.tables.reserve(table) {
             return Err(ENOMEM);
         }
-        self.granule_for_table(&mut self.table_cache.lock())
+        self.granule_for_table()
     }
 
     /// Takes a granule back that is no table.
     pub fn keep_table(&self, granule: GranuleRange<Delegated>) {
-        let left = self.table_cache.lock().keep(granule);
+        let left = self.keep(granule);
         left.into_iter().for_each(|left| self.free(left));
+    }
+
+    /// As [`Self::keep_table`], but that it comes back where there are enough.
+    fn keep(&self, granule: GranuleRange<Delegated>) -> Option<GranuleRange<Delegated>> {
+        self.table_cache.lock().keep(granule)
     }
 
     /// Of private memory `gfns` are no longer mapped, nor will they be before this returns. Takes the
@@ -158,7 +164,7 @@ impl Vm {
             let block = block_around(from);
             if self.blocks.has(from) && next_span(&self.pages, &block).is_none() {
                 let table = self.blocks.take(from);
-                let left = table.and_then(|table| self.table_cache.lock().keep(table));
+                let left = table.and_then(|table| self.keep(table));
                 left.into_iter().for_each(|table| rest.add(table));
             }
             from = block.end;

@@ -3,6 +3,7 @@
 //! What is asked of a VM at once, in twos and threes.
 
 mod ahead;
+mod beside;
 mod blocks;
 mod by_file;
 mod exact;
