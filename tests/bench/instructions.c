@@ -4,11 +4,12 @@
  * host's kernel, one a line ("smc" and x0 to x2), the longest time that a lock was held for writing
  * ("hold"), and then how many instructions the kernel took. Times are in instructions, too.
  *
- *	qemu-system-aarch64 -plugin instructions.so,out=FILE,lock=ADDRESS,unlock=ADDRESS ...
+ *	qemu-system-aarch64 -plugin instructions.so,out=FILE,lock=ADDRESS,unlock=ADDRESS -icount ...
  *
  * The addresses are those of _raw_write_lock() and _raw_write_unlock() in a kernel that has not moved
  * (nokaslr). A hold begins with the call of the one and ends with that of the other, for the same lock.
- * With a single CPU nobody waits in between, and nobody else runs but interrupts.
+ * With a single CPU nobody waits in between, and nobody else runs but interrupts. Several CPUs wait for
+ * each other: waits.c has that. With -icount one thread of QEMU's runs all of them, and all that is here.
  *
  * The client marks where a phase begins and ends by instructions without effect. The kernel and its
  * modules are what runs where it has its image and vmalloc area. User space, EL3, the embedded RMM
@@ -23,6 +24,7 @@
 #include <string.h>
 
 #include "plugin.h"
+#include "waits.h"
 
 QEMU_EXPORT int qemu_plugin_version = API_VERSION;
 
@@ -48,8 +50,7 @@ static struct {
 } held[16];
 static uint64_t longest;
 
-/* x0 to x2 */
-static struct qemu_plugin_register *registers[3];
+static struct qemu_plugin_register *registers[REGISTERS];
 static GByteArray *value;
 
 static void started(qemu_plugin_id_t id, unsigned int cpu)
@@ -62,17 +63,20 @@ static void started(qemu_plugin_id_t id, unsigned int cpu)
 		const char *name = one[n].name;
 
 		if (name[0] == 'x' && name[1] >= '0' && name[1] <= '2' && !name[2])
-			registers[name[1] - '0'] = one[n].handle;
+			registers[X0 + name[1] - '0'] = one[n].handle;
+		else if (!strcmp(name, "sp"))
+			registers[SP] = one[n].handle;
 	}
-	value = g_byte_array_new();
+	if (!value)
+		value = g_byte_array_new();
 }
 
-static uint64_t read_x(int n)
+uint64_t read_register(enum reg reg)
 {
 	uint64_t x = 0;
 
 	g_byte_array_set_size(value, 0);
-	if (registers[n] && qemu_plugin_read_register(registers[n], value) == sizeof(x))
+	if (registers[reg] && qemu_plugin_read_register(registers[reg], value) == sizeof(x))
 		memcpy(&x, value->data, sizeof(x));
 	return x;
 }
@@ -81,7 +85,7 @@ static void smc(unsigned int cpu, void *unused)
 {
 	if (in_phase)
 		fprintf(out, "smc %" PRIx64 " %" PRIx64 " %" PRIx64 "\n",
-			read_x(0), read_x(1), read_x(2));
+			read_register(X0), read_register(X1), read_register(X2));
 }
 
 static void lock(unsigned int cpu, void *unused)
@@ -93,7 +97,7 @@ static void lock(unsigned int cpu, void *unused)
 	for (n = 0; n < sizeof(held) / sizeof(held[0]); n++) {
 		if (held[n].lock)
 			continue;
-		held[n].lock = read_x(0);
+		held[n].lock = read_register(X0);
 		held[n].since = qemu_plugin_u64_sum(executed);
 		return;
 	}
@@ -108,7 +112,7 @@ static void unlock(unsigned int cpu, void *unused)
 
 	if (!in_phase)
 		return;
-	x0 = read_x(0);
+	x0 = read_register(X0);
 	for (n = 0; n < sizeof(held) / sizeof(held[0]); n++) {
 		if (held[n].lock != x0)
 			continue;
@@ -119,12 +123,18 @@ static void unlock(unsigned int cpu, void *unused)
 	}
 }
 
+static uint64_t kernel_instructions(void)
+{
+	return waits_wanted() ? waits_of_kernel() : qemu_plugin_u64_sum(executed);
+}
+
 static void begin(unsigned int cpu, void *unused)
 {
 	in_phase = true;
 	memset(held, 0, sizeof(held));
 	longest = 0;
-	at_begin = qemu_plugin_u64_sum(executed);
+	waits_begin(read_register(X0));
+	at_begin = kernel_instructions();
 }
 
 static void end(unsigned int cpu, void *unused)
@@ -132,7 +142,8 @@ static void end(unsigned int cpu, void *unused)
 	in_phase = false;
 	if (lock_at)
 		fprintf(out, "hold %" PRIu64 "\n", longest);
-	fprintf(out, "%" PRIu64 "\n", qemu_plugin_u64_sum(executed) - at_begin);
+	waits_end(out);
+	fprintf(out, "%" PRIu64 "\n", kernel_instructions() - at_begin);
 	fflush(out);
 }
 
@@ -147,7 +158,9 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		bool kernel = at >= KERNEL_START && at < KERNEL_END;
 		uint32_t word;
 
-		if (kernel)
+		if (waits_wanted() && !n)
+			waits_block(tb, kernel);
+		else if (kernel && !waits_wanted())
 			qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, ADD_U64,
 									    executed, 1);
 		if (lock_at && at == lock_at)
@@ -156,10 +169,12 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, unlock, READS_REGISTERS, NULL);
 		if (qemu_plugin_insn_data(insn, &word, sizeof(word)) != sizeof(word))
 			continue;
+		if (kernel)
+			waits_instruction(insn, at, word);
 		if (kernel && word == SMC)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, smc, READS_REGISTERS, NULL);
 		else if (!kernel && word == BEGIN)
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, NO_REGISTERS, NULL);
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, READS_REGISTERS, NULL);
 		else if (!kernel && word == END)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, end, NO_REGISTERS, NULL);
 	}
@@ -177,11 +192,11 @@ QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int a
 			lock_at = strtoull(argv[n] + 5, NULL, 16);
 		else if (!strncmp(argv[n], "unlock=", 7))
 			unlock_at = strtoull(argv[n] + 7, NULL, 16);
-		else
+		else if (strncmp(argv[n], "wait=", 5) || !waits_option(argv[n] + 5))
 			fprintf(stderr, "instructions: %s?\n", argv[n]);
 	}
 	if (!file || !lock_at != !unlock_at) {
-		fprintf(stderr, "instructions: out=FILE,lock=ADDRESS,unlock=ADDRESS\n");
+		fprintf(stderr, "instructions: out=FILE,lock=ADDRESS,unlock=ADDRESS,wait=...\n");
 		return -1;
 	}
 	out = fopen(file, "w");

@@ -47,8 +47,9 @@ fn address(order: Order, ipa: u64) -> u64 {
     }
 }
 
-fn fill(order: Order, n: u64) {
-    for ipa in PLACES.map(|place| page(order, n) + place) {
+/// Fills a page, which is at `page`.
+fn fill(order: Order, page: u64) {
+    for ipa in PLACES.map(|place| page + place) {
         // SAFETY: the VMM has the guest fill memory beyond its image only.
         unsafe { store(address(order, ipa), pattern(ipa, order.shared)) };
     }
@@ -57,7 +58,7 @@ fn fill(order: Order, n: u64) {
 /// Fills the pages from the first to the last.
 pub(crate) fn touch(order: Order) {
     for n in 0..order.count {
-        fill(order, n);
+        fill(order, page(order, n));
     }
 }
 
@@ -66,7 +67,14 @@ pub(crate) fn touch_scattered(order: Order) {
     // An odd step through a power of two comes by everywhere.
     const STEP: u64 = 0x9e37_79b1;
     for n in 0..order.count {
-        fill(order, n.wrapping_mul(STEP) & (order.count - 1));
+        fill(order, page(order, n.wrapping_mul(STEP) & (order.count - 1)));
+    }
+}
+
+/// Fills as many pages from the first on, each `step` bytes behind the one before.
+pub(crate) fn touch_every(order: Order, step: u64) {
+    for n in 0..order.count {
+        fill(order, order.base + n * step);
     }
 }
 

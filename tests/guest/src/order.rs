@@ -31,6 +31,9 @@ pub enum Op {
     Touch,
     /// The same in another order. *count* is a power of two.
     TouchScattered,
+    /// Fills *count* pages, the first at *base* and each of the others so many bytes behind the one before it.
+    /// Argument: that.
+    TouchEvery,
     /// Result: how many of the pages do not have the pattern.
     Check,
     /// Result: how many of the pages are not zero at the places that have the pattern.
@@ -74,7 +77,7 @@ pub enum Op {
     SystemReset,
 }
 
-const OPS: [Op; 29] = [
+const OPS: [Op; 30] = [
     Op::Describe,
     Op::Smc,
     Op::Load,
@@ -85,6 +88,7 @@ const OPS: [Op; 29] = [
     Op::HostCall,
     Op::Touch,
     Op::TouchScattered,
+    Op::TouchEvery,
     Op::Check,
     Op::CheckZero,
     Op::Scribble,

@@ -61,6 +61,10 @@ pub(crate) fn perform(order: Order, x0: u64, ipa_bits: u64) -> Answer {
             memory::touch_scattered(order);
             [0].into()
         }
+        Op::TouchEvery => {
+            memory::touch_every(order, argument(0));
+            [0].into()
+        }
         Op::Check => [memory::check(order)].into(),
         Op::CheckZero => [memory::check_zero(order)].into(),
         Op::Scribble => memory::scribble(order),

@@ -56,7 +56,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   off N | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | widths | hold [running] | refused | killed | debugfs
   eyes | seen | faults [COMMAND] | half-way | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
-  bench [COMMAND...] | blocks";
+  bench [COMMAND...] | blocks | parallel N...";
 
 /// Runs a subcommand of `rmi-client realm`.
 pub(crate) fn main(args: &[&str]) -> Result<()> {
@@ -75,6 +75,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["abuse", group] => abuse::main(Some(group)),
         ["bench", command @ ..] => bench::main(command),
         ["blocks"] => blocks::main(),
+        ["parallel", counts @ ..] => bench::parallel::main(counts),
         ["eyes"] => eyes::main(),
         ["seen"] => eyes::seen(),
         ["faults"] => faults::main(None),

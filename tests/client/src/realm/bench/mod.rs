@@ -12,6 +12,7 @@
 //! the REC by itself, after its read, and another after the write of a result that is not 0.
 
 mod hold;
+pub(super) mod parallel;
 mod phase;
 mod ways;
 

@@ -12,7 +12,7 @@ use crate::realm::{ensure, Result};
 /// What a phase cost.
 #[derive(Debug)]
 struct Phase {
-    name: &'static str,
+    name: String,
     /// Pages, accesses or calls that it was about.
     units: u64,
     /// Interrupts of the host meanwhile.
@@ -58,13 +58,24 @@ impl Phases {
     /// Runs a phase of so many units.
     pub(super) fn run<R>(
         &mut self,
-        name: &'static str,
+        name: &str,
+        units: u64,
+        f: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        self.run_on(1, name, units, f)
+    }
+
+    /// The same, by so many CPUs at once.
+    pub(super) fn run_on<R>(
+        &mut self,
+        cpus: u64,
+        name: &str,
         units: u64,
         f: impl FnOnce() -> Result<R>,
     ) -> Result<R> {
         let before = (interrupts()?, debugfs::smcs()?);
         let start = Instant::now();
-        begin();
+        begin(cpus);
         let result = f();
         end();
         let us = start.elapsed().as_micros();
@@ -76,7 +87,7 @@ impl Phases {
             "{name}: twice"
         );
         self.0.push(Phase {
-            name,
+            name: name.to_owned(),
             units,
             interrupts,
             us,
@@ -121,10 +132,10 @@ fn since(after: &Smcs, before: &Smcs) -> Smcs {
 }
 
 /// An instruction without effect that no compiler makes: `tests/bench/instructions.c` sees that a
-/// phase begins.
-fn begin() {
+/// phase begins, in which so many CPUs are at work.
+fn begin(cpus: u64) {
     // SAFETY: nothing changes.
-    unsafe { asm!("movz xzr, #0xb001") };
+    unsafe { asm!("movz xzr, #0xb001", in("x0") cpus) };
 }
 
 /// The same for its end.
