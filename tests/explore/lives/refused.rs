@@ -170,20 +170,19 @@ fn a_page_that_is_kept_among_others() {
         let life = on_host(Dialect::Main, move |host| {
             let world = host.vm().unwrap();
             run(&world, 0, private(0..4)).unwrap();
-            let mut kept = None;
+            let kept = world.gmem.page(place).unwrap();
             replace(move |args, rmm| {
-                if args.x(0) != u64::from(Fid::GRANULE_RANGE_UNDELEGATE.raw()) {
-                    return rmm(args);
-                }
-                let kept = *kept.get_or_insert(args.x(1) + place * GRANULE_SIZE);
-                match kept.saturating_sub(args.x(1)) {
-                    0 if kept == args.x(1) => Regs::new(Status::ErrorInput.raw().into(), &[]),
-                    0 => rmm(args),
-                    before => {
+                let undelegates = args.x(0) == u64::from(Fid::GRANULE_RANGE_UNDELEGATE.raw());
+                match args.x(1) {
+                    base if undelegates && base == kept => {
+                        Regs::new(Status::ErrorInput.raw().into(), &[])
+                    }
+                    base if undelegates && base < kept => {
                         let mut part = *args;
-                        part.0[2] = args.x(2).min(args.x(1) + before);
+                        part.0[2] = args.x(2).min(kept);
                         rmm(&part)
                     }
+                    _ => rmm(args),
                 }
             });
             world.gmem.punch(0..4);
