@@ -7,6 +7,7 @@
 //! memory only where there is plenty: whatever is in the way is no error, and leads to fewer pages.
 
 use super::map::{map_when_quiet, prepare, Wanted};
+use super::window::FIRST;
 use crate::{
     realm::{
         block_around,
@@ -14,8 +15,7 @@ use crate::{
         next_span,
         smc::Pause,
         vm::Vm,
-        BLOCK,
-        CHUNK, //
+        BLOCK, //
     },
     rmi::{
         cmd::data::Pieces,
@@ -34,7 +34,10 @@ use crate::{
 };
 use core::{num::NonZeroU64, ops::Range};
 
-/// Maps all of `gfns`, whose place is locked: a block, or a part of one, no less than a chunk, a power of two
+/// The fewest granules that are asked for in a row: what the first fault in a block brings in.
+const LEAST: u64 = FIRST;
+
+/// Maps all of `gfns`, whose place is locked: a block, or a part of one, no less than [`LEAST`], a power of two
 /// and aligned to that. False if that cannot be, or not in a row: nothing is mapped then.
 ///
 /// # Errors
@@ -49,7 +52,7 @@ pub(super) fn fault(
 ) -> Result<bool> {
     let (seq, halves) = (vm.kvm.invalidate_seq(), vm.halves());
     let size = gfns.end - gfns.start;
-    let is_piece = size.is_power_of_two() && (CHUNK..=BLOCK).contains(&size);
+    let is_piece = size.is_power_of_two() && (LEAST..=BLOCK).contains(&size);
     let is_free = next_span(&vm.pages, gfns).is_none();
     if !is_piece || gfns.start % size != 0 || !is_free || !halves.may_all_be(gfns, true) {
         return Ok(false);
@@ -95,13 +98,13 @@ fn prepare_run(vm: &Vm, gfns: &Range<u64>) -> Result<Option<GranuleRange<Delegat
     }
 }
 
-/// The largest piece that begins where `gfns` do: a chunk or more, `most` granules at most, a power of two
+/// The largest piece that begins where `gfns` do: [`LEAST`] or more, `most` granules at most, a power of two
 /// and aligned to that.
 pub(super) fn first_piece(gfns: &Range<u64>, most: u64) -> Option<Range<u64>> {
     let aligned = 1 << gfns.start.trailing_zeros().min(BLOCK.ilog2());
     let there = (gfns.end - gfns.start).checked_ilog2()?;
     let size = most.min(aligned).min(1 << there);
-    (size >= CHUNK).then_some(gfns.start..gfns.start + size)
+    (size >= LEAST).then_some(gfns.start..gfns.start + size)
 }
 
 /// Gets pages in a row for a piece of a slot, and has them delegated. `None` if something of it is there

@@ -16,7 +16,7 @@ use crate::{
 use core::ops::Range;
 
 /// Granules of the first fault in a block that is brought in bit by bit: 64 KiB.
-const FIRST: u64 = 16;
+pub(super) const FIRST: u64 = 16;
 
 /// Granules to map around a fault of the realm's at granule `gfn`, a power of two.
 ///
