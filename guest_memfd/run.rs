@@ -80,7 +80,8 @@ pub(super) fn fault(
     result.map(|()| true)
 }
 
-/// As [`prepare`], with the table that is set aside for a block if that is what they are. An RMM that does not map blocks has pages mapped.
+/// As [`prepare`], with the table that is set aside for a block if that is what they are. An RMM that does
+/// not map blocks has pages mapped.
 ///
 /// # Errors
 ///

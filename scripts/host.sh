@@ -13,8 +13,9 @@
 #   EXPECT        a regular expression: success is that the console has it, whatever else happens (for
 #                 a kernel that is meant to die)
 
-# one_initrd DIR INITRAMFS: INITRAMFS with the archives that ARCHIVE names; prints its path. Linux unpacks archives that follow each other, with zeroes between
-# them. They are in one file, since what is between files is not zeroes any more after a reset.
+# one_initrd DIR INITRAMFS: INITRAMFS with the archives that ARCHIVE names; prints its path. Linux
+# unpacks archives that follow each other, with zeroes between them. They are in one file, since what is
+# between files is not zeroes any more after a reset.
 one_initrd() {
 	local file
 	if [[ ! ${ARCHIVE:-} ]]; then
