@@ -62,9 +62,7 @@ impl Running<'_, '_> {
         };
         Err(EAGAIN)
     }
-}
 
-impl Running<'_, '_> {
     /// Maps what user space has behind a page, as a realm that has come to one comes to the next. Where
     /// there was nothing some faults go by before that is looked at again: memory that comes with its
     /// first use has nothing there, over and over.
