@@ -39,7 +39,7 @@ use crate::{
     },
     sys::{
         kvm::{MmuReadLock, Seq},
-        memory::Pinned,
+        memory::{self, Pinned},
         prelude::*,
         sched,
         slots::{Memslot, Slots},
@@ -179,7 +179,9 @@ impl Contents<'_> {
                 let next = gfn + some.range().granules();
                 if let Err(error) = self.map_some(name, gfn, some, seq) {
                     // What was not tried is no longer in `pieces`.
-                    rest.into_iter().for_each(|left| self.vm.give_back(left));
+                    if let Some(left) = rest {
+                        self.vm.give_back(left);
+                    }
                     return Err(error);
                 }
                 gfn = next;
@@ -221,8 +223,13 @@ impl Contents<'_> {
             let (page, more) = granules.split(1);
             left = more;
             let Some(page) = page else { break };
-            let ipa = at * GRANULE_SIZE;
-            if let Err(error) = data::map_init(&rmi, name, page, ipa, source, self.measure) {
+            let (ipa, pa) = (at * GRANULE_SIZE, page.range());
+            let mapped = data::map_init(&rmi, name, page, ipa, source, self.measure);
+            // As for a fault: what may be mapped is its file's, and stays noted.
+            if !matches!(&mapped, Err(failed) if failed.granules.is_some()) {
+                memory::leave_to_file(pa);
+            }
+            if let Err(error) = mapped {
                 failed = Some(error);
                 break;
             }
@@ -239,10 +246,9 @@ impl Contents<'_> {
             lost_track(vm, error);
         }
         let refused = failed.and_then(|failed| failed.granules);
-        refused
-            .into_iter()
-            .chain(left)
-            .for_each(|page| vm.give_back(page));
+        for pages in refused.into_iter().chain(left) {
+            vm.give_back(pages);
+        }
         match error {
             None if at == gfns.end => Ok(()),
             None => Err(EFAULT),

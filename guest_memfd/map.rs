@@ -27,6 +27,7 @@ use crate::{
     },
     sys::{
         kvm::{MmuReadLock, Seq},
+        memory,
         prelude::*,
         sched,
         slots::Memslot,
@@ -170,6 +171,9 @@ enum Mapped {
 /// Maps granules that are next to each other, whose place is locked and for which there is room, unless
 /// memory of the VM was invalidated since they were found. What is mapped has left `wanted` and `pieces`.
 ///
+/// It is left to the file, which has the pages: what takes them out of the file invalidates them before, and
+/// would have been seen, or waits for `mmu_lock`.
+///
 /// # Errors
 ///
 /// `ESHUTDOWN` or `EIO` for another answer of the RMM's than [`Mapped`] has.
@@ -191,7 +195,10 @@ fn map(
     }
     let level = level(vm, gfns, &mut wanted.table);
     note(&vm.pages, gfns);
-    let step = mmu::map_protected(&rmi, name, &vm.tables(), range, pieces, level, list);
+    let step = {
+        let (tables, to_file) = (vm.tables(), memory::leave_to_file);
+        mmu::map_protected(&rmi, name, &tables, range, pieces, level, list, to_file)
+    };
     let (top, unclear) = match step {
         Step::Done => (range.top(), None),
         Step::Until(top) | Step::NeedTable(top, _) => (top, None),

@@ -2,8 +2,8 @@
 
 //! Private memory in a row: a block by one fault, or a part of one.
 //!
-//! The file gives pages that follow each other and are aligned; they enter it one by one, so that any of
-//! them can be punched out. What follows is as for pages one by one, with one command for all. It takes
+//! The file gives pages that follow each other and are aligned, which are one folio: it is split when a
+//! part of it is punched out. What follows is as for pages one by one, with one command for all. It takes
 //! memory only where there is plenty: whatever is in the way is no error, and leads to fewer pages.
 
 use super::map::{map_when_quiet, prepare, Wanted};
@@ -42,8 +42,7 @@ const LEAST: u64 = FIRST;
 ///
 /// # Errors
 ///
-/// `EFAULT` by the file, `EAGAIN` and `ESHUTDOWN` where there may be another attempt, or what [`errno`]
-/// makes of the RMM's answer.
+/// `EAGAIN` and `ESHUTDOWN` where there may be another attempt, or what [`errno`] makes of the RMM's answer.
 pub(super) fn fault(
     vm: &Vm,
     slot: &Memslot<'_>,
@@ -108,15 +107,15 @@ pub(super) fn first_piece(gfns: &Range<u64>, most: u64) -> Option<Range<u64>> {
     (size >= LEAST).then_some(gfns.start..gfns.start + size)
 }
 
-/// Gets pages in a row for a piece of a slot, and has them delegated. `None` if something of it is there
-/// already, or there is no such memory.
+/// Gets pages in a row for a piece of a slot, and has them delegated. `None` if the file has others, or there
+/// is no such memory.
 ///
 /// # Errors
 ///
-/// `EFAULT` by the file, or what [`errno`] makes of the RMM's answer. The pages have been dropped.
+/// What [`errno`] makes of the RMM's answer. The pages have been dropped.
 pub(super) fn get(vm: &Vm, slot: &Memslot<'_>, piece: &Range<u64>) -> Result<Option<Pieces>> {
     let order = (piece.end - piece.start).ilog2();
-    match slot.get_run(piece.start, order)? {
+    match slot.get_run(piece.start, order) {
         Some(pages) => delegate(vm, pages).map(Some),
         None => Ok(None),
     }

@@ -40,7 +40,7 @@ small_numbers! {
 pub use parting::{Kept, Part, Parting, BATCH, MERGED};
 pub use protected::{map_protected, unmap_protected};
 pub use ripas::{init_ripas, set_ripas};
-pub use unprotected::{map_unprotected, unmap_unprotected};
+pub use unprotected::{map_unprotected, map_unprotected_granules, unmap_unprotected};
 
 use crate::realm::MissingTable;
 use crate::rmi::{Error, IpaRange};

@@ -3,7 +3,9 @@
 //! Parting a realm from memory: what is unmapped, and when it is struck out.
 
 use super::Step;
-use crate::realm::{bitmap::Bitmap, block_around, forget, next_span, MissingTable, Tables, BLOCK};
+use crate::realm::{
+    bitmap::Bitmap, block_around, count, forget, next_span, MissingTable, Tables, BLOCK,
+};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
     Conduit,
@@ -16,6 +18,7 @@ use crate::rmi::{
     SharedPage,
     GRANULE_SIZE, //
 };
+use core::cell::Cell;
 use core::fmt;
 use core::ops::Range;
 
@@ -89,8 +92,8 @@ impl<C: Conduit> Parting<'_, C> {
     /// Takes private memory out of the realm, from the start of `gfns` on, at most [`BATCH`]: unmaps it,
     /// hands it to `give`, which undelegates it, and strikes it out. `None` if nothing is noted.
     ///
-    /// Pages that are next to each other are handed over in one piece, also those of several tables.
-    /// `list` is used while this runs. It pauses between commands.
+    /// Pages that are next to each other are handed over in one piece, also those of several tables; `give`
+    /// says whether all of it is the host's. `list` is used while this runs. It pauses between commands.
     ///
     /// A block that is larger than what is taken out is split by the table that `split` makes, or finds
     /// made. It says whether there is one now.
@@ -101,21 +104,22 @@ impl<C: Conduit> Parting<'_, C> {
         &self,
         gfns: &Range<u64>,
         list: &mut impl SharedPage,
-        give: impl FnMut(GranuleRange<Delegated>),
+        mut give: impl FnMut(GranuleRange<Delegated>) -> bool,
         mut split: impl FnMut(MissingTable) -> bool,
     ) -> Option<Part> {
         let start = next_span(self.notes, gfns)?.start;
         // No block is split because it reaches beyond a batch.
         let batch = block_around(start.saturating_add(BATCH)).start;
         let end = gfns.end.min(batch);
-        let mut pending = Pending::new(give);
-        let mut back = 0u64;
+        let failed = Cell::new(false);
+        let mut pending = Pending::new(|piece| failed.set(!give(piece) || failed.get()));
         let mut from = start;
         let mut kept = None;
         let mut top = end;
         while let Some(span) = next_span(self.notes, &(from..end)) {
             let (base, limit) = (bytes(span.start), bytes(span.end));
             let range = self.space.protected(base, limit)?;
+            let mut back = 0u64;
             let mut each = |granules: GranuleRange<Delegated>| {
                 back = back.saturating_add(granules.range().granules());
                 pending.add(granules);
@@ -134,24 +138,35 @@ impl<C: Conduit> Parting<'_, C> {
                     _ => break,
                 }
             }
-            from = span.end;
             let (at, why) = match step {
-                Step::Done => continue,
-                Step::Failed(at, error) => (at, Kept::Refused(error)),
-                Step::Until(at) | Step::NeedTable(at, _) => (at, Kept::Block),
+                Step::Done => (span.end, None),
+                Step::Failed(at, error) => (at / GRANULE_SIZE, Some(Kept::Refused(error))),
+                Step::Until(at) | Step::NeedTable(at, _) => (at / GRANULE_SIZE, Some(Kept::Block)),
             };
-            // What is before that is gone; the rest of the span is left alone.
-            (from, top, kept) = (at / GRANULE_SIZE, span.end, Some(why));
-            break;
+            // What is before that is gone, if it has come back; the rest of the span is left alone, unless
+            // all of it has come back, whatever the RMM says.
+            let at = match count(self.notes, &span) == back {
+                true => span.end,
+                false => at,
+            };
+            let lacking = count(self.notes, &(span.start..at)).saturating_sub(back);
+            (from, kept) = match lacking {
+                0 => (at, why),
+                // Nobody knows which of them those are: their file keeps all.
+                _ => (span.start, Some(Kept::Granules(lacking))),
+            };
+            if kept.is_some() {
+                top = span.end;
+                break;
+            }
         }
         drop(pending);
-        let mut part = self.strike_out(start..from, top, kept);
-        // Its file will offer a page again whose granule is not noted.
-        let lacking = part.granules.saturating_sub(back);
-        if part.kept.is_none() && lacking != 0 {
-            part.kept = Some(Kept::Granules(lacking));
-        }
-        Some(part)
+        // The same where one is refused that is said to have come back.
+        let gone = match failed.get() {
+            true => start..start,
+            false => start..from,
+        };
+        Some(self.strike_out(gone, top, kept))
     }
 
     /// Unmaps shared memory, from the start of `gfns` on, with one command, and strikes it out. `None` if

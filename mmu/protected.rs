@@ -8,14 +8,15 @@ use crate::rmi::cmd::data::{self, Pieces};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::rtt::{self, EntryState};
 use crate::rmi::{
-    Conduit, Delegated, Error, GranuleRange, IpaRange, Protected, Rmi, RttLevel, SharedPage,
+    AddrRange, Conduit, Delegated, Error, GranuleRange, IpaRange, Protected, Rmi, RttLevel,
+    SharedPage,
 };
 
 /// Maps memory at a range of the same size, in blocks of `level`, to which all of it must be
 /// aligned: one command for as much as the RMM does at once.
 ///
-/// What is mapped has left `pieces`; after [`Step::Done`] nothing is left of them. `list` is used
-/// while this runs. It makes at most [`COMMANDS`].
+/// What is mapped has left `pieces`, and `gone` was told; after [`Step::Done`] nothing is left of them.
+/// `list` is used while this runs. It makes at most [`COMMANDS`].
 pub fn map_protected<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
@@ -24,6 +25,7 @@ pub fn map_protected<C: Conduit>(
     pieces: &mut Pieces,
     level: RttLevel,
     list: &mut impl SharedPage,
+    mut gone: impl FnMut(AddrRange),
 ) -> Step {
     let mut left = range;
     for _ in 0..COMMANDS {
@@ -31,7 +33,7 @@ pub fn map_protected<C: Conduit>(
         if let Some(table) = tables.missing(at, level) {
             return Step::NeedTable(at, table);
         }
-        match data::map(rmi, rd, left, pieces, level, list) {
+        match data::map(rmi, rd, left, pieces, level, list, &mut gone) {
             Ok(top) => match left.from(top) {
                 Some(rest) => left = rest,
                 None => return Step::Done,

@@ -16,11 +16,12 @@ use crate::{
     },
     rmi::{
         self,
-        cmd::data::{Access, MemAttr},
+        cmd::unprot::{Access, MemAttr},
         AddrRange,
         IpaRange,
         PhysAddr,
         RttLevel,
+        SharedPage,
         Status,
         Unprotected,
         GRANULE_SIZE, //
@@ -143,8 +144,15 @@ pub fn map(vm: &Vm, mapping: &Mapping, _lock: &MmuReadLock<'_>) -> Result<Mapped
 ///
 /// As [`map`] has done for the page, the caller has seen that nothing is being invalidated: so what user
 /// space has there, and what is shared, stays so until the lock is dropped. Other vCPUs may map the same
-/// meanwhile, which the RMM refuses the second of them: both have looked at the same page.
-pub fn map_ahead(vm: &Vm, page: &Mapping, lock: &MmuReadLock<'_>) -> bool {
+/// meanwhile: both have looked at the same pages, and what the RMM refuses one of them is left for a fault.
+///
+/// `list` is used while this runs.
+pub fn map_ahead(
+    vm: &Vm,
+    page: &Mapping,
+    lock: &MmuReadLock<'_>,
+    list: &mut impl SharedPage,
+) -> bool {
     let first = page.ipa / GRANULE_SIZE;
     let slots = Slots::read(&vm.kvm);
     let Some(slot) = slots.find(first).filter(|slot| !slot.is_invalid() && !slot.is_logged()) else {
@@ -154,13 +162,10 @@ pub fn map_ahead(vm: &Vm, page: &Mapping, lock: &MmuReadLock<'_>) -> bool {
     let Some(gfns) = ahead(vm, first + 1..end) else {
         return true;
     };
-    let there = slot.for_each_present(gfns, page.access == Access::ReadWrite, lock, |gfn, pa| {
-        let next = Mapping {
-            ipa: gfn * GRANULE_SIZE,
-            pa: pa.raw(),
-            ..*page
-        };
-        map_one(vm, &next).unwrap_or(false)
+    let first = gfns.start;
+    let there = slot.with_present(gfns, page.access == Access::ReadWrite, lock, |pages| {
+        let gfns = first..first + pages.len() as u64;
+        map_granules(vm, gfns, pages, page.access, list).unwrap_or(0)
     });
     there != 0
 }
@@ -180,21 +185,40 @@ fn ahead(vm: &Vm, gfns: Range<u64>) -> Option<Range<u64>> {
     (gfns.start < shared).then_some(gfns.start..shared)
 }
 
-/// Maps a page where there is none. False if that cannot be.
+/// Maps granules where there are none, from the first one on. Returns how many.
 ///
 /// # Errors
 ///
-/// As for [`map`].
-fn map_one(vm: &Vm, page: &Mapping) -> Result<bool> {
-    let gfn = page.ipa / GRANULE_SIZE;
-    let (range, memory) = places(vm, page)?;
-    if !note(&vm.shared, &(gfn..gfn + 1)) {
-        return Ok(false);
-    }
-    let step = map_at(vm, page, range, memory, RttLevel::L3)?;
-    let done = matches!(step, Step::Done);
-    if done {
-        trace::realm_map(|| vm.rd(), false, &(gfn..gfn + 1));
+/// `EIO` if there is no realm.
+fn map_granules(
+    vm: &Vm,
+    gfns: Range<u64>,
+    pages: &[PhysAddr],
+    access: Access,
+    list: &mut impl SharedPage,
+) -> Result<usize> {
+    let range = vm.space.unprotected(gfns.start * GRANULE_SIZE, gfns.end * GRANULE_SIZE);
+    let Some(range) = range.filter(|_| note(&vm.shared, &gfns)) else {
+        return Ok(0);
+    };
+    let step = super::map_unprotected_granules(
+        &vm.rmi(Pause::Never),
+        vm.name()?,
+        &vm.tables(),
+        range,
+        pages,
+        (MemAttr::Normal, access),
+        list,
+    );
+    let done = match step {
+        Step::Done => pages.len(),
+        // CAST: Less than there are pages.
+        Step::Until(at) | Step::NeedTable(at, _) | Step::Failed(at, _) => {
+            (at.wrapping_sub(range.base()) / GRANULE_SIZE) as usize
+        }
+    };
+    if done != 0 {
+        trace::realm_map(|| vm.rd(), false, &(gfns.start..gfns.start + done as u64));
     }
     Ok(done)
 }

@@ -5,8 +5,8 @@
 //! This cannot fail: user space, the guest_memfd file or the kernel's memory management take the
 //! memory away as soon as it returns. If the RMM does not do what it is told, the realm is killed: none
 //! of its vCPUs runs then and none ever will, so that nobody uses what is still mapped. That stays
-//! noted, and is tried again at the end. What is private is kept from everybody else for ever, for
-//! its page is never put; what is shared is forgotten when the RMM terminates the realm.
+//! noted, and is tried again at the end. What is private is kept from everybody else, for its file
+//! gives up nothing that is noted; what is shared is forgotten when the RMM terminates the realm.
 
 use super::{Part, Parting};
 use crate::{
@@ -43,29 +43,31 @@ fn parting<'a>(
     })
 }
 
-/// Takes private granules out of the realm and gives their pages back: when this returns none of them
-/// is mapped or delegated.
+/// Takes private granules out of the realm and gives their pages back. When this returns none of them
+/// is mapped or delegated; false if the RMM may have some still, which their file has to keep then: what is
+/// mapped has no other references.
 ///
 /// `mmu_lock` is not needed, and so it is dropped meanwhile: undelegation takes long. Nobody maps
 /// anything in `gfns` until this is over, because they are being invalidated, their slot is no longer
 /// valid, or no vCPU runs any more. Nobody else takes anything out, for that takes [`Vm::parting`]. And
 /// nobody delegates a page that is still delegated: its granule is noted for so long, and faults and
 /// populate leave alone what is noted.
-pub fn private(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>) {
+pub fn private(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>) -> bool {
     // Mostly there is nothing: what is being converted is private on one side only.
-    if next_span(&vm.pages, &gfns).is_none() {
-        return;
+    let is_parted = || next_span(&vm.pages, &gfns).is_none();
+    if is_parted() {
+        return true;
     }
     lock.without(|| {
         let rmi = vm.rmi(Pause::Resched);
         let Some(realm) = parting(vm, &rmi, &vm.pages) else {
             return;
         };
-        let mut left = gfns;
+        let mut left = gfns.clone();
         // Others get their turn between batches.
         while let Some(part) = {
             let mut list = vm.parting.lock();
-            let give = |piece| vm.give_back(piece);
+            let give = |piece| vm.take_back(piece);
             realm.private(&left, &mut *list, give, |table| split(vm, table))
         } {
             left.start = part.top;
@@ -73,6 +75,7 @@ pub fn private(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>) {
             took(vm, Half::Protected, part);
         }
     });
+    is_parted()
 }
 
 /// Splits a block of private memory with the table that was set aside for it. False if it stays.

@@ -5,8 +5,8 @@
 use super::protected::{straddled, Straddled};
 use super::{Step, COMMANDS};
 use crate::realm::Tables;
-use crate::rmi::cmd::data::{self, Access, MemAttr};
 use crate::rmi::cmd::realm::RdName;
+use crate::rmi::cmd::unprot::{self, Access, MemAttr};
 use crate::rmi::{
     AddrRange,
     Broken,
@@ -17,7 +17,9 @@ use crate::rmi::{
     PhysAddr,
     Rmi,
     RttLevel,
-    Unprotected, //
+    SharedPage,
+    Unprotected,
+    GRANULE_SIZE, //
 };
 use core::ops::Range;
 
@@ -38,7 +40,7 @@ pub fn map_unprotected<C: Conduit>(
         if let Some(table) = tables.missing(at, level) {
             return Step::NeedTable(at, table);
         }
-        let top = match data::unprot_map(rmi, rd, left, source, level, how) {
+        let top = match unprot::unprot_map(rmi, rd, left, source, level, how) {
             Ok(top) => top,
             Err(error) => return Step::Failed(at, error),
         };
@@ -46,6 +48,38 @@ pub fn map_unprotected<C: Conduit>(
         let base = PhysAddr::new(source.base().raw().wrapping_add(done));
         match (left.from(top), AddrRange::new(base, source.top())) {
             (Some(rest), Some(more)) => (left, source) = (rest, more),
+            _ => return Step::Done,
+        }
+        rmi.pause();
+    }
+    Step::Until(left.base())
+}
+
+/// As [`map_unprotected`], of granules wherever they are, in one table: one command for as many of them as the
+/// RMM does at once. `list` is used while this runs.
+pub fn map_unprotected_granules<C: Conduit>(
+    rmi: &Rmi<C>,
+    rd: RdName,
+    tables: &Tables<'_>,
+    range: IpaRange<Unprotected>,
+    granules: &[PhysAddr],
+    how: (MemAttr, Access),
+    list: &mut impl SharedPage,
+) -> Step {
+    let (mut left, mut source) = (range, granules);
+    for _ in 0..COMMANDS {
+        let at = left.base();
+        if let Some(table) = tables.missing(at, RttLevel::L3) {
+            return Step::NeedTable(at, table);
+        }
+        let top = match unprot::unprot_map_granules(rmi, rd, left, source, how, list) {
+            Ok(top) => top,
+            Err(error) => return Step::Failed(at, error),
+        };
+        let done = usize::try_from(top.wrapping_sub(at) / GRANULE_SIZE);
+        let rest = done.ok().and_then(|done| source.get(done..));
+        match (left.from(top), rest) {
+            (Some(more), Some(rest)) => (left, source) = (more, rest),
             _ => return Step::Done,
         }
         rmi.pause();
@@ -74,7 +108,7 @@ pub fn unmap_unprotected<C: Conduit>(
     match straddled(rmi, rd, tables, range)? {
         Straddled::Hole(top) => Ok(at..top),
         Straddled::Block(_) => whole_block(rmi, rd, tables, at, within),
-        Straddled::No => data::unprot_unmap(rmi, rd, range).map(|top| at..top),
+        Straddled::No => unprot::unprot_unmap(rmi, rd, range).map(|top| at..top),
     }
 }
 
@@ -94,7 +128,7 @@ fn whole_block<C: Conduit>(
     let base = at & !size.wrapping_sub(1);
     let top = base.saturating_add(size);
     match within.clamp(base, top) {
-        Some(block) => match data::unprot_unmap(rmi, rd, block)? {
+        Some(block) => match unprot::unprot_unmap(rmi, rd, block)? {
             top if at < top => Ok(base..top),
             top => Err(Error::Broken(Fid::RTT_UNPROT_UNMAP, Broken::Range { top })),
         },

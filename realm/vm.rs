@@ -29,8 +29,9 @@
 //! a moment.
 //!
 //! [`Vm::parting`], by whoever takes private memory out, comes after what KVM holds then (`slots_lock`, or
-//! a lock of the file's), with `mmu_lock` dropped, and before [`Vm::making`], which splitting a block
-//! takes.
+//! the file's invalidation lock), with `mmu_lock` dropped, and before [`Vm::making`], which splitting a block
+//! takes. Whoever brings memory in takes the file's lock for reading, for a moment, after [`Vm::places`] or
+//! [`Vm::lifecycle`].
 
 use super::{
     bitmap::Bitmap,
@@ -57,7 +58,7 @@ use crate::{
     sys::{
         debugfs::Dir,
         kvm::Kvm,
-        memory::Page,
+        memory::{self, Page},
         platform,
         prelude::*,
         sync::{
@@ -236,11 +237,25 @@ impl Vm {
     }
 
     /// Takes pages of guest_memfd back. What the RMM keeps is leaked, and the realm with it: its file
-    /// would offer such a page again.
-    pub fn give_back(&self, pages: GranuleRange<Delegated>) {
-        if let Err(error) = host::undelegate(&self.rmi(Pause::Resched), pages) {
+    /// would offer such a page again. Returns whether it keeps none.
+    pub fn give_back(&self, pages: GranuleRange<Delegated>) -> bool {
+        let undelegated = host::undelegate(&self.rmi(Pause::Resched), pages);
+        if let Err(error) = &undelegated {
             self.kill(fmt!("the RMM keeps a page of its: {error}"));
         }
+        undelegated.is_ok()
+    }
+
+    /// Takes pages of guest_memfd back that the RMM has unmapped. Their file has them still: it gives them
+    /// up when those return who ask for them here. Until then they are nobody else's, and so they get the
+    /// references that those had which were mapped. Returns whether all of them are the host's.
+    pub fn take_back(&self, pages: GranuleRange<Delegated>) -> bool {
+        if memory::take_from_file(pages.range()) {
+            return self.give_back(pages);
+        }
+        self.kill(fmt!("the RMM gives back what was not its"));
+        pages.leak(&self.rmi(Pause::Resched));
+        false
     }
 
     /// As [`Self::give_back`], for pages in pieces.

@@ -7,7 +7,7 @@ use super::{rec_vcpu::RecVcpu, running::Running};
 use crate::{
     mmu::shared::{self, Mapped, Mapping},
     realm::vm::Vm,
-    rmi::{cmd::data::Access, GRANULE_SIZE},
+    rmi::{cmd::unprot::Access, GRANULE_SIZE},
     sys::{
         kvm::{MmuReadLock, Seq},
         ops::Shared,
@@ -71,7 +71,7 @@ impl Running<'_, '_> {
             return;
         }
         self.rec.alone = match self.rec.alone {
-            0 if !shared::map_ahead(self.vm, page, lock) => ALONE,
+            0 if !shared::map_ahead(self.vm, page, lock, &mut self.rec.list) => ALONE,
             faults => faults.saturating_sub(1),
         };
     }

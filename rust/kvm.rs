@@ -122,15 +122,16 @@ impl Component for RealmVm {
         halves: Halves,
         lock: &mut MmuWriteLock<'_>,
         may_block: bool,
-    ) {
+    ) -> bool {
         if halves.shared {
             unmap::shared(self, gfns.clone(), lock, may_block);
         }
         // Only MMU notifiers must not block, and they are about what is shared: private memory goes when
         // a file of guest_memfd is punched, closed or poisoned, when attributes change, and with a slot.
         if halves.private && may_block {
-            unmap::private(self, gfns, lock);
+            return unmap::private(self, gfns, lock);
         }
+        true
     }
 }
 

@@ -20,18 +20,16 @@ use crate::rmi::{
     Rmi,
     RttLevel,
     SharedPage,
-    Status,
-    Unprotected,
     GRANULE_SIZE, //
 };
 
 /// `RmiRttAddrType`, in bits 1:0 of the flags: there is no address.
-const ADDR_NONE: u64 = 0;
+pub(super) const ADDR_NONE: u64 = 0;
 /// The address is one descriptor, in the register.
-const ADDR_SINGLE: u64 = 1;
+pub(super) const ADDR_SINGLE: u64 = 1;
 /// The address is that of a list of descriptors, of which bits 15:2 have the number.
-const ADDR_LIST: u64 = 2;
-const LIST_COUNT_LOW: u32 = 2;
+pub(super) const ADDR_LIST: u64 = 2;
+pub(super) const LIST_COUNT_LOW: u32 = 2;
 
 /// Descriptors that fit a list.
 pub const LIST_ENTRIES: u64 = GRANULE_SIZE / 8;
@@ -133,29 +131,25 @@ impl Pieces {
         first.and_then(Option::take)
     }
 
-    /// Parts with the first `granules`, which are mapped now: they belong to the page that they were
-    /// made from, see `guest_memfd`.
-    fn mapped(&mut self, granules: u64) {
+    /// Parts with the first `granules`, which are mapped now, and tells `gone` which they are.
+    fn mapped(&mut self, granules: u64, mut gone: impl FnMut(AddrRange)) {
         let mut left = granules;
         for slot in &mut self.pieces {
             let Some(piece) = slot.take() else { continue };
             let size = piece.range().granules();
-            let (_mapped, rest) = piece.split(left);
+            let (mapped, rest) = piece.split(left);
+            if let Some(mapped) = mapped {
+                gone(mapped.range());
+            }
             left = left.saturating_sub(size);
             *slot = rest;
         }
-    }
-
-    /// Parts with everything, for nobody knows what is mapped. What is comes back with what is
-    /// unmapped; the rest stays counted as delegated, see [`Rmi::write_off`].
-    fn give_up(&mut self) {
-        self.pieces = Default::default();
     }
 }
 
 /// RMI_RTT_DATA_MAP (0xC40001F5): maps delegated memory at the base of a range of the same size, in
 /// blocks of `level`, as far as the RMM goes. Returns how far it came: the first IPA that is not
-/// mapped. What is mapped has left `pieces`.
+/// mapped. What is mapped has left `pieces`, and `gone` was told.
 ///
 /// `list` is used while this runs.
 ///
@@ -165,7 +159,7 @@ impl Pieces {
 ///
 /// * ERROR_RTT: the tables end above `level` there (the index has the level where the walk ended),
 ///   or something else is mapped.
-/// * [`Error::Broken`] by the RMM: nobody knows what is mapped, and the pieces are gone.
+/// * [`Error::Broken`] by the RMM: nobody knows what is mapped, and all pieces are gone.
 pub fn map<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
@@ -173,6 +167,7 @@ pub fn map<C: Conduit>(
     pieces: &mut Pieces,
     level: RttLevel,
     list: &mut impl SharedPage,
+    gone: impl FnMut(AddrRange),
 ) -> Result<u64, Error> {
     let fid = Fid::RTT_DATA_MAP;
     let wrong = Error::Broken(fid, Broken::Range { top: range.base() });
@@ -199,9 +194,11 @@ pub fn map<C: Conduit>(
     let args = [rd.raw(), range.base(), range.top(), flags, address];
     let done = in_blocks(fid, range, level, ranged(rmi, fid, &args, range));
     match done {
-        Ok(top) => pieces.mapped(top.wrapping_sub(range.base()) >> crate::GRANULE_SHIFT),
+        Ok(top) => pieces.mapped(top.wrapping_sub(range.base()) >> crate::GRANULE_SHIFT, gone),
         Err(error) if error.changed_nothing() => {}
-        Err(_) => pieces.give_up(),
+        // What is mapped comes back with what is unmapped; the rest stays counted as delegated, see
+        // [`Rmi::write_off`].
+        Err(_) => pieces.mapped(u64::MAX, gone),
     }
     done
 }
@@ -212,7 +209,7 @@ pub fn map<C: Conduit>(
 /// # Errors
 ///
 /// Those of the command, and [`Broken::Range`].
-fn in_blocks<H>(
+pub(super) fn in_blocks<H>(
     fid: Fid,
     range: IpaRange<H>,
     level: RttLevel,
@@ -266,94 +263,4 @@ pub fn unmap<C: Conduit>(
         each(GranuleRange::of(pa));
     }
     progress(fid, range, &regs)
-}
-
-/// Memory types of an unprotected mapping, `RmiS2MemAttr`: what stage 2 forces.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MemAttr {
-    /// Normal memory, write-back.
-    Normal,
-    /// Normal memory, not cached.
-    NormalNonCacheable,
-    /// Device-nGnRE.
-    Device,
-}
-
-impl MemAttr {
-    /// The stage 2 encoding with FEAT_S2FWB.
-    fn raw(self) -> u64 {
-        match self {
-            Self::Normal => 6,
-            Self::NormalNonCacheable => 5,
-            Self::Device => 1,
-        }
-    }
-}
-
-/// What a realm may do with an unprotected mapping.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// Read.
-    Read,
-    /// Read and write.
-    ReadWrite,
-}
-
-/// RMI_RTT_UNPROT_MAP (0xC40001FB): maps memory of the host at the base of an unprotected range, in
-/// blocks of `level`, as far as both reach and the RMM goes. Returns how far it came.
-///
-/// # Errors
-///
-/// Nothing is mapped.
-///
-/// * ERROR_RTT: the tables end above `level` there (the index has the level where the walk ended),
-///   or something is mapped already.
-pub fn unprot_map<C: Conduit>(
-    rmi: &Rmi<C>,
-    rd: RdName,
-    range: IpaRange<Unprotected>,
-    memory: AddrRange,
-    level: RttLevel,
-    (attr, access): (MemAttr, Access),
-) -> Result<u64, Error> {
-    let fid = Fid::RTT_UNPROT_MAP;
-    let s2ap = match access {
-        Access::Read => 0b10,
-        Access::ReadWrite => 0b11,
-    };
-    let Some((descriptor, _)) = RangeDesc::new(memory, level) else {
-        return Err(Error::Broken(fid, Broken::Range { top: range.base() }));
-    };
-    let flags = ADDR_SINGLE | (1 << LIST_COUNT_LOW) | (attr.raw() << 16) | (s2ap << 19);
-    let map = |form| {
-        let descriptor = descriptor.undelegated(form).raw();
-        let args = [rd.raw(), range.base(), range.top(), flags, descriptor];
-        let done = in_blocks(fid, range, level, ranged(rmi, fid, &args, range));
-        if done.is_ok() {
-            rmi.conduit().dialect().learn(form);
-        }
-        done
-    };
-    let [likely, other] = rmi.conduit().dialect().forms();
-    match map(likely) {
-        // What else may be wrong with the input is as wrong in the other form.
-        Err(error) if error.status() == Some(Status::ErrorInput) => map(other).map_err(|_| error),
-        done => done,
-    }
-}
-
-/// RMI_RTT_UNPROT_UNMAP (0xC40001FC): unmaps memory of the host from the base of an unprotected
-/// range on, as far as the RMM goes. Returns how far it came, holes included.
-///
-/// # Errors
-///
-/// * ERROR_RTT: a block reaches beyond the range; the index has its level.
-pub fn unprot_unmap<C: Conduit>(
-    rmi: &Rmi<C>,
-    rd: RdName,
-    range: IpaRange<Unprotected>,
-) -> Result<u64, Error> {
-    let fid = Fid::RTT_UNPROT_UNMAP;
-    let args = [rd.raw(), range.base(), range.top(), ADDR_NONE, 0];
-    ranged(rmi, fid, &args, range)
 }

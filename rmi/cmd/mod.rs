@@ -11,3 +11,4 @@ pub mod realm;
 pub mod rec;
 pub mod rmm;
 pub mod rtt;
+pub mod unprot;

@@ -70,6 +70,10 @@ unsafe extern "C" {
 
     /// `put_page()`.
     pub(crate) fn kvm_rmi_helper_put_page(page: *mut bindings::page);
+    /// The same for pages that follow each other.
+    pub(crate) fn kvm_rmi_helper_put_pages(phys: u64, pages: u64);
+    /// References to such pages. False if one is free, or is no page of the kernel's.
+    pub(crate) fn kvm_rmi_helper_get_pages(phys: u64, pages: u64) -> bool;
 
     /// `signal_pending()`, of the current task.
     pub(crate) safe fn kvm_rmi_helper_signal_pending() -> bool;

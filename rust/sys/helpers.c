@@ -81,6 +81,60 @@ void kvm_rmi_helper_put_page(struct page *page)
 	put_page(page);
 }
 
+/* The folio of the page @pfn, and how many of @pages from there on are in it. */
+static struct folio *folio_from(unsigned long pfn, unsigned long pages,
+				unsigned long *nr)
+{
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
+
+	*nr = min(pages, folio_nr_pages(folio) - folio_page_idx(folio, page));
+	return folio;
+}
+
+void kvm_rmi_helper_put_pages(phys_addr_t phys, u64 pages)
+{
+	unsigned long nr, pfn = PHYS_PFN(phys);
+
+	for (; pages; pages -= nr, pfn += nr)
+		folio_put_refs(folio_from(pfn, pages, &nr), nr);
+}
+
+/*
+ * While a folio is split nobody has a reference to it. That takes no longer than
+ * as many attempts; a page that is free stays free.
+ */
+#define SPLIT_TRIES	(1 << 20)
+
+bool kvm_rmi_helper_get_pages(phys_addr_t phys, u64 pages)
+{
+	unsigned long nr, again, pfn = PHYS_PFN(phys);
+	struct folio *folio;
+	int tries = SPLIT_TRIES;
+
+	while (pages) {
+		if (!pfn_to_online_page(pfn))
+			return false;
+
+		folio = folio_from(pfn, pages, &nr);
+		if (!folio_ref_try_add(folio, nr)) {
+			if (!tries--)
+				return false;
+			cpu_relax();
+			continue;
+		}
+
+		/* Nobody splits it from now on. */
+		if (folio_from(pfn, pages, &again) != folio || again != nr) {
+			folio_put_refs(folio, nr);
+			continue;
+		}
+		pages -= nr;
+		pfn += nr;
+	}
+	return true;
+}
+
 void kvm_rmi_helper_cond_resched(void)
 {
 	cond_resched();

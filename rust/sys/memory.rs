@@ -158,10 +158,11 @@ impl Drop for GmemPage {
 ///
 /// # Safety
 ///
-/// The caller has a reference to each, which this takes. They are not delegated.
+/// The caller has a reference to each, which this takes. They are not delegated but for a realm of the VM
+/// that the file belongs to.
 pub(super) unsafe fn gmem_pages(pfn: u64, pages: u64) -> Option<GranuleRange<Undelegated>> {
     let range = range(pfn << crate::GRANULE_SHIFT, pages << crate::GRANULE_SHIFT)?;
-    // SAFETY: By the contract of this function; for who else looks into them see `GmemPage::join()`.
+    // SAFETY: By the contract of this function; for the rest see `GmemPage::join()`.
     Some(unsafe { GranuleRange::new(range) })
 }
 
@@ -184,11 +185,26 @@ pub fn loads_zeroes_behind(page: &GranuleRange<Undelegated>) -> Result {
 /// Drops the references that come with granules: memory of the host that nobody else has is free.
 pub fn put(granules: GranuleRange<Undelegated>) {
     let range = granules.into_range();
-    for n in 0..range.granules() {
-        let phys = range.base().raw() + n * GRANULE_SIZE;
-        // SAFETY: An undelegated range owns a reference to each of its pages.
-        unsafe { ffi::kvm_rmi_helper_put_page(ffi::kvm_rmi_helper_phys_to_page(phys)) };
-    }
+    // SAFETY: An undelegated range owns a reference to each of its pages.
+    unsafe { ffi::kvm_rmi_helper_put_pages(range.base().raw(), range.granules()) };
+}
+
+/// What has been mapped is left to the file of guest_memfd that it is from: drops the references that came
+/// with its pages. Huge pages of the file can be split then, and others know that nobody is at work.
+///
+/// The file has references of its own. It drops none before who asks for the page has come back from the
+/// component with its consent (`Component::unmap`).
+pub fn leave_to_file(range: AddrRange) {
+    // SAFETY: The references came with what was delegated, and nobody else has them: whoever mapped it
+    // has given it up.
+    unsafe { ffi::kvm_rmi_helper_put_pages(range.base().raw(), range.granules()) };
+}
+
+/// Takes references to pages that were left to their file and have been unmapped. False if one of them is
+/// nobody's: then it is not known to how many.
+pub fn take_from_file(range: AddrRange) -> bool {
+    // SAFETY: May be called with any address.
+    unsafe { ffi::kvm_rmi_helper_get_pages(range.base().raw(), range.granules()) }
 }
 
 /// Has somebody look at memory that comes later, before it is used: while this is there, for there may

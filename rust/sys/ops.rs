@@ -202,6 +202,13 @@ pub trait Component: Sized + Send + Sync + 'static {
     /// See above.
     fn check_slot(&self, slot: &NewSlot) -> Result;
 
-    /// Takes memory out of the realm. The lock may be dropped meanwhile if `may_block`.
-    fn unmap(&self, gfns: Range<u64>, halves: Halves, lock: &mut MmuWriteLock<'_>, may_block: bool);
+    /// Takes memory out of the realm. The lock may be dropped meanwhile if `may_block`. False if the RMM may
+    /// have private memory of that still: nobody else may get it.
+    fn unmap(
+        &self,
+        gfns: Range<u64>,
+        halves: Halves,
+        lock: &mut MmuWriteLock<'_>,
+        may_block: bool,
+    ) -> bool;
 }

@@ -16,7 +16,7 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-/// Pages that [`Memslot::for_each_present`] looks for at once.
+/// Pages that [`Memslot::with_present`] looks for at once.
 pub const PRESENT: usize = 16;
 
 /// A read section of `kvm->srcu`: the memory slots that are there stay.
@@ -107,19 +107,19 @@ impl Memslot<'_> {
         unsafe { (*self.slot).flags & bindings::KVM_MEM_LOG_DIRTY_PAGES != 0 }
     }
 
-    /// Calls `map` with granules of `gfns`, which are in the slot, and with the page of user space that each
-    /// shares: from the first one on, as long as user space has a page there already, which it may write
-    /// if it is to be `writable`, and `map` returns true. Nothing is brought in. Returns how many pages there
-    /// were, [`PRESENT`] at most.
+    /// Calls `map` with the pages of user space that `gfns`, which are in the slot, share: from the first one
+    /// on, as long as user space has a page there already, which it may write if it is to be `writable`;
+    /// [`PRESENT`] at most. It says how many it has mapped. Nothing is brought in. Returns how many pages
+    /// there were.
     ///
     /// The pages stay where they are until `lock` is dropped: whoever takes one away announces it to KVM's
     /// notifier first, which needs the lock for writing.
-    pub fn for_each_present(
+    pub fn with_present(
         &self,
         gfns: Range<u64>,
         writable: bool,
         _lock: &MmuReadLock<'_>,
-        mut map: impl FnMut(u64, PhysAddr) -> bool,
+        map: impl FnOnce(&[PhysAddr]) -> usize,
     ) -> usize {
         let mut pages = [core::ptr::null_mut(); PRESENT];
         let wanted = (gfns.end - gfns.start).min(PRESENT as u64) as c_int;
@@ -133,16 +133,21 @@ impl Memslot<'_> {
                 pages.as_mut_ptr(),
             )
         };
-        let there = usize::try_from(there).unwrap_or(0);
-        let mut going = true;
-        for (page, gfn) in pages.iter().take(there).zip(gfns) {
-            // SAFETY: The page came with a reference.
-            let pa = PhysAddr::new(unsafe { ffi::kvm_rmi_helper_page_to_phys(*page) });
-            going = going && map(gfn, pa);
-            // SAFETY: The reference is ours, and the lock is held.
-            unsafe { ffi::kvm_rmi_helper_release_page(*page, writable && going) };
+        let pages = &pages[..usize::try_from(there).unwrap_or(0).min(PRESENT)];
+        if pages.is_empty() {
+            return 0;
         }
-        there
+        let mut pas = [PhysAddr::new(0); PRESENT];
+        for (pa, page) in pas.iter_mut().zip(pages) {
+            // SAFETY: The page came with a reference.
+            *pa = PhysAddr::new(unsafe { ffi::kvm_rmi_helper_page_to_phys(*page) });
+        }
+        let mapped = map(&pas[..pages.len()]);
+        for (n, page) in pages.iter().enumerate() {
+            // SAFETY: The reference is ours, and the lock is held.
+            unsafe { ffi::kvm_rmi_helper_release_page(*page, writable && n < mapped) };
+        }
+        pages.len()
     }
 
     /// The page of granule `gfn`, which is in the slot, with a reference. It is zeroed if it is new.
@@ -170,23 +175,15 @@ impl Memslot<'_> {
     }
 
     /// `1 << order` pages from granule `gfn` on, all of which are in the slot: pages that follow each other
-    /// in memory and are aligned to their number, each with a reference. They are new, and zeroed. `None`
-    /// if some page is there already, or there is no such memory.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` if the file was closed.
-    pub fn get_run(&self, gfn: u64, order: u32) -> Result<Option<GranuleRange<Undelegated>>> {
+    /// in memory and are aligned to their number, each with a reference. They are new, and zeroed, or all of
+    /// them are there already. `None` if the file has others, or there is no such memory.
+    pub fn get_run(&self, gfn: u64, order: u32) -> Option<GranuleRange<Undelegated>> {
         let mut pfn = 0;
         // SAFETY: By the type's invariant, and the granules are in the slot. The result has room.
         let got = unsafe { bindings::kvm_gmem_get_run(self.slot, gfn, order, &mut pfn) };
-        match got {
-            ..0 => Err(EFAULT),
-            0 => Ok(None),
-            // SAFETY: So many pages came with a reference each, from a file that is bound to this VM alone.
-            // They have not been delegated since they were allocated.
-            1.. => Ok(unsafe { memory::gmem_pages(pfn, got as u64) }),
-        }
+        let pages = u64::try_from(got).ok().filter(|pages| *pages != 0)?;
+        // SAFETY: So many pages came with a reference each, from a file that is bound to this VM alone.
+        unsafe { memory::gmem_pages(pfn, pages) }
     }
 }
 

@@ -180,7 +180,7 @@ impl<C: Component> Ops<C> {
         end: bindings::gfn_t,
         filter: c_uint,
         may_block: bool,
-    ) {
+    ) -> bool {
         let has = |bit: bindings::kvm_gfn_range_filter| filter & bit != 0;
         let halves = Halves {
             private: has(bindings::kvm_gfn_range_filter_KVM_FILTER_PRIVATE),
@@ -190,6 +190,6 @@ impl<C: Component> Ops<C> {
         let (vm, kvm) = unsafe { (vm::<C>(kvm), Kvm::new(kvm)) };
         // SAFETY: As above.
         let mut lock = unsafe { MmuWriteLock::of_kvm(&kvm) };
-        vm.unmap(start..end, halves, &mut lock, may_block);
+        vm.unmap(start..end, halves, &mut lock, may_block)
     }
 }

@@ -271,6 +271,8 @@ impl World {
         for gfn in gfns {
             if let Some(pa) = mapped(gfn, false) {
                 assert_eq!(self.gmem.page(gfn), Some(pa), "granule {gfn:#x}");
+                // Nobody is at work on it: a huge page that it is part of can be split.
+                assert_eq!(machine::machine().references(pa), 1, "granule {gfn:#x}");
             }
         }
     }

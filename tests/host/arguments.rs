@@ -11,11 +11,12 @@ use kvm_arm_rmi::mmu::{self, Step};
 use kvm_arm_rmi::realm::table_map::TableMap;
 use kvm_arm_rmi::realm::{MissingTable, Tables};
 use kvm_arm_rmi::realm::{Refused, State};
-use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr};
+use kvm_arm_rmi::rmi::cmd::data::{self, Measure};
 use kvm_arm_rmi::rmi::cmd::realm::{self, HashAlgorithm, Params, RdName, RealmGranules};
 use kvm_arm_rmi::rmi::cmd::rec;
 use kvm_arm_rmi::rmi::cmd::rmm::{config_get, config_set, Config};
 use kvm_arm_rmi::rmi::cmd::rtt::{self, EntryState};
+use kvm_arm_rmi::rmi::cmd::unprot::{Access, MemAttr};
 use kvm_arm_rmi::rmi::{
     AddrRange,
     Error,

@@ -3,8 +3,9 @@
 //! RMMs that want the state of undelegated memory written differently.
 
 use crate::fake::{rmm, status, success, Page};
-use kvm_arm_rmi::rmi::cmd::data::{unmap, unprot_map, Access, MemAttr};
+use kvm_arm_rmi::rmi::cmd::data::unmap;
 use kvm_arm_rmi::rmi::cmd::realm::RdName;
+use kvm_arm_rmi::rmi::cmd::unprot::{unprot_map, Access, MemAttr};
 use kvm_arm_rmi::rmi::{
     AddrRange, Conduit, Error, Fid, IpaRange, IpaSpace, PhysAddr, Regs, ReturnCode, Rmi, RttLevel,
     Status, Unprotected,

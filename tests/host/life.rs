@@ -9,9 +9,10 @@ use kvm_arm_rmi::mmu::{self, map_protected, unmap_protected, Step};
 use kvm_arm_rmi::realm::table_map::TableMap;
 use kvm_arm_rmi::realm::Tables;
 use kvm_arm_rmi::realm::{destroy_tables, Realm, Refused, State};
-use kvm_arm_rmi::rmi::cmd::data::{self, Access, Measure, MemAttr, Pieces, PIECES};
+use kvm_arm_rmi::rmi::cmd::data::{self, Measure, Pieces, PIECES};
 use kvm_arm_rmi::rmi::cmd::realm::{HashAlgorithm, Params, RdName, RealmGranules};
 use kvm_arm_rmi::rmi::cmd::rec::{self, Rec};
+use kvm_arm_rmi::rmi::cmd::unprot::{Access, MemAttr};
 use kvm_arm_rmi::rmi::{
     AddrRange,
     Delegated,
@@ -137,6 +138,7 @@ impl<'h> Guest<'h> {
                 pieces,
                 level,
                 &mut list,
+                |_| {},
             ) {
                 Step::Done => break,
                 Step::NeedTable(at, table) => {

@@ -2,13 +2,14 @@
 
 //! Lists of memory that a command takes, or answers with.
 
-use crate::fake::{rmm, success, Fake, Page};
+use crate::fake::{rmm, status, success, Fake, Page};
 use crate::lending::a_realm;
 use crate::world::Shared;
 use kvm_arm_rmi::rmi::cmd::data::{self, Pieces};
+use kvm_arm_rmi::rmi::cmd::unprot::{unprot_map_granules, Access, MemAttr};
 use kvm_arm_rmi::rmi::{
-    Broken, Error, Fid, IpaRange, IpaSpace, Pages, Protected, Regs, Rmi, RttLevel, SharedPage,
-    GRANULE_SIZE,
+    Broken, Error, Fid, IpaRange, IpaSpace, Pages, PhysAddr, Protected, Regs, Rmi, RttLevel,
+    SharedPage, Status, GRANULE_SIZE,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -39,15 +40,18 @@ fn memory_that_is_mapped() {
         let (told, world, mut list) = (Told::default(), Shared::new(100), Page::new());
         let rmi = host(&told, &world);
         let mut pieces = Pieces::new();
-        let mut words = Vec::new();
+        let (mut words, mut given, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..count {
             let piece = world.alloc(1).unwrap().delegate(&rmi).done.unwrap();
             words.push(piece.range().base().raw() | 2 << 2);
+            given.push(piece.range());
             pieces.push(piece).unwrap();
         }
         let range = range(2 * count.max(1));
         let level = RttLevel::L3;
-        let result = data::map(&rmi, a_realm(), range, &mut pieces, level, &mut list);
+        let each = |piece| gone.push(piece);
+        let result = data::map(&rmi, a_realm(), range, &mut pieces, level, &mut list, each);
+        assert_eq!(gone, given);
         let expected = match &words[..] {
             [] => None,
             [one] => Some((1 | 1 << 2, *one)),
@@ -65,6 +69,34 @@ fn memory_that_is_mapped() {
             assert_eq!(list.0[..words.len()], words);
         }
         assert_eq!(pieces.bytes(), 0);
+    }
+}
+
+/// Granules that are shared are in a list, in the form that the RMM takes.
+#[test]
+fn memory_that_is_shared() {
+    let space = IpaSpace::new(39).unwrap();
+    let range = space.unprotected(0, 3 * GRANULE_SIZE).unwrap();
+    let granules = [7, 3, 9].map(|n| PhysAddr::new(n * GRANULE_SIZE));
+    for (form, tries) in [(1 << 63, 1), (1 << 62, 2)] {
+        let (told, mut list) = (Told::default(), Page::new());
+        let calls = told.clone();
+        let rmi = rmm(move |fid, args| {
+            assert_eq!((fid, args.x(3)), (Fid::RTT_UNPROT_MAP, range.top()));
+            calls.borrow_mut().push((args.x(4), args.x(5)));
+            match calls.borrow().len() < tries {
+                true => status(Status::ErrorInput),
+                false => success(&[args.x(2) + 2 * GRANULE_SIZE]),
+            }
+        });
+        let how = (MemAttr::Normal, Access::Read);
+        let done = unprot_map_granules(&rmi, a_realm(), range, &granules, how, &mut list);
+        assert_eq!(done, Ok(range.base() + 2 * GRANULE_SIZE));
+        // A list, of three; write-back, to be read.
+        let flags = 2 | 3 << 2 | 6 << 16 | 2 << 19;
+        assert_eq!(*told.borrow(), vec![(flags, list.pa().raw()); tries]);
+        let words = granules.map(|pa| form | pa.raw() | 1 << 2);
+        assert_eq!(list.0[..3], words);
     }
 }
 
@@ -107,7 +139,15 @@ fn memory_that_is_no_number_of_blocks() {
         let mut pieces = Pieces::new();
         pieces.push(piece.unwrap()).unwrap();
         let (range, level) = (range(granules), RttLevel::L2);
-        let result = data::map(&rmi, a_realm(), range, &mut pieces, level, &mut Page::new());
+        let result = data::map(
+            &rmi,
+            a_realm(),
+            range,
+            &mut pieces,
+            level,
+            &mut Page::new(),
+            |_| {},
+        );
         assert_eq!(result.is_ok(), good, "{granules}");
         assert_eq!(told.borrow().len(), 1);
     }

@@ -3,7 +3,7 @@
 //! Which part of what the host has mapped in one piece a realm gets for a fault.
 
 use kvm_arm_rmi::mmu::shared::Mapping;
-use kvm_arm_rmi::rmi::cmd::data::Access;
+use kvm_arm_rmi::rmi::cmd::unprot::Access;
 
 const BLOCK: u64 = 2 << 20;
 

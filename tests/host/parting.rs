@@ -10,8 +10,8 @@ use kvm_arm_rmi::mmu::{self, Step, COMMANDS};
 use kvm_arm_rmi::mmu::{Kept, Part, Parting, BATCH, MERGED};
 use kvm_arm_rmi::realm::bitmap::Bitmap;
 use kvm_arm_rmi::realm::{count, next_span, note};
-use kvm_arm_rmi::rmi::cmd::data::{Access, MemAttr};
 use kvm_arm_rmi::rmi::cmd::rtt::{self, EntryState};
+use kvm_arm_rmi::rmi::cmd::unprot::{Access, MemAttr};
 use kvm_arm_rmi::rmi::{
     AddrRange, Conduit, Delegated, Fid, GranuleRange, Pages, PhysAddr, Regs, RttLevel, Status,
 };
@@ -119,8 +119,12 @@ impl<'h> Noted<'h> {
     }
 
     /// Takes out a part, as [`Parting::private`] has it.
-    fn take(&mut self, gfns: &Range<u64>, give: impl FnMut(GranuleRange<Delegated>)) -> Part {
+    fn take(&mut self, gfns: &Range<u64>, mut give: impl FnMut(GranuleRange<Delegated>)) -> Part {
         let mut list = self.guest.list.take().unwrap();
+        let give = |pages| {
+            give(pages);
+            true
+        };
         let part = self
             .parting(&self.pages)
             .private(gfns, &mut list, give, |_| false);
@@ -323,6 +327,7 @@ fn a_note_outlasts_the_undelegation() {
             assert_eq!(count(&pages, &gfns), 80, "struck out too early");
             pieces.push(piece.range().granules());
             give_back(&host, piece);
+            true
         };
         let no_table = |_| false;
         let part = noted

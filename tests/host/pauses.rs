@@ -10,10 +10,11 @@ use crate::world::Shared;
 use kvm_arm_rmi::mmu::{self, Step};
 use kvm_arm_rmi::realm::table_map::TableMap;
 use kvm_arm_rmi::realm::{destroy_tables, MissingTable, Tables};
-use kvm_arm_rmi::rmi::cmd::data::{Access, MemAttr, Pieces};
+use kvm_arm_rmi::rmi::cmd::data::Pieces;
 use kvm_arm_rmi::rmi::cmd::realm::RdName;
 use kvm_arm_rmi::rmi::cmd::rec::RecName;
 use kvm_arm_rmi::rmi::cmd::rmm::activate;
+use kvm_arm_rmi::rmi::cmd::unprot::{Access, MemAttr};
 use kvm_arm_rmi::rmi::{
     check_ram, AddrRange, Delegated, Fid, GranuleRange, IpaRange, IpaSpace, Pages, PhysAddr,
     Protected, Regs, Rmi, RttLevel, Status, Unprotected, GRANULE_SIZE,
@@ -104,7 +105,16 @@ fn memory_of_the_realms() {
         pieces.push(piece).unwrap();
         let (range, page) = (protected(), &mut Page::new());
         let step = does(one_from(2), GRANULES, |rmi| {
-            mmu::map_protected(rmi, rd, tables, range, &mut pieces, RttLevel::L3, page)
+            mmu::map_protected(
+                rmi,
+                rd,
+                tables,
+                range,
+                &mut pieces,
+                RttLevel::L3,
+                page,
+                |_| {},
+            )
         });
         assert_eq!(step, Step::Done);
         let step = does(one_from(2), GRANULES, |rmi| {

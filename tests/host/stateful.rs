@@ -3,11 +3,12 @@
 //! Retries and operations in several steps.
 
 use crate::fake::{incomplete, rmm, status, success, Page};
-use kvm_arm_rmi::rmi::cmd::data::{self, Access, MemAttr};
+use kvm_arm_rmi::rmi::cmd::data;
 use kvm_arm_rmi::rmi::cmd::granule::tracking_get;
 use kvm_arm_rmi::rmi::cmd::rec::RecName;
 use kvm_arm_rmi::rmi::cmd::rmm::activate;
 use kvm_arm_rmi::rmi::cmd::rtt;
+use kvm_arm_rmi::rmi::cmd::unprot::{self, Access, MemAttr};
 use kvm_arm_rmi::rmi::{
     AddrRange, Broken, Error, Fid, IpaSpace, PhysAddr, ReturnCode, RttLevel, Status,
 };
@@ -64,9 +65,9 @@ fn no_progress_for_ever_ends() {
     assert_eq!(set, idle(Fid::RTT_SET_RIPAS));
     let unmapped = data::unmap(&rmi, rd, lower, &mut Page::new(), |_| panic!("nothing"));
     assert_eq!(unmapped, idle(Fid::RTT_DATA_UNMAP));
-    let mapped = data::unprot_map(&rmi, rd, upper, memory, RttLevel::L3, how);
+    let mapped = unprot::unprot_map(&rmi, rd, upper, memory, RttLevel::L3, how);
     assert_eq!(mapped, idle(Fid::RTT_UNPROT_MAP));
-    let unmapped = data::unprot_unmap(&rmi, rd, upper);
+    let unmapped = unprot::unprot_unmap(&rmi, rd, upper);
     assert_eq!(unmapped, idle(Fid::RTT_UNPROT_UNMAP));
 }
 

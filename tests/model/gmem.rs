@@ -7,15 +7,12 @@ use crate::rmi::GRANULE_SIZE;
 use std::ops::Range;
 use std::sync::{Arc as StdArc, Weak};
 
-/// Pages that enter a file at once, in truth one by one.
-const RUN_STEP: u64 = 128;
-
 /// A file of guest_memfd, which VMs have in slots.
 #[derive(Default)]
 pub struct Gmem {
     /// The first page is number 0.
     pages: shuttle::sync::Mutex<Pages>,
-    invalidate_lock: shuttle::sync::Mutex<()>,
+    invalidate_lock: shuttle::sync::RwLock<()>,
     bound: shuttle::sync::Mutex<Vec<Weak<dyn Notifier>>>,
     closed: shuttle::sync::atomic::AtomicBool,
 }
@@ -42,61 +39,63 @@ impl Gmem {
         self.pages.lock().unwrap().find(page)
     }
 
-    /// `kvm_gmem_get_run()`: so many pages next to each other in memory, each with a reference, if they all
-    /// enter the file before anybody else's.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` if the file is closed.
-    pub(super) fn get_run(&self, first: u64, order: u32) -> Result<Option<Vec<u64>>> {
+    /// `kvm_gmem_get_run()`: so many pages next to each other in memory, each with a reference, if they are
+    /// there, or nothing is and there is such memory.
+    pub(super) fn get_run(&self, first: u64, order: u32) -> Option<Vec<u64>> {
         machine().may_sleep("pages of guest_memfd");
-        if self.closed.load(core::sync::atomic::Ordering::SeqCst) {
-            return Err(EFAULT);
+        let (numbers, bytes) = (first..first + (1 << order), GRANULE_SIZE << order);
+        if first % (1 << order) != 0 {
+            return None;
         }
-        let numbers = first..first + (1 << order);
-        let is_there = {
-            let pages = self.pages.lock().unwrap();
-            let there = pages.range(numbers.clone()).next().is_some();
-            there
-        };
-        if is_there {
-            return Ok(None);
+        let is_empty = self
+            .pages
+            .lock()
+            .unwrap()
+            .range(numbers.clone())
+            .next()
+            .is_none();
+        if is_empty {
+            self.add_run(numbers.clone(), order);
         }
+        // What is there by now, be it a single page that has just been made.
+        let base = self.get(first).ok()?;
+        machine().put_page(base);
+        let pages = self.pages.lock().unwrap();
+        let is_next =
+            |number: u64| pages.get(&number) == Some(&(base + (number - first) * GRANULE_SIZE));
+        if base % bytes != 0 || !numbers.clone().all(is_next) {
+            return None;
+        }
+        let all: Vec<u64> = (base..base + bytes)
+            .step_by(GRANULE_SIZE as usize)
+            .collect();
+        all.iter().for_each(|pa| machine().get_page(*pa));
+        Some(all)
+    }
+
+    /// Puts new pages that follow each other into an empty part of the file, unless others come first.
+    fn add_run(&self, numbers: Range<u64>, order: u32) {
         let Ok(base) = machine().alloc_pages(order) else {
-            return Ok(None);
+            return;
         };
+        let all: Vec<u64> = (0..1 << order).map(|n| base + n * GRANULE_SIZE).collect();
         machine().take_a_while();
-        let pa = |number: u64| base + (number - first) * GRANULE_SIZE;
-        let all: Vec<u64> = numbers.clone().map(pa).collect();
-        let mut end = numbers.start;
-        while end < numbers.end && machine().allocate().is_ok() {
-            // What they are charged to has enough left for these.
-            let mut pages = self.pages.lock().unwrap();
-            let some = end..numbers.end.min(end + RUN_STEP);
-            let others = pages.range(some.clone()).next();
-            end = others.map_or(some.end, |(number, _)| *number);
-            for number in some.start..end {
-                pages.insert(number, pa(number));
-                machine().get_page(pa(number));
-            }
-            if end != some.end {
-                break;
-            }
+        let _no_hole = self.invalidate_lock.read().unwrap();
+        // Who is at work on a file keeps it from being closed.
+        if self.closed.load(core::sync::atomic::Ordering::SeqCst) {
+            return machine().put_pages(&all);
         }
-        if end == numbers.end {
-            return Ok(Some(all));
-        }
-        machine().put_pages(&all);
-        // `invalidate_mapping_pages()`: unless somebody else has found them meanwhile.
         let mut pages = self.pages.lock().unwrap();
-        for number in numbers.start..end {
-            let is_ours = pages.get(&number) == Some(&pa(number));
-            if is_ours && machine().references(pa(number)) == 1 {
-                pages.remove(&number);
-                machine().put_page(pa(number));
+        // What they are charged to has enough left for them.
+        let is_charged = machine().allocate().is_ok();
+        if is_charged && pages.range(numbers.clone()).next().is_none() {
+            for (number, pa) in numbers.zip(all) {
+                pages.insert(number, pa);
             }
+            return;
         }
-        Ok(None)
+        drop(pages);
+        machine().put_pages(&all);
     }
 
     /// `fallocate()`: there are pages with these numbers.
@@ -116,16 +115,40 @@ impl Gmem {
         self.pages.lock().unwrap().get(&page).copied()
     }
 
-    /// `FALLOC_FL_PUNCH_HOLE`. When this returns the pages are somebody else's.
+    /// `FALLOC_FL_PUNCH_HOLE`. When this returns the pages are somebody else's, unless a VM has strays.
     pub fn punch(&self, pages: Range<u64>) {
-        let _invalidating = self.invalidate_lock.lock().unwrap();
+        let _invalidating = self.invalidate_lock.write().unwrap();
         let bound = self.bound.lock().unwrap().clone();
         let bound: Vec<_> = bound.iter().filter_map(Weak::upgrade).collect();
         let begun: Vec<_> = bound.iter().map(|vm| vm.start_gmem(self, &pages)).collect();
-        let gone = self.pages.lock().unwrap().take(pages);
-        machine().put_pages(&gone);
+        if !bound.iter().any(|vm| vm.is_kept()) {
+            let gone = self.pages.lock().unwrap().take(pages);
+            machine().put_pages(&gone);
+        }
         for (vm, begun) in bound.iter().zip(begun) {
             vm.end_gmem(begun);
+        }
+    }
+
+    /// `kvm_gmem_keep()`: what has not come back has a reference from now on that nobody drops.
+    pub(super) fn keep(&self, pages: Range<u64>) {
+        let bound = self.bound.lock().unwrap().clone();
+        let bound = bound
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|vm| vm.is_kept());
+        let bound: Vec<_> = bound.collect();
+        let all: Vec<_> = self
+            .pages
+            .lock()
+            .unwrap()
+            .range(pages)
+            .map(|(n, pa)| (*n, *pa))
+            .collect();
+        for (number, pa) in all {
+            if bound.iter().any(|vm| vm.keeps(self, number)) {
+                machine().get_page(pa);
+            }
         }
     }
 
@@ -134,5 +157,6 @@ impl Gmem {
         self.closed
             .store(true, core::sync::atomic::Ordering::SeqCst);
         self.punch(0..u64::MAX);
+        self.keep(0..u64::MAX);
     }
 }

@@ -295,9 +295,15 @@ impl Machine {
         *references.get_mut(&pa).expect("the page is free") += 1;
     }
 
-    /// References to a page.
-    pub(super) fn references(&self, pa: u64) -> u32 {
+    /// References to a page; 0 if it is free.
+    pub fn references(&self, pa: u64) -> u32 {
         self.references.borrow().get(&pa).copied().unwrap_or(0)
+    }
+
+    /// One more reference to a page, unless it is free.
+    pub(super) fn try_get_page(&self, pa: u64) -> bool {
+        let mut references = self.references.borrow_mut();
+        references.get_mut(&pa).map(|count| *count += 1).is_some()
     }
 
     /// One reference less.

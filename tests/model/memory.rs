@@ -97,9 +97,23 @@ impl Drop for GmemPage {
 /// Drops the references that come with granules.
 pub fn put(granules: GranuleRange<Undelegated>) {
     let range = granules.into_range();
-    for pa in (range.base().raw()..range.top().raw()).step_by(GRANULE_SIZE as usize) {
-        machine().put_page(pa);
-    }
+    pages(range).for_each(|pa| machine().put_page(pa));
+}
+
+fn pages(range: AddrRange) -> impl Iterator<Item = u64> {
+    (range.base().raw()..range.top().raw()).step_by(GRANULE_SIZE as usize)
+}
+
+/// What has been mapped is left to the file of guest_memfd that it is from: drops the references that came
+/// with its pages.
+pub fn leave_to_file(range: AddrRange) {
+    pages(range).for_each(|pa| machine().put_page(pa));
+}
+
+/// Takes references to pages that were left to their file and have been unmapped. False if one of them is
+/// nobody's.
+pub fn take_from_file(range: AddrRange) -> bool {
+    pages(range).all(|pa| machine().try_get_page(pa))
 }
 
 /// Has somebody look at memory that comes later, before it is used.

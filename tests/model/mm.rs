@@ -26,6 +26,12 @@ pub(super) trait Notifier: Send + Sync {
 
     /// They have gone.
     fn end_gmem(&self, begun: usize);
+
+    /// Something of guest_memfd has not come back.
+    fn is_kept(&self) -> bool;
+
+    /// This page of a file has not.
+    fn keeps(&self, file: &super::gmem::Gmem, page: u64) -> bool;
 }
 
 /// An address space.

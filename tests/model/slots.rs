@@ -13,7 +13,7 @@ use super::{
 use crate::rmi::{GranuleRange, PhysAddr, Undelegated};
 use std::ops::Range;
 
-/// Pages that [`Memslot::for_each_present`] looks for at once.
+/// Pages that [`Memslot::with_present`] looks for at once.
 pub const PRESENT: usize = 16;
 
 /// What a slot consists of.
@@ -112,15 +112,14 @@ impl Memslot<'_> {
         false
     }
 
-    /// Calls `map` with granules of `gfns` and the pages that user space has there already, from the first
-    /// one on, as long as there is one that is as `writable` as it ought to be and `map` returns true.
-    /// Returns how many there were.
-    pub fn for_each_present(
+    /// Calls `map` with the pages that user space has for `gfns` already, from the first one on, as long as
+    /// there is one that is as `writable` as it ought to be. Returns how many there were.
+    pub fn with_present(
         &self,
         gfns: Range<u64>,
         writable: bool,
         _lock: &MmuReadLock<'_>,
-        mut map: impl FnMut(u64, PhysAddr) -> bool,
+        map: impl FnOnce(&[PhysAddr]) -> usize,
     ) -> usize {
         let mm = mm::current().expect("a process");
         let pages: Vec<_> = gfns
@@ -132,14 +131,13 @@ impl Memslot<'_> {
                 if !allowed {
                     machine().put_page(page);
                 }
-                allowed.then_some((gfn, page))
+                allowed.then_some(PhysAddr::new(page))
             })
             .collect();
-        let mut going = true;
-        for (gfn, page) in &pages {
-            going = going && map(*gfn, PhysAddr::new(*page));
-            machine().put_page(*page);
+        if !pages.is_empty() {
+            assert!(map(&pages) <= pages.len());
         }
+        pages.iter().for_each(|page| machine().put_page(page.raw()));
         pages.len()
     }
 
@@ -155,16 +153,12 @@ impl Memslot<'_> {
     }
 
     /// `1 << order` pages from granule `gfn` on, next to each other in memory and aligned to their number,
-    /// each with a reference. `None` if some page is there already, or there is no such memory.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` if there is no file.
-    pub fn get_run(&self, gfn: u64, order: u32) -> Result<Option<GranuleRange<Undelegated>>> {
+    /// each with a reference. `None` if the file has others, or there is no such memory.
+    pub fn get_run(&self, gfn: u64, order: u32) -> Option<GranuleRange<Undelegated>> {
         assert!(self.0.gfns.start <= gfn && gfn + (1 << order) <= self.0.gfns.end);
-        let (file, first) = self.0.gmem.as_ref().ok_or(EFAULT)?;
+        let (file, first) = self.0.gmem.as_ref()?;
         let pages = file.get_run(first + (gfn - self.0.gfns.start), order)?;
-        Ok(pages.and_then(|pages| GmemPage::join(pages.into_iter().map(GmemPage::new))))
+        GmemPage::join(pages.into_iter().map(GmemPage::new))
     }
 
     pub(super) fn hva(&self, gfn: u64) -> Option<u64> {

@@ -28,6 +28,8 @@ pub(super) struct Inner<C: Component> {
     ours: Arc<C>,
     mm: StdArc<Mm>,
     ran: AtomicBool,
+    /// `kvm->arch.rmi.kept`
+    kept: AtomicBool,
 }
 
 impl<C: Component> Clone for Vm<C> {
@@ -57,6 +59,7 @@ impl<C: Component> Vm<C> {
             kvm,
             mm: mm.clone(),
             ran: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
         });
         let notifier: StdArc<dyn Notifier> = vm.clone();
         mm.register(&notifier);
@@ -120,8 +123,17 @@ impl<C: Component> Vm<C> {
             }
         });
         let mut lock = MmuWriteLock::new(kvm);
-        self.0.ours.unmap(gfns.clone(), BOTH, &mut lock, true);
+        self.0.unmap(&gfns, BOTH, &mut lock, true);
         drop(lock);
+        // `kvm_gmem_unbind()`
+        let all = kvm.0.slots.lock().unwrap().clone();
+        for slot in all.iter().filter(|slot| slot.gfns == gfns) {
+            let size = slot.gfns.end - slot.gfns.start;
+            slot.gmem
+                .iter()
+                .for_each(|(file, page)| file.keep(*page..page + size));
+        }
+        drop(all);
         slots.replace(|all| all.retain(|slot| slot.gfns.start != first));
         Ok(())
     }
@@ -309,6 +321,11 @@ impl<C: Component> Vm<C> {
     pub fn destroy(self) {
         let vm = &self.0;
         vm.ours.flush();
+        // A file has a reference to its VM.
+        let slots = vm.kvm.0.slots.lock().unwrap().clone();
+        for slot in slots.iter() {
+            slot.gmem.iter().for_each(|(file, _)| file.close());
+        }
         for vcpu in vm.kvm.0.vcpus.read().unwrap().clone() {
             if let Some(ours) = Held::<C::Vcpu>::new(vcpu).split().1.take() {
                 vm.ours.destroy_vcpu(ours);
@@ -324,7 +341,20 @@ impl<C: Component> Inner<C> {
     fn begin(&self, gfns: &Range<u64>, halves: Halves, may_block: bool) {
         let mut lock = MmuWriteLock::new(&self.kvm);
         self.kvm.invalidate_begin(&lock, gfns);
-        self.ours.unmap(gfns.clone(), halves, &mut lock, may_block);
+        self.unmap(gfns, halves, &mut lock, may_block);
+    }
+
+    /// `kvm_unmap_gfn_range()`.
+    fn unmap(
+        &self,
+        gfns: &Range<u64>,
+        halves: Halves,
+        lock: &mut MmuWriteLock<'_>,
+        may_block: bool,
+    ) {
+        if !self.ours.unmap(gfns.clone(), halves, lock, may_block) {
+            self.kept.store(true, Ordering::SeqCst);
+        }
     }
 
     /// It ends.
@@ -514,5 +544,20 @@ impl<C: Component> Notifier for Inner<C> {
 
     fn end_gmem(&self, begun: usize) {
         (0..begun).for_each(|_| Inner::end(self));
+    }
+
+    fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::SeqCst)
+    }
+
+    fn keeps(&self, file: &Gmem, page: u64) -> bool {
+        let halves = Halves {
+            private: true,
+            shared: false,
+        };
+        let at = Slots::read(&self.kvm).in_file(file, &(page..page + 1));
+        let mut lock = MmuWriteLock::new(&self.kvm);
+        let mut is_kept = |gfns| !self.ours.unmap(gfns, halves, &mut lock, true);
+        at.into_iter().any(|gfns| is_kept(gfns))
     }
 }

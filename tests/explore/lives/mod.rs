@@ -225,7 +225,13 @@ impl Outcome {
     pub(crate) fn assert_accounted(&self, what: &str) {
         let (delegated, leaked) = self.counts;
         assert_eq!(delegated, leaked, "{what}: delegated and leaked");
-        assert_eq!(self.pages, leaked, "{what}: pages in use");
+        // Of what an RMM has in part nobody knows which part: its file keeps all.
+        let pages = self.pages;
+        let is_lost = leaked != 0;
+        assert!(
+            pages == leaked || is_lost && pages > leaked,
+            "{what}: {pages} pages in use"
+        );
         let held = self.realm;
         assert!(held <= leaked, "{what}: the RMM has {held} of {leaked}");
     }

@@ -163,6 +163,28 @@ fn private_memory_that_is_not_unmapped() {
     life.assert_idle("not unmapped");
 }
 
+/// The RMM unmaps pages and does not say which all of them are: nobody gets any that the file has, not even
+/// when it is closed.
+#[test]
+fn private_memory_that_is_not_listed() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        run(&world, 0, private(0..4)).unwrap();
+        replace_some(Fid::RTT_DATA_UNMAP, (0, 1), |args, rmm| {
+            let mut regs = rmm(args);
+            regs.0[3] = 0;
+            regs
+        });
+        world.gmem.punch(0..4);
+        end();
+        assert_eq!(machine().told("4 granules have not come back"), 1);
+        assert_eq!((0..4).filter(|n| world.gmem.page(*n).is_some()).count(), 4);
+        world.end();
+        host.outcome(Ok(()))
+    });
+    assert_eq!((life.counts, life.pages, life.realm), ((4, 4), 4, 4));
+}
+
 /// The RMM keeps a page of several that come back at once: it is lost, and the realm; the others are not.
 #[test]
 fn a_page_that_is_kept_among_others() {

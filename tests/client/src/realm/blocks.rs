@@ -3,7 +3,7 @@
 //! Private memory in blocks of 2 MiB: one fault brings one in, and it gives up parts of any size, by a hole
 //! in its file, by attributes, by what the realm takes it for, and by the end of the VM.
 
-use std::fs::File;
+use std::fs::{self, File};
 
 use realm_guest::{Op, Order, BASE, PAGE_SIZE};
 
@@ -78,17 +78,37 @@ fn in_parts(vm: &Vm) -> Result<()> {
     })
 }
 
+/// Pages that the host's files have. Nobody else is at work.
+fn file_pages() -> Result<i64> {
+    // What each CPU has counted by itself is added up by this.
+    fs::read("/proc/sys/vm/stat_refresh")?;
+    let all = fs::read_to_string("/proc/vmstat")?;
+    let mut lines = all.lines();
+    let count = lines.find_map(|line| line.strip_prefix("nr_file_pages "));
+    Ok(count.ok_or("no nr_file_pages")?.parse()?)
+}
+
+/// What the file has more than `before`: what is punched out is the host's again at once.
+fn expect_file(what: &str, before: i64, pages: i64) -> Result<()> {
+    let more = file_pages()? - before;
+    ensure!(more == pages, "{what}: {more} pages in files, not {pages}");
+    Ok(())
+}
+
 fn holes(cpu: &mut Cpu<'_>, memfd: &File) -> Result<()> {
     let before = there()?;
+    let files = file_pages()?;
     let touch = |base: u64, pages: u64| Order::pages(Op::Touch, base, pages * PAGE_SIZE);
     cpu.expect(touch(FIRST + 77 * PAGE_SIZE, 1), &[], 0)?;
     expect("one fault", before, 1, PAGES as i64)?;
+    expect_file("one fault", files, PAGES as i64)?;
     cpu.expect(touch(FIRST, PAGES), &[], 0)?;
     expect("all of a block", before, 1, PAGES as i64)?;
 
     let hole = FIRST + 100 * PAGE_SIZE;
     punch_hole(memfd, hole - BASE, 3 * PAGE_SIZE)?;
     expect("a hole in a block", before, 0, PAGES as i64 - 3)?;
+    expect_file("a hole in a block", files, PAGES as i64 - 3)?;
     let check = |base: u64, top: u64| Order::pages(Op::Check, base, top - base);
     cpu.expect(check(FIRST, hole), &[], 0)?;
     cpu.expect(check(hole + 3 * PAGE_SIZE, SECOND), &[], 0)?;
@@ -101,6 +121,7 @@ fn holes(cpu: &mut Cpu<'_>, memfd: &File) -> Result<()> {
     expect("another block", before, 1, 2 * PAGES as i64)?;
     punch_hole(memfd, FIRST - BASE, 2 * BLOCK)?;
     expect("a hole of two blocks", before, 0, 0)?;
+    expect_file("a hole of two blocks", files, 0)?;
     set_ripas(cpu, Op::SetRam, FIRST, 2 * BLOCK)
 }
 
