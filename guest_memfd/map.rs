@@ -195,10 +195,8 @@ fn map(
     }
     let level = level(vm, gfns, &mut wanted.table);
     note(&vm.pages, gfns);
-    let step = {
-        let (tables, to_file) = (vm.tables(), memory::leave_to_file);
-        mmu::map_protected(&rmi, name, &tables, range, pieces, level, list, to_file)
-    };
+    let what = (pieces, memory::leave_to_file);
+    let step = mmu::map_protected(&rmi, name, &vm.tables(), range, what, level, list);
     let (top, unclear) = match step {
         Step::Done => (range.top(), None),
         Step::Until(top) | Step::NeedTable(top, _) => (top, None),

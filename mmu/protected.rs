@@ -22,10 +22,9 @@ pub fn map_protected<C: Conduit>(
     rd: RdName,
     tables: &Tables<'_>,
     range: IpaRange<Protected>,
-    pieces: &mut Pieces,
+    (pieces, mut gone): (&mut Pieces, impl FnMut(AddrRange)),
     level: RttLevel,
     list: &mut impl SharedPage,
-    mut gone: impl FnMut(AddrRange),
 ) -> Step {
     let mut left = range;
     for _ in 0..COMMANDS {

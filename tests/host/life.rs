@@ -135,10 +135,9 @@ impl<'h> Guest<'h> {
                 self.rd(),
                 &tables,
                 range,
-                pieces,
+                (pieces, |_| {}),
                 level,
                 &mut list,
-                |_| {},
             ) {
                 Step::Done => break,
                 Step::NeedTable(at, table) => {

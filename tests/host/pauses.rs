@@ -110,10 +110,9 @@ fn memory_of_the_realms() {
                 rd,
                 tables,
                 range,
-                &mut pieces,
+                (&mut pieces, |_| {}),
                 RttLevel::L3,
                 page,
-                |_| {},
             )
         });
         assert_eq!(step, Step::Done);

@@ -557,7 +557,7 @@ impl<C: Component> Notifier for Inner<C> {
         };
         let at = Slots::read(&self.kvm).in_file(file, &(page..page + 1));
         let mut lock = MmuWriteLock::new(&self.kvm);
-        let mut is_kept = |gfns| !self.ours.unmap(gfns, halves, &mut lock, true);
-        at.into_iter().any(|gfns| is_kept(gfns))
+        let is_kept = |gfns| !self.ours.unmap(gfns, halves, &mut lock, true);
+        at.into_iter().any(is_kept)
     }
 }
