@@ -5,8 +5,13 @@
 //! Private memory belongs to guest_memfd files. A page of one is delegated and mapped when the realm
 //! first touches it, together with its neighbours, as a block of 2 MiB at most, and stays with the
 //! realm until the file gives it up (a hole is punched), it becomes shared (the attributes change), its
-//! slot goes, or the realm does. Whoever maps a page holds a reference to it until it is undelegated: so
-//! whatever happens to the file, a page of the realm world never reaches the page allocator.
+//! slot goes, or the realm does.
+//!
+//! Who keeps a page of the realm world from the page allocator: until it is mapped, the reference of whoever
+//! brings it in; while it is mapped, its file, which gives up nothing before this component has said that the
+//! RMM has given it back (`Component::unmap`), and keeps what the RMM does not give back for ever; from then until
+//! it is undelegated, a reference again. So a page that is mapped has no references but its file's, and a huge
+//! one can be split when a part of it goes.
 //!
 //! Granules are named by their number in the IPA space (gfn), and accounted for in chunks
 //! (`realm/notes.rs` has the rule). Both halves of memory are taken out of a realm in `mmu/`.
