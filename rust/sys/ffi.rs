@@ -72,6 +72,8 @@ unsafe extern "C" {
     pub(crate) fn kvm_rmi_helper_put_page(page: *mut bindings::page);
     /// The same for pages that follow each other.
     pub(crate) fn kvm_rmi_helper_put_pages(phys: u64, pages: u64);
+    /// The same for pages of a file, which keeps them: they are dirty from now on.
+    pub(crate) fn kvm_rmi_helper_leave_pages(phys: u64, pages: u64);
     /// References to such pages. False if one is free, or is no page of the kernel's.
     pub(crate) fn kvm_rmi_helper_get_pages(phys: u64, pages: u64) -> bool;
 

@@ -101,6 +101,22 @@ void kvm_rmi_helper_put_pages(phys_addr_t phys, u64 pages)
 }
 
 /*
+ * A page cache page that is clean and that nobody has a reference to is dropped
+ * without a word, by soft offlining for one.
+ */
+void kvm_rmi_helper_leave_pages(phys_addr_t phys, u64 pages)
+{
+	unsigned long nr, pfn = PHYS_PFN(phys);
+	struct folio *folio;
+
+	for (; pages; pages -= nr, pfn += nr) {
+		folio = folio_from(pfn, pages, &nr);
+		folio_mark_dirty(folio);
+		folio_put_refs(folio, nr);
+	}
+}
+
+/*
  * While a folio is split nobody has a reference to it. That takes no longer than
  * as many attempts; a page that is free stays free.
  */

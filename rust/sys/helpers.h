@@ -41,6 +41,7 @@ void *kvm_rmi_helper_page_address(struct page *page);
 bool kvm_rmi_helper_is_poisoned(struct page *page);
 void kvm_rmi_helper_put_page(struct page *page);
 void kvm_rmi_helper_put_pages(phys_addr_t phys, u64 pages);
+void kvm_rmi_helper_leave_pages(phys_addr_t phys, u64 pages);
 bool kvm_rmi_helper_get_pages(phys_addr_t phys, u64 pages);
 void kvm_rmi_helper_cond_resched(void);
 bool kvm_rmi_helper_signal_pending(void);

@@ -194,10 +194,11 @@ pub fn put(granules: GranuleRange<Undelegated>) {
 ///
 /// The file has references of its own. It drops none before who asks for the page has come back from the
 /// component with its consent (`Component::unmap`).
+/// So that nobody else has it drop any the pages are dirty: what is clean, and in no use, may be forgotten at any time.
 pub fn leave_to_file(range: AddrRange) {
     // SAFETY: The references came with what was delegated, and nobody else has them: whoever mapped it
     // has given it up.
-    unsafe { ffi::kvm_rmi_helper_put_pages(range.base().raw(), range.granules()) };
+    unsafe { ffi::kvm_rmi_helper_leave_pages(range.base().raw(), range.granules()) };
 }
 
 /// Takes references to pages that were left to their file and have been unmapped. False if one of them is
