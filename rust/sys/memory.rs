@@ -193,8 +193,8 @@ pub fn put(granules: GranuleRange<Undelegated>) {
 /// with its pages. Huge pages of the file can be split then, and others know that nobody is at work.
 ///
 /// The file has references of its own. It drops none before who asks for the page has come back from the
-/// component with its consent (`Component::unmap`).
-/// So that nobody else has it drop any the pages are dirty: what is clean, and in no use, may be forgotten at any time.
+/// component with its consent (`Component::unmap`). That nobody else has it drop any the pages are dirty: what
+/// is clean, and in no use, may be forgotten at any time.
 pub fn leave_to_file(range: AddrRange) {
     // SAFETY: The references came with what was delegated, and nobody else has them: whoever mapped it
     // has given it up.
