@@ -89,6 +89,7 @@ END {
 				cpu_time[n] = time[n] * vcpus[n] / units[n]
 				printf " | %7d %7d %6.3f %6.3f", kernel[n] / units[n], waited[n] / units[n], \
 					ratio(of_unit, n), ratio(cpu_time, n)
+				check(n, "sum", of_unit[n])
 				check(n, "ratio", ratio(of_unit, n))
 				check(n, "time", ratio(cpu_time, n))
 				if (at[n] != "") places = places sprintf("%s, %d vCPUs: %s\n", what[n], vcpus[n], at[n])
@@ -103,7 +104,7 @@ END {
 		printf "where they wait, how often, and how long each time:\n%s", places
 	}
 	for (limit in most)
-		if (!(limit in met) && (known || limit !~ /(ratio|time)$/)) {
+		if (!(limit in met) && (known || limit !~ /(sum|ratio|time)$/)) {
 			split(limit, part, SUBSEP)
 			bad = bad sprintf("no phase %s_%s\n", part[1], part[2])
 		}
