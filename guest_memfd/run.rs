@@ -29,6 +29,7 @@ use crate::{
     sys::{
         memory,
         prelude::*,
+        sched,
         slots::Memslot, //
     }, //
 };
@@ -112,12 +113,18 @@ pub(super) fn first_piece(gfns: &Range<u64>, most: u64) -> Option<Range<u64>> {
 ///
 /// # Errors
 ///
-/// What [`errno`] makes of the RMM's answer. The pages have been dropped.
+/// `EAGAIN` while something is taken from the file, or what [`errno`] makes of the RMM's answer. The pages
+/// have been dropped.
 pub(super) fn get(vm: &Vm, slot: &Memslot<'_>, piece: &Range<u64>) -> Result<Option<Pieces>> {
     let order = (piece.end - piece.start).ilog2();
     match slot.get_run(piece.start, order) {
-        Some(pages) => delegate(vm, pages).map(Some),
-        None => Ok(None),
+        Ok(Some(pages)) => delegate(vm, pages).map(Some),
+        Ok(None) => Ok(None),
+        Err(error) => {
+            // Who takes memory away needs the CPU more than this does.
+            sched::wait_a_little();
+            Err(error)
+        }
     }
 }
 

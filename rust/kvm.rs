@@ -5,7 +5,7 @@
 use crate::{
     guest_memfd,
     mmu::unmap,
-    realm::{self, host::Host, vm::Vm},
+    realm::{self, host::Host, next_span, vm::Vm},
     rec::{self, RealmVm, RecVcpu, Running},
     sys::{
         debugfs::Dir,
@@ -128,10 +128,11 @@ impl Component for RealmVm {
         }
         // Only MMU notifiers must not block, and they are about what is shared: private memory goes when
         // a file of guest_memfd is punched, closed or poisoned, when attributes change, and with a slot.
-        if halves.private && may_block {
-            return unmap::private(self, gfns, lock);
+        match halves.private {
+            true if may_block => unmap::private(self, gfns, lock),
+            true => next_span(&self.pages, &gfns).is_none(),
+            false => true,
         }
-        true
     }
 }
 

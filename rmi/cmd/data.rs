@@ -258,8 +258,8 @@ pub fn unmap<C: Conduit>(
             return Err(Error::Broken(fid, Broken::Count { entries }));
         };
         most = left;
-        // What happens to unmapped memory next is its undelegation, which the RMM refuses for what
-        // is not delegated, or not free: a wrong address frees nothing.
+        // Who gets this looks whether it is memory of guest_memfd, and has it undelegated, which the RMM
+        // refuses for what is not delegated, or not free.
         each(GranuleRange::of(pa));
     }
     progress(fid, range, &regs)

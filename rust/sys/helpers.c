@@ -8,8 +8,10 @@
 #include <linux/acpi.h>
 #include <linux/cpufeature.h>
 #include <linux/crash_dump.h>
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
+#include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
@@ -117,16 +119,18 @@ void kvm_rmi_helper_leave_pages(phys_addr_t phys, u64 pages)
 }
 
 /*
- * While a folio is split nobody has a reference to it. That takes no longer than
- * as many attempts; a page that is free stays free.
+ * While a folio is split nobody has a reference to it, which takes no longer than
+ * this; a page that is free stays free.
  */
-#define SPLIT_TRIES	(1 << 20)
+#define SPLIT_SPINS	100
+#define SPLIT_NAPS	2000
 
 bool kvm_rmi_helper_get_pages(phys_addr_t phys, u64 pages)
 {
 	unsigned long nr, again, pfn = PHYS_PFN(phys);
+	struct address_space *mapping;
 	struct folio *folio;
-	int tries = SPLIT_TRIES;
+	int tries = 0;
 
 	while (pages) {
 		if (!pfn_to_online_page(pfn))
@@ -134,9 +138,12 @@ bool kvm_rmi_helper_get_pages(phys_addr_t phys, u64 pages)
 
 		folio = folio_from(pfn, pages, &nr);
 		if (!folio_ref_try_add(folio, nr)) {
-			if (!tries--)
+			if (++tries > SPLIT_SPINS + SPLIT_NAPS)
 				return false;
-			cpu_relax();
+			if (tries > SPLIT_SPINS)
+				usleep_range(50, 100);
+			else
+				cpu_relax();
 			continue;
 		}
 
@@ -144,6 +151,12 @@ bool kvm_rmi_helper_get_pages(phys_addr_t phys, u64 pages)
 		if (folio_from(pfn, pages, &again) != folio || again != nr) {
 			folio_put_refs(folio, nr);
 			continue;
+		}
+		/* Only files of guest_memfd have memory that nobody may look into. */
+		mapping = folio_mapping(folio);
+		if (!mapping || !mapping_inaccessible(mapping)) {
+			folio_put_refs(folio, nr);
+			return false;
 		}
 		pages -= nr;
 		pfn += nr;

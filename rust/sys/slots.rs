@@ -177,13 +177,20 @@ impl Memslot<'_> {
     /// `1 << order` pages from granule `gfn` on, all of which are in the slot: pages that follow each other
     /// in memory and are aligned to their number, each with a reference. They are new, and zeroed, or all of
     /// them are there already. `None` if the file has others, or there is no such memory.
-    pub fn get_run(&self, gfn: u64, order: u32) -> Option<GranuleRange<Undelegated>> {
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` while a part of the file is being taken away, for which nobody waits here.
+    pub fn get_run(&self, gfn: u64, order: u32) -> Result<Option<GranuleRange<Undelegated>>> {
         let mut pfn = 0;
         // SAFETY: By the type's invariant, and the granules are in the slot. The result has room.
         let got = unsafe { bindings::kvm_gmem_get_run(self.slot, gfn, order, &mut pfn) };
-        let pages = u64::try_from(got).ok().filter(|pages| *pages != 0)?;
-        // SAFETY: So many pages came with a reference each, from a file that is bound to this VM alone.
-        unsafe { memory::gmem_pages(pfn, pages) }
+        match u64::try_from(got) {
+            Err(_) => Err(EAGAIN),
+            Ok(0) => Ok(None),
+            // SAFETY: So many pages came with a reference each, from a file that is bound to this VM alone.
+            Ok(pages) => Ok(unsafe { memory::gmem_pages(pfn, pages) }),
+        }
     }
 }
 

@@ -41,61 +41,71 @@ impl Gmem {
 
     /// `kvm_gmem_get_run()`: so many pages next to each other in memory, each with a reference, if they are
     /// there, or nothing is and there is such memory.
-    pub(super) fn get_run(&self, first: u64, order: u32) -> Option<Vec<u64>> {
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` while a hole is made.
+    pub(super) fn get_run(&self, first: u64, order: u32) -> Result<Option<Vec<u64>>> {
         machine().may_sleep("pages of guest_memfd");
         let (numbers, bytes) = (first..first + (1 << order), GRANULE_SIZE << order);
-        if first % (1 << order) != 0 {
-            return None;
+        if first % (1 << order) != 0 || self.is_closed() {
+            return Ok(None);
         }
-        let is_empty = self
-            .pages
-            .lock()
-            .unwrap()
-            .range(numbers.clone())
-            .next()
-            .is_none();
-        if is_empty {
-            self.add_run(numbers.clone(), order);
+        if self.is_empty(&numbers) && !self.add_run(&numbers, order)? {
+            return Ok(None);
         }
-        // What is there by now, be it a single page that has just been made.
-        let base = self.get(first).ok()?;
+        // What is there by now.
+        let Ok(base) = self.get(first) else {
+            return Ok(None);
+        };
         machine().put_page(base);
         let pages = self.pages.lock().unwrap();
         let is_next =
             |number: u64| pages.get(&number) == Some(&(base + (number - first) * GRANULE_SIZE));
         if base % bytes != 0 || !numbers.clone().all(is_next) {
-            return None;
+            return Ok(None);
         }
         let all: Vec<u64> = (base..base + bytes)
             .step_by(GRANULE_SIZE as usize)
             .collect();
         all.iter().for_each(|pa| machine().get_page(*pa));
-        Some(all)
+        Ok(Some(all))
     }
 
-    /// Puts new pages that follow each other into an empty part of the file, unless others come first.
-    fn add_run(&self, numbers: Range<u64>, order: u32) {
+    fn is_closed(&self) -> bool {
+        self.closed.load(core::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn is_empty(&self, numbers: &Range<u64>) -> bool {
+        let pages = self.pages.lock().unwrap();
+        let is_empty = pages.range(numbers.clone()).next().is_none();
+        is_empty
+    }
+
+    /// Puts new pages that follow each other into an empty part of the file. False if that cannot be.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` while a hole is made.
+    fn add_run(&self, numbers: &Range<u64>, order: u32) -> Result<bool> {
+        let _no_hole = self.invalidate_lock.try_read().map_err(|_| EAGAIN)?;
         let Ok(base) = machine().alloc_pages(order) else {
-            return;
+            return Ok(false);
         };
-        let all: Vec<u64> = (0..1 << order).map(|n| base + n * GRANULE_SIZE).collect();
         machine().take_a_while();
-        let _no_hole = self.invalidate_lock.read().unwrap();
-        // Who is at work on a file keeps it from being closed.
-        if self.closed.load(core::sync::atomic::Ordering::SeqCst) {
-            return machine().put_pages(&all);
+        // What they are charged to has enough left for them; and who is at work on a file keeps it from being
+        // closed.
+        let is_wanted = machine().allocate().is_ok() && !self.is_closed();
+        let all = (0..1 << order).map(|n| base + n * GRANULE_SIZE);
+        if !is_wanted || !self.is_empty(numbers) {
+            machine().put_pages(&all.collect::<Vec<_>>());
+            return Ok(false);
         }
         let mut pages = self.pages.lock().unwrap();
-        // What they are charged to has enough left for them.
-        let is_charged = machine().allocate().is_ok();
-        if is_charged && pages.range(numbers.clone()).next().is_none() {
-            for (number, pa) in numbers.zip(all) {
-                pages.insert(number, pa);
-            }
-            return;
+        for (number, pa) in numbers.clone().zip(all) {
+            pages.insert(number, pa);
         }
-        drop(pages);
-        machine().put_pages(&all);
+        Ok(true)
     }
 
     /// `fallocate()`: there are pages with these numbers.

@@ -154,11 +154,17 @@ impl Memslot<'_> {
 
     /// `1 << order` pages from granule `gfn` on, next to each other in memory and aligned to their number,
     /// each with a reference. `None` if the file has others, or there is no such memory.
-    pub fn get_run(&self, gfn: u64, order: u32) -> Option<GranuleRange<Undelegated>> {
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` while a part of the file is being taken away.
+    pub fn get_run(&self, gfn: u64, order: u32) -> Result<Option<GranuleRange<Undelegated>>> {
         assert!(self.0.gfns.start <= gfn && gfn + (1 << order) <= self.0.gfns.end);
-        let (file, first) = self.0.gmem.as_ref()?;
+        let Some((file, first)) = self.0.gmem.as_ref() else {
+            return Ok(None);
+        };
         let pages = file.get_run(first + (gfn - self.0.gfns.start), order)?;
-        GmemPage::join(pages.into_iter().map(GmemPage::new))
+        Ok(pages.and_then(|pages| GmemPage::join(pages.into_iter().map(GmemPage::new))))
     }
 
     pub(super) fn hva(&self, gfn: u64) -> Option<u64> {
