@@ -6,7 +6,7 @@ use super::Fid;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of one host. They only inform: nothing is decided by them, so relaxed order is enough.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counts {
     calls: [PerCommand; Fid::COUNT],
     delegated: AtomicU64,
@@ -20,10 +20,21 @@ struct PerCommand {
     errors: AtomicU64,
 }
 
+impl Default for Counts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Counts {
     /// All zeroes.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            calls: core::array::from_fn(|_| PerCommand::default()),
+            delegated: AtomicU64::new(0),
+            delegated_peak: AtomicU64::new(0),
+            leaked: AtomicU64::new(0),
+        }
     }
 
     /// Counts one SMC of command `fid`, and whether it failed.

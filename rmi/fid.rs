@@ -57,7 +57,11 @@ macro_rules! fids {
 
 fids! {
     VERSION = 0x150,
+    GRANULE_DELEGATE = 0x151,
+    GRANULE_UNDELEGATE = 0x152,
     RTT_DATA_MAP_INIT = 0x153,
+    DATA_CREATE_UNKNOWN = 0x154,
+    DATA_DESTROY = 0x155,
     REALM_ACTIVATE = 0x157,
     REALM_CREATE = 0x158,
     REALM_DESTROY = 0x159,
@@ -66,10 +70,13 @@ fids! {
     REC_ENTER = 0x15c,
     RTT_CREATE = 0x15d,
     RTT_DESTROY = 0x15e,
+    RTT_MAP_UNPROTECTED = 0x15f,
     RTT_READ_ENTRY = 0x161,
+    RTT_UNMAP_UNPROTECTED = 0x162,
     PSCI_COMPLETE = 0x164,
     FEATURES = 0x165,
     RTT_FOLD = 0x166,
+    REC_AUX_COUNT = 0x167,
     RTT_INIT_RIPAS = 0x168,
     RTT_SET_RIPAS = 0x169,
     RMM_CONFIG_SET = 0x16e,
@@ -91,6 +98,20 @@ fids! {
 }
 
 impl Fid {
+    /// RMI_DATA_CREATE: what RMI 1.0 calls RTT_DATA_MAP_INIT.
+    pub const DATA_CREATE: Fid = Fid::RTT_DATA_MAP_INIT;
+
+    /// Those among [`Fid::ALL`] that RMI 2.0 does not have.
+    pub const ONLY_1_0: [Fid; 7] = [
+        Self::GRANULE_DELEGATE,
+        Self::GRANULE_UNDELEGATE,
+        Self::DATA_CREATE_UNKNOWN,
+        Self::DATA_DESTROY,
+        Self::RTT_MAP_UNPROTECTED,
+        Self::RTT_UNMAP_UNPROTECTED,
+        Self::REC_AUX_COUNT,
+    ];
+
     /// Number of commands in [`Fid::ALL`].
     pub const COUNT: usize = Self::ALL.len();
 

@@ -50,7 +50,7 @@ pub(crate) fn run(probe: &mut Probe) {
         Fid::RMM_ACTIVATE,
     ];
     for fid in Fid::ALL {
-        if !early.contains(fid) {
+        if !early.contains(fid) && !Fid::ONLY_1_0.contains(fid) {
             probe.call(*fid, &[]);
         }
     }
