@@ -33,7 +33,7 @@ fn a_block_becomes_pages_and_a_block_again() {
         // Break before make, if the hardware could see the block.
         let broken = machine.fake().invalidated();
         assert_eq!(broken.is_empty(), ripas == EMPTY);
-        assert!(broken.iter().all(|range| *range == (1, L2..2 * L2)));
+        assert!(broken.iter().all(|range| *range == (0, L2..2 * L2)));
         for n in [0, 1, 511] {
             let wanted = [3, ASSIGNED, BLOCK + n * L3, ripas];
             machine.expect_entry(L2 + n * L3, 3, wanted);
@@ -43,7 +43,7 @@ fn a_block_becomes_pages_and_a_block_again() {
 
         machine.expect(Fid::RTT_FOLD, [RD, L2, 3], Status::Success, [pa(40)]);
         let cached = if ripas == RAM { L2 } else { L3 };
-        assert_eq!(machine.fake().invalidated(), [(1, L2..L2 + cached)]);
+        assert_eq!(machine.fake().invalidated(), [(0, L2..L2 + cached)]);
         machine.expect_entry(L2, 3, [2, ASSIGNED, BLOCK, ripas]);
         assert!(machine.is_delegated(pa(40)));
         machine.destroy_realm();
@@ -74,14 +74,14 @@ fn a_block_of_the_hosts_becomes_pages_and_a_block_again() {
     machine.expect_entry(ipa, 2, [2, ASSIGNED, base | NS_ATTRIBUTES, EMPTY]);
     machine.fake().invalidated();
     machine.create_table(pa(40), ipa, 3);
-    assert_eq!(machine.fake().invalidated(), [(1, ipa..ipa + L2)]);
+    assert_eq!(machine.fake().invalidated(), [(0, ipa..ipa + L2)]);
     machine.expect_entry(
         ipa + L3,
         3,
         [3, ASSIGNED, (base + L3) | NS_ATTRIBUTES, EMPTY],
     );
     machine.expect(Fid::RTT_FOLD, [RD, ipa, 3], Status::Success, [pa(40)]);
-    assert_eq!(machine.fake().invalidated(), [(1, ipa..ipa + L2)]);
+    assert_eq!(machine.fake().invalidated(), [(0, ipa..ipa + L2)]);
     machine.expect_entry(ipa, 2, [2, ASSIGNED, base | NS_ATTRIBUTES, EMPTY]);
     machine.destroy_realm();
 }

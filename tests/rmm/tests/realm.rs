@@ -316,7 +316,7 @@ fn nothing_of_a_realm_is_in_a_tlb_when_its_vmid_is_free() {
     machine.expect(Fid::REALM_TERMINATE, [RD], Status::Success, []);
     machine.fake().invalidated();
     machine.expect(Fid::REALM_DESTROY, [RD], Status::Success, []);
-    assert_eq!(machine.fake().invalidated(), [(1, 0..1 << 39)]);
+    assert_eq!(machine.fake().invalidated(), [(0, 0..1 << 39)]);
 }
 
 #[test]

@@ -284,7 +284,7 @@ fn memory_that_is_no_longer_ram_is_forgotten() {
     machine.map(L3, BLOCK, 1, 3);
     machine.fake().invalidated();
     asked.set(0, 4 * L3, 4 * L3);
-    assert_eq!(machine.fake().invalidated(), [(1, L3..2 * L3)]);
+    assert_eq!(machine.fake().invalidated(), [(0, L3..2 * L3)]);
     machine.expect_entry(L3, 3, [3, ASSIGNED, BLOCK, EMPTY]);
     machine.expect_entry(2 * L3, 3, [3, UNASSIGNED, 0, EMPTY]);
 }

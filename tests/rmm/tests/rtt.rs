@@ -237,7 +237,7 @@ fn destroy_forgets_memory_of_the_hosts() {
         Status::Success,
         [pa(FREE + 3), SHARED + L1],
     );
-    assert_eq!(machine.fake().invalidated(), [(1, SHARED..SHARED + L2)]);
+    assert_eq!(machine.fake().invalidated(), [(0, SHARED..SHARED + L2)]);
     machine.expect_entry(SHARED, 3, [2, UNASSIGNED, 0, EMPTY]);
     machine.destroy_realm();
 }

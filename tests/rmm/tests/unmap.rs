@@ -43,7 +43,7 @@ fn what_was_ram_is_destroyed() {
     machine.expect_entry(L3, 3, [3, UNASSIGNED, 0, DESTROYED]);
     machine.expect_entry(2 * L3, 3, [3, UNASSIGNED, 0, DESTROYED]);
     machine.expect_entry(3 * L3, 3, [3, ASSIGNED, BLOCK + 3 * L3, RAM]);
-    assert_eq!(machine.fake().invalidated(), [(1, L3..3 * L3)]);
+    assert_eq!(machine.fake().invalidated(), [(0, L3..3 * L3)]);
     assert!(machine.is_delegated(BLOCK + L3) && machine.is_delegated(BLOCK + 2 * L3));
     // Memory at a destroyed IPA stays what it is.
     machine.map(L3, BLOCK + L3, 1, 3);
@@ -143,7 +143,7 @@ fn blocks_go_whole() {
     let args = [RD, L2, 2 * L2 + L3, SINGLE, 0];
     let wanted = [2 * L2, desc(BLOCK, 1, 2), 0];
     machine.expect(Fid::RTT_DATA_UNMAP, args, Status::Success, wanted);
-    assert_eq!(machine.fake().invalidated(), [(1, L2..2 * L2)]);
+    assert_eq!(machine.fake().invalidated(), [(0, L2..2 * L2)]);
     let args = [RD, 2 * L2, L1, SINGLE, 0];
     let wanted = [L1, desc(BLOCK + L2, 1, 2), 0];
     machine.expect(Fid::RTT_DATA_UNMAP, args, Status::Success, wanted);
@@ -241,7 +241,7 @@ fn the_hosts_memory_goes_back_to_the_host() {
     let wanted = [SHARED + L2, 0, 1];
     machine.expect(Fid::RTT_UNPROT_UNMAP, args, Status::Success, wanted);
     assert_eq!(listed(&machine, 1), [ns_desc(UART, 2, 3)]);
-    assert_eq!(machine.fake().invalidated(), [(1, SHARED..SHARED + 2 * L3)]);
+    assert_eq!(machine.fake().invalidated(), [(0, SHARED..SHARED + 2 * L3)]);
     // In a register it is not said whose it is.
     let args = [RD, SHARED + L2, SHARED + L1, SINGLE, 0];
     let wanted = [SHARED + L1, desc(4 * L2, 1, 2), 0];

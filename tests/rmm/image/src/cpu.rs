@@ -6,6 +6,7 @@
 //! CPU is turned off. What a realm needs beyond that is loaded when it is entered (`realm.rs`).
 
 use rmm::features::CpuId;
+use rmm::vmid;
 
 use crate::arch::{self, mrs, msr};
 use crate::simd;
@@ -150,6 +151,17 @@ pub(crate) fn vttbr_empty(vmid: u16) -> u64 {
     (&raw const NO_STAGE2.0).addr() as u64 | u64::from(vmid) << 48
 }
 
+/// VTTBR_EL2 while no realm is entered: [`vttbr_empty`] with the VMID that no realm has. VTCR_EL2 says how
+/// large that is.
+pub(crate) fn vttbr_idle() -> u64 {
+    let bits = if mrs!("vtcr_el2") & VTCR_VS != 0 {
+        16
+    } else {
+        8
+    };
+    vttbr_empty(vmid::idle(bits))
+}
+
 /// Prepares Realm EL2 of this CPU to run realms.
 pub(crate) fn init() {
     let cpu = Features::read();
@@ -158,7 +170,8 @@ pub(crate) fn init() {
     msr!("vpidr_el2", mrs!("midr_el1"));
     msr!("cntvoff_el2", 0);
     msr!("vtcr_el2", VTCR | cpu.vtcr);
-    msr!("vttbr_el2", vttbr_empty(0));
+    arch::isb();
+    msr!("vttbr_el2", vttbr_idle());
     if cpu.hcx {
         let mops = if cpu.mops { HCRX_MSCEN } else { 0 };
         let tcr2 = if cpu.tcr2 { HCRX_TCR2EN } else { 0 };

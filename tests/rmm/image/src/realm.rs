@@ -184,7 +184,7 @@ fn load(features: &Features, ctx: &Context) {
 /// stage 2.
 fn save(features: &Features, ctx: &mut Context) {
     let hcr = mrs!("hcr_el2");
-    msr!("vttbr_el2", cpu::vttbr_empty(0));
+    msr!("vttbr_el2", cpu::vttbr_idle());
     msr!("hcr_el2", cpu::HCR_RMM);
     arch::isb();
     ctx.el2.hcr_el2 = ctx.el2.hcr_el2 & !HCR_VSE | hcr & HCR_VSE;

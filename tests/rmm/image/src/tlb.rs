@@ -46,6 +46,6 @@ pub(crate) fn invalidate(vmid: u16, ipa: Range<u64>) {
         };
     }
     arch::complete_writes();
-    msr!("vttbr_el2", cpu::vttbr_empty(0));
+    msr!("vttbr_el2", cpu::vttbr_idle());
     arch::isb();
 }
