@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use realm_attest::hash::Hash;
 use realm_attest::token::{platform_key, Token};
 use realm_attest::verify::{Wanted, Wrong};
-use rmm::attest::{self, keys, Claims};
+use rmm::attest::{self, keys, Claims, Form};
 use rmm::measurement::{Algorithm, SLOTS};
 
 /// The platform's key, as a VMM's user has it.
@@ -28,6 +28,7 @@ fn token(hash: Hash, rem: u8) -> Vec<u8> {
     measurements[0] = [RIM; 64];
     measurements[1] = [rem; 64];
     let claims = Claims {
+        form: Form::Rsi1_1,
         challenge: &CHALLENGE,
         instance_id: &instance_id,
         rpv: &RPV,
@@ -36,7 +37,7 @@ fn token(hash: Hash, rem: u8) -> Vec<u8> {
     };
     let (mut signed, mut token) = ([0; attest::MAX_CLAIMS], [0; 4096]);
     let size = attest::realm_claims(&claims, &mut signed).unwrap();
-    let size = attest::sign(&signed[..size], &mut token).unwrap();
+    let size = attest::sign(&signed[..size], Form::Rsi1_1, &mut token).unwrap();
     token[..size].to_vec()
 }
 

@@ -41,6 +41,13 @@ const NUM_BPS_SHIFT: u32 = 14;
 /// `RmiFeatureRegister0`, position of the number of watchpoints, minus 1.
 const NUM_WPS_SHIFT: u32 = 20;
 
+/// `RmiFeatureRegister0` of RMI 1.0: realms can be measured with SHA-256 and with SHA-512.
+const V1_HASHES: u64 = 1 << 32 | 1 << 33;
+/// `RmiFeatureRegister0` of RMI 1.0, position of the number of list registers, minus 1.
+const V1_NUM_LRS_SHIFT: u32 = 34;
+/// `RmiFeatureRegister0` of RMI 1.0, position of the binary logarithm of the most RECs in a realm.
+const V1_MAX_RECS_ORDER_SHIFT: u32 = 38;
+
 /// The identification registers that decide what the RMM can offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CpuId {
@@ -117,17 +124,7 @@ fn field(value: u64, low: u32, width: u32) -> u64 {
 /// A register that the specification does not have reads as 0.
 pub fn feature_register(cpu: &CpuId, index: u64) -> u64 {
     match index {
-        0 => {
-            let sve = cpu
-                .sve_vl
-                .map_or(0, |vl| SVE | u64::from(vl & 0xf) << SVE_VL_SHIFT);
-            let lpa2 = if cpu.has_lpa2() { LPA2 } else { 0 };
-            cpu.pa_bits()
-                | lpa2
-                | sve
-                | (cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT
-                | (cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT
-        }
+        0 => cpu_features(cpu),
         1 => {
             GRANULE_4K
                 | SHA_256
@@ -138,6 +135,33 @@ pub fn feature_register(cpu: &CpuId, index: u64) -> u64 {
         }
         _ => 0,
     }
+}
+
+/// Feature register `index` in RMI 1.0, which has but one, on a CPU with the identification registers
+/// `cpu` and with `vtr` in ICH_VTR_EL2.
+pub fn v1_feature_register(cpu: &CpuId, vtr: u64, index: u64) -> u64 {
+    match index {
+        0 => {
+            cpu_features(cpu)
+                | V1_HASHES
+                | (vtr & 0xf) << V1_NUM_LRS_SHIFT
+                | MAX_RECS_ORDER << V1_MAX_RECS_ORDER_SHIFT
+        }
+        _ => 0,
+    }
+}
+
+/// The fields of `RmiFeatureRegister0` that all versions of RMI have.
+fn cpu_features(cpu: &CpuId) -> u64 {
+    let sve = cpu
+        .sve_vl
+        .map_or(0, |vl| SVE | u64::from(vl & 0xf) << SVE_VL_SHIFT);
+    let lpa2 = if cpu.has_lpa2() { LPA2 } else { 0 };
+    cpu.pa_bits()
+        | lpa2
+        | sve
+        | (cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT
+        | (cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT
 }
 
 /// `RmiFeatureRegister0`, by its fields.

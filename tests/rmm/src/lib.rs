@@ -3,12 +3,12 @@
 //! The embedded Realm Management Monitor: the state machine, without hardware.
 //!
 //! What the host of a Realm Management Extension machine may ask of an RMM (the Realm Management
-//! Interface, RMI 2.0) is answered here: [`Rmm::handle`] takes the registers of a call and leaves
+//! Interface, RMI 2.0 or 1.0) is answered here: [`Rmm::handle`] takes the registers of a call and leaves
 //! the results in them. The world outside is a [`Platform`]: the granule protection table (GPT)
 //! that EL3 owns, and the memory of the granules. `image/` implements it on Realm EL2; the host
 //! tests implement it with a table in memory.
 //!
-//! The answers are those of the RMM specification (Arm DEN0137, 2.0-bet3) and of TF-RMM, down to
+//! The answers are those of the RMM specification (Arm DEN0137, 2.0-bet3 and 1.0) and of TF-RMM, down to
 //! what is refused and in which order. Where the two leave a choice, the module that makes it says
 //! so.
 //!
@@ -25,7 +25,7 @@
 //!   has it; TF-RMM leaves x5 to x7 as they were.
 //! - Commands for planes refuse every input; TF-RMM has reasons in some order.
 //!
-//! TF-RMM's branch for RMI 2.0 bet2 does some things in another way: [`rmi::Dialect`].
+//! TF-RMM's branch for RMI 2.0 bet2 does some things in another way, and RMI 1.0 many: [`rmi::Dialect`].
 //!
 //! # The pieces
 //!

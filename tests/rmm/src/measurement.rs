@@ -4,8 +4,10 @@
 //!
 //! Slot 0 of a realm's measurements is the Realm Initial Measurement (RIM). It starts as the hash of
 //! the parameters of the realm, and the RMM extends it with each REC and each granule of initial
-//! data. Which IPAs start as RAM is not measured, as in TF-RMM. The other slots are the Realm Extensible Measurements (REMs),
-//! zeroes until the realm extends them.
+//! data. Which IPAs start as RAM is measured in RMI 1.0 alone, as in TF-RMM. The other slots are the Realm
+//! Extensible Measurements (REMs), zeroes until the realm extends them.
+
+use core::ops::Range;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use zerocopy::{Immutable, IntoBytes};
@@ -110,9 +112,23 @@ struct RecDescriptor {
 }
 const _: () = assert!(size_of::<RecDescriptor>() == DESCRIPTOR_BYTES);
 
+/// `RmmMeasurementDescriptorRipas`: IPAs that start as RAM.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct RipasDescriptor {
+    kind: u64,
+    len: u64,
+    rim: Measurement,
+    base: u64,
+    top: u64,
+    zeroes: [u8; 160],
+}
+const _: () = assert!(size_of::<RipasDescriptor>() == DESCRIPTOR_BYTES);
+
 /// The first field of the descriptors, which says what they describe.
 const KIND_DATA: u64 = 0;
 const KIND_REC: u64 = 1;
+const KIND_RIPAS: u64 = 2;
 
 /// A RIM, and how it is extended.
 pub struct Rim<'a> {
@@ -141,6 +157,19 @@ impl Rim<'_> {
             flags,
             content,
             zeroes: [0; 96],
+        };
+        *self.value = self.algorithm.hash(&[descriptor.as_bytes()]);
+    }
+
+    /// Adds a range of IPAs that start as RAM.
+    pub fn add_ripas(&mut self, ipas: Range<u64>) {
+        let descriptor = RipasDescriptor {
+            kind: KIND_RIPAS,
+            len: DESCRIPTOR_BYTES as u64,
+            rim: *self.value,
+            base: ipas.start,
+            top: ipas.end,
+            zeroes: [0; 160],
         };
         *self.value = self.algorithm.hash(&[descriptor.as_bytes()]);
     }

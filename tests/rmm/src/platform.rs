@@ -6,6 +6,7 @@ use core::ops::Range;
 
 use crate::features::CpuId;
 use crate::granule::{Delegated, Held, Locked, Undelegated};
+pub use crate::rec::context::LIST_REGISTERS;
 use crate::rec::{Context, Trap};
 
 /// 64-bit words in a granule.
@@ -14,9 +15,6 @@ const _: () = assert!(GRANULE_WORDS * 8 == 1 << kvm_arm_rmi::GRANULE_SHIFT);
 
 /// The contents of a granule.
 pub type GranuleData = [u64; GRANULE_WORDS];
-
-/// List registers that the architecture has room for.
-pub const LIST_REGISTERS: usize = 16;
 
 /// EL3 did not change the GPT: the granule was not in the address space that the change needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,8 +79,8 @@ pub trait Platform {
     fn run(&self, ctx: &mut Context) -> Trap;
 
     /// Ends a series of calls of [`Self::run`] with the same `ctx`: what the platform has left in the
-    /// CPU from one to the next goes back into its granules, and the virtual CPU interface of the
-    /// interrupt controller is off (ICH_HCR_EL2.En).
+    /// CPU from one to the next goes back into its granules or into `ctx`, and the virtual CPU interface of
+    /// the interrupt controller is off (ICH_HCR_EL2.En).
     fn leave(&self, ctx: &mut Context);
 
     /// ICH_LR0_EL2 and up as the host has programmed them on this CPU, 0 for those that do not exist.
@@ -90,6 +88,9 @@ pub trait Platform {
 
     /// ICH_VTR_EL2: what the interrupt controller's virtual CPU interface can do.
     fn gic_vtr(&self) -> u64;
+
+    /// True if there are interrupts of the extended ranges (ICC_CTLR_EL1.ExtRange).
+    fn gic_has_extended_range(&self) -> bool;
 
     /// The physical count, CNTPCT_EL0.
     fn counter(&self) -> u64;

@@ -3,8 +3,8 @@
 //! PSCI 1.1 for realms: the calls of a realm, and the host's part in them.
 //!
 //! The RMM knows which RECs are on. It asks the host where another REC takes part, because only the
-//! host can say that it does not run: CPU_ON waits for [`complete`], and so does AFFINITY_INFO in one
-//! [`Dialect`]. The host is told of what it should act upon.
+//! host can say that it does not run: CPU_ON waits for [`complete`], and so does AFFINITY_INFO in all
+//! [`Dialect`]s but one. The host is told of what it should act upon.
 
 use kvm_arm_rmi::rmi::{PhysAddr, Status};
 
@@ -109,7 +109,7 @@ impl<P: Platform> Running<'_, '_, P> {
             return Answer::code(ON);
         }
         match self.rmm.dialect() {
-            Dialect::Main => self.ask_host(target),
+            Dialect::Main | Dialect::V1 => self.ask_host(target),
             Dialect::Bet2 => Answer::code(if self.is_on(target) { ON } else { OFF }),
         }
     }
@@ -140,7 +140,7 @@ impl<P: Platform> Running<'_, '_, P> {
     /// Leaves a call about REC number `target`, another one, to the host.
     fn ask_host(&mut self, target: u64) -> Answer {
         let known = match self.rmm.dialect() {
-            Dialect::Main => target < self.with_rd(|rd| rd.recs),
+            Dialect::Main | Dialect::V1 => target < self.with_rd(|rd| rd.recs),
             Dialect::Bet2 => {
                 let found = self.find_rec(target);
                 self.rec.set_psci_target(found.unwrap_or(PhysAddr::new(0)));

@@ -48,15 +48,17 @@ fn verify(token: &[u8], key: &VerifyingKey) -> Vec<u8> {
     payload.to_vec()
 }
 
-/// The platform token and the realm token in a CCA token.
-fn open(token: &[u8]) -> (Vec<u8>, Vec<u8>) {
+/// The platform token and the realm token in a CCA token, of RSI 1.0 or 1.1.
+fn open(token: &[u8], rsi_1_0: bool) -> (Vec<u8>, Vec<u8>) {
     let mut token = Decoder::new(token);
     assert_eq!(token.tag().unwrap(), Tag::new(907));
     assert_eq!(token.map().unwrap(), Some(2));
     let mut part = |key| {
         assert_eq!(token.u32().unwrap(), key);
-        assert_eq!(token.array().unwrap(), Some(2));
-        assert_eq!(token.u32().unwrap(), 263);
+        if !rsi_1_0 {
+            assert_eq!(token.array().unwrap(), Some(2));
+            assert_eq!(token.u32().unwrap(), 263);
+        }
         token.bytes().unwrap().to_vec()
     };
     let parts = (part(44234), part(44241));
@@ -121,19 +123,24 @@ fn a_verifier_accepts_the_token() {
         assert_eq!(host.answer_code(rec, &[MEASUREMENT_EXTEND, 2, 8, 99]), 0);
 
         let token = fetch(&host, rec, 0xc4, 1000);
-        let (platform, realm) = open(&token);
+        let v1 = host.is_v1();
+        let (platform, realm) = open(&token, v1);
 
         let claims = verify(&realm, keys::realm().verifying_key());
         assert_eq!(claim(&claims, 10).bytes().unwrap(), [0xc4; 64]);
-        assert_eq!(
-            claim(&claims, 265).str().unwrap(),
-            "tag:arm.com,2024:realm#2.0.0"
-        );
+        let (count, profile) = match v1 {
+            true => (8, "tag:arm.com,2023:realm#1.0.0"),
+            false => (10, "tag:arm.com,2024:realm#2.0.0"),
+        };
+        assert_eq!(Decoder::new(&claims).map().unwrap(), Some(count));
+        assert_eq!(claim(&claims, 265).str().unwrap(), profile);
         assert_eq!(claim(&claims, 44236).str().unwrap(), name);
         assert_eq!(claim(&claims, 44240).str().unwrap(), "sha-256");
-        assert_eq!(claim(&claims, 44243).u8().unwrap(), 0);
-        let id = claim(&claims, 256).bytes().unwrap().to_vec();
-        assert_eq!((id.len(), id[0]), (33, 1));
+        if !v1 {
+            assert_eq!(claim(&claims, 44243).u8().unwrap(), 0);
+            let id = claim(&claims, 256).bytes().unwrap().to_vec();
+            assert_eq!((id.len(), id[0]), (33, 1));
+        }
         let rpv = claim(&claims, 44235).bytes().unwrap().to_vec();
         assert_eq!((rpv.len(), &rpv[..4]), (64, &[0x31, 0x56, 0x50, 0x52][..]));
         let rim = measurement(&host, rec, 0, bytes);
@@ -186,7 +193,7 @@ fn a_token_shows_the_measurements_of_its_beginning() {
     assert_eq!(regs[0], 0);
     let data = host.fake().data(host.realm_page(0));
     let bytes: Vec<u8> = data.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let (_, realm) = open(&bytes[..regs[1] as usize]);
+    let (_, realm) = open(&bytes[..regs[1] as usize], host.is_v1());
     let claims = verify(&realm, keys::realm().verifying_key());
     let mut rems = claim(&claims, 44239);
     rems.array().unwrap();

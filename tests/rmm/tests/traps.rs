@@ -125,8 +125,17 @@ fn an_access_that_is_not_described_cannot_be_emulated() {
         .cpu
         .then(abort(DATA_ABORT | IL | WNR | FAULT, UNPROTECTED));
     assert_eq!(host.enter(rec), 0);
-    assert_eq!(host.exit(0x100), DATA_ABORT | IL | FAULT);
-    assert_eq!((host.exit(0x108), host.exit(0x110)), (0, UNPROTECTED >> 8));
+    // RMI 1.0 tells where it was, and whether it was a write.
+    let (told, far) = match host.is_v1() {
+        true => (WNR, 0x123),
+        false => (IL, 0),
+    };
+    assert_eq!(host.exit(0x100), DATA_ABORT | told | FAULT);
+    assert_eq!(
+        (host.exit(0x108), host.exit(0x110)),
+        (far, UNPROTECTED >> 8)
+    );
+    assert_eq!(host.exit_gpr(0), 0);
     assert_eq!(host.enter_with(rec, EMULATED, &[]), RMI_ERROR_REC);
     // An external abort is possible.
     assert_eq!(host.enter_with(rec, INJECT_SEA, &[]), 0);

@@ -42,8 +42,8 @@ mod tlb;
 use kvm_arm_rmi::rmi::{PhysAddr, Regs};
 use rmm::el3::{check_warm_boot, BootError, ColdBoot, Manifest};
 use rmm::granule::Entry;
-use rmm::rmi::{Dialect, RMI_VERSION};
-use rmm::rsi::RSI_VERSION;
+use rmm::rmi::Dialect;
+use rmm::rsi::highest_version;
 use rmm::{GranuleTable, Rmm};
 use spin::Once;
 
@@ -59,6 +59,15 @@ struct Machine {
     rmm: Rmm<'static, RealmEl2>,
     cpus: u64,
 }
+
+/// What the RMM speaks.
+const DIALECT: Dialect = if cfg!(feature = "rmi-1-0") {
+    Dialect::V1
+} else if cfg!(feature = "bet2") {
+    Dialect::Bet2
+} else {
+    Dialect::Main
+};
 
 static MACHINE: Once<Machine> = Once::new();
 
@@ -105,12 +114,13 @@ fn start(args: [u64; 4]) -> Result<Machine, BootError> {
     // SAFETY: `map_manifest` has mapped them, and `table` is the only one there will be.
     let windows = unsafe { Windows::new() };
 
+    let (rmi, rsi) = (DIALECT.version(), highest_version(DIALECT));
     log!(
         "RMI {}.{}, RSI {}.{}, RMM-EL3 interface {}, boot manifest {}",
-        RMI_VERSION >> 16,
-        RMI_VERSION & 0xffff,
-        RSI_VERSION >> 16,
-        RSI_VERSION & 0xffff,
+        rmi >> 16,
+        rmi & 0xffff,
+        rsi >> 16,
+        rsi & 0xffff,
         boot.version,
         manifest.version,
     );
@@ -120,8 +130,8 @@ fn start(args: [u64; 4]) -> Result<Machine, BootError> {
     let rmm = Rmm::new(RealmEl2::new(windows), table);
     if cfg!(feature = "bet2") {
         log!("RMI of the bet2 draft");
-        rmm.speak(Dialect::Bet2);
     }
+    rmm.speak(DIALECT);
     Ok(Machine {
         rmm,
         cpus: boot.cpus,

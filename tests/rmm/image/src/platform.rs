@@ -85,6 +85,10 @@ impl Platform for RealmEl2 {
         gic::vtr()
     }
 
+    fn gic_has_extended_range(&self) -> bool {
+        gic::has_extended_range()
+    }
+
     fn counter(&self) -> u64 {
         timer::count()
     }

@@ -69,6 +69,9 @@ pub(crate) fn run(ctx: &mut Context) -> Trap {
     with_this_cpu(|cpu| {
         if cpu.host.is_none() {
             cpu.host = Some(take_over(&features));
+            if ctx.vgic.switched != 0 {
+                gic::load(&ctx.vgic);
+            }
         }
         timer::load_control(&ctx.timers);
         timer::load(&ctx.timers);
@@ -104,6 +107,9 @@ pub(crate) fn leave(ctx: &mut Context) {
         cpu.simd.take_back(&features, &ctx.simd);
         if let Some(host) = cpu.host.take() {
             give_back(&features, &host);
+            if ctx.vgic.switched != 0 {
+                gic::save(&mut ctx.vgic);
+            }
         }
     });
     gic::disable_virtual();

@@ -57,6 +57,15 @@ impl From<minicbor::encode::Error<Infallible>> for TooLong {
 /// CBOR that is written into a buffer.
 type Cbor<'a> = Encoder<Cursor<&'a mut [u8]>>;
 
+/// What a token looks like. It has changed with RSI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// As in RSI 1.0: fewer claims, and the two tokens do not say what they are.
+    Rsi1_0,
+    /// As in RSI 1.1.
+    Rsi1_1,
+}
+
 /// Writes CBOR into `buffer` and returns the bytes that were written.
 ///
 /// # Errors
@@ -88,7 +97,7 @@ pub fn realm_claims(claims: &Claims<'_>, buffer: &mut [u8]) -> Result<usize, Too
 /// # Errors
 ///
 /// [`TooLong`] if the buffer is too small; 4 KiB are enough.
-pub fn sign(realm_claims: &[u8], buffer: &mut [u8]) -> Result<usize, TooLong> {
+pub fn sign(realm_claims: &[u8], form: Form, buffer: &mut [u8]) -> Result<usize, TooLong> {
     let mut claims = [0; MAX_CLAIMS];
     let platform_claims = cbor(&mut claims, platform::write)?;
     let mut signed = [[0; MAX_SIGNED]; 2];
@@ -98,7 +107,11 @@ pub fn sign(realm_claims: &[u8], buffer: &mut [u8]) -> Result<usize, TooLong> {
     let token = cbor(buffer, |out| {
         out.tag(Tag::new(TAG))?.map(2)?;
         for (key, signed) in [(PLATFORM_TOKEN, platform), (REALM_TOKEN, realm)] {
-            out.u32(key)?.array(2)?.u32(EAT_CWT)?.bytes(signed)?;
+            out.u32(key)?;
+            if form == Form::Rsi1_1 {
+                out.array(2)?.u32(EAT_CWT)?;
+            }
+            out.bytes(signed)?;
         }
         Ok(())
     })?;

@@ -38,12 +38,12 @@ impl<P: Platform> Running<'_, '_, P> {
         self.exit.hpfar = syndrome.hpfar;
         if aarch32 || stage2.is_protected(ipa) {
             self.exit.esr = esr.public();
-        } else if !esr.is_described() {
+        } else if !esr.is_described() && !self.rmm.is_v1() {
             self.exit.esr = esr.public_with_length();
         } else {
             self.exit.esr = esr.emulation();
             self.exit.far = syndrome.far & GRANULE_SIZE.wrapping_sub(1);
-            if esr.is_write() {
+            if esr.is_write() && esr.is_described() {
                 let value = self.gpr(esr.register()) & esr.access_mask();
                 let [x0, ..] = &mut self.exit.gprs;
                 *x0 = value;

@@ -11,6 +11,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Granules that hold the floating-point and SVE registers of a REC.
 pub const SIMD_GRANULES: usize = 3;
 
+/// List registers that the architecture has room for.
+pub const LIST_REGISTERS: usize = 16;
+
+/// Registers with the active priorities of a group of interrupts that the architecture has room for.
+pub const ACTIVE_PRIORITIES: usize = 4;
+
 /// General purpose registers: x0 to x30.
 pub const GPRS: usize = 31;
 
@@ -38,6 +44,8 @@ pub struct Context {
     pub el2: El2,
     /// Floating-point and SVE state.
     pub simd: Simd,
+    /// The virtual CPU interface of the interrupt controller.
+    pub vgic: Vgic,
 }
 
 /// Registers of EL1 and EL0.
@@ -123,6 +131,27 @@ pub struct El2 {
     pub vmpidr_el2: u64,
     /// VSESR_EL2: the syndrome of the SError that `HCR_EL2.VSE` makes pending.
     pub vsesr_el2: u64,
+}
+
+/// The virtual CPU interface of the interrupt controller. Since RMI 2.0 it is the host's; in RMI 1.0 the RMM
+/// switches it.
+#[derive(Clone, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the names are those of the registers")]
+pub struct Vgic {
+    /// 1 if the platform loads these before it enters the realm for the first time since
+    /// [`Platform::leave`](crate::Platform::leave), which saves them. Otherwise it leaves them alone.
+    pub switched: u64,
+    pub ich_hcr_el2: u64,
+    pub ich_vmcr_el2: u64,
+    /// ICH_MISR_EL2. Never loaded.
+    pub ich_misr_el2: u64,
+    /// ICH_LR0_EL2 and up.
+    pub ich_lr_el2: [u64; LIST_REGISTERS],
+    /// ICH_AP0R0_EL2 to ICH_AP0R3_EL2.
+    pub ich_ap0r_el2: [u64; ACTIVE_PRIORITIES],
+    /// ICH_AP1R0_EL2 to ICH_AP1R3_EL2.
+    pub ich_ap1r_el2: [u64; ACTIVE_PRIORITIES],
 }
 
 /// Floating-point and SVE state: where it is kept while another context runs.

@@ -4,12 +4,14 @@
 
 use zerocopy::{transmute_ref, FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-use super::context::GPRS;
+use super::context::{GPRS, LIST_REGISTERS};
 
 /// Word of the page where [`Enter::flags`] is.
 pub const ENTER_FLAGS_WORD: usize = 0;
 /// Word of the page where [`Enter::gprs`] starts.
 pub const ENTER_GPRS_WORD: usize = 0x200 / 8;
+/// Word of the page where [`Enter::gic_hcr`] is. [`Enter::gic_lrs`] follows.
+pub const ENTER_GIC_WORD: usize = 0x300 / 8;
 /// Word of the page where [`Exit`] starts.
 pub const EXIT_WORD: usize = 0x800 / 8;
 
@@ -31,6 +33,10 @@ pub struct Enter {
     pub flags: u64,
     /// What the host answers, depending on the last exit.
     pub gprs: [u64; GPRS],
+    /// RMI 1.0: the host's part of ICH_HCR_EL2.
+    pub gic_hcr: u64,
+    /// RMI 1.0: ICH_LR0_EL2 and up.
+    pub gic_lrs: [u64; LIST_REGISTERS],
 }
 
 impl Enter {
@@ -78,7 +84,16 @@ pub struct Exit {
     zeroes_120: [u64; 0xe0 / 8],
     /// What the realm tells the host, depending on the reason.
     pub gprs: [u64; GPRS],
-    zeroes_2f8: [u64; 0x108 / 8],
+    zeroes_2f8: u64,
+    /// RMI 1.0: ICH_HCR_EL2, as far as it is the host's business.
+    pub gic_hcr: u64,
+    /// RMI 1.0: ICH_LR0_EL2 and up.
+    pub gic_lrs: [u64; LIST_REGISTERS],
+    /// RMI 1.0: ICH_MISR_EL2.
+    pub gic_misr: u64,
+    /// RMI 1.0: ICH_VMCR_EL2.
+    pub gic_vmcr: u64,
+    zeroes_398: [u64; 0x68 / 8],
     /// CNTP_CTL_EL0 of the realm.
     pub cntp_ctl: u64,
     /// CNTP_CVAL_EL0 of the realm, as a physical count.

@@ -62,8 +62,17 @@ impl<P: Platform> Running<'_, '_, P> {
         if !self.rec.is_runnable() || self.rec.is_psci_pending() {
             return Err(Status::ErrorRec);
         }
-        if !vgic::is_valid(&self.rmm.platform().list_registers()) {
+        let platform = self.rmm.platform();
+        let v1 = self.rmm.is_v1();
+        let valid = match v1 {
+            true => vgic::is_valid_page(enter, platform),
+            false => vgic::is_valid(&platform.list_registers()),
+        };
+        if !valid {
             return Err(Status::ErrorRec);
+        }
+        if v1 {
+            self.rec.context.vgic.enter(enter, platform);
         }
         self.complete_abort(enter)?;
         if self.complete_host_call(enter) == Flow::Exit {
@@ -104,6 +113,9 @@ impl<P: Platform> Running<'_, '_, P> {
         }
         platform.leave(&mut self.rec.context);
 
+        if self.rmm.is_v1() {
+            self.rec.context.vgic.exit(&mut self.exit);
+        }
         let timers = &mut self.rec.context.timers;
         timers.refresh(platform.counter());
         self.rec.timers_told = timers.outputs();

@@ -177,7 +177,8 @@ impl<P: Platform> Rmm<'_, P> {
 
     /// RMI_RTT_DATA_MAP_INIT. x1: PA of the RD. x2: PA of a delegated granule. x3: IPA, in the
     /// protected half. x4: PA of a granule of the host's, whose contents are copied. x5: 1 to measure
-    /// them, 0 not to. The IPA is RAM afterwards.
+    /// them, 0 not to. The IPA is RAM afterwards. In RMI 1.0 this is DATA_CREATE, where the granule is looked
+    /// at before the realm.
     ///
     /// # Errors
     ///
@@ -193,6 +194,9 @@ impl<P: Platform> Rmm<'_, P> {
         );
         let flags = regs.x(5);
         if flags > MEASURE || self.granules.state(source) != Some(granule::State::Undelegated) {
+            return Err(Status::ErrorInput.into());
+        }
+        if self.is_v1() && self.granules.state(pa) != Some(granule::State::Delegated) {
             return Err(Status::ErrorInput.into());
         }
         let mut rd = self.lock_rd(regs.x(1))?;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Drafts of RMI 2.0 differ, and so do RMMs that speak them: which one this RMM speaks.
+//! Which RMI this RMM speaks: 1.0, or 2.0, of which there are drafts, and RMMs that differ.
+//!
+//! RMI 1.0 has a command table of its own ([`super::v1`]), over the same objects. Where one of its
+//! commands is the same as in 2.0 but for a detail, the function that both share looks here. Of the drafts
+//! of 2.0:
 //!
 //! | | [`Dialect::Main`] | [`Dialect::Bet2`] |
 //! |---|---|---|
@@ -13,14 +17,14 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::Rmm;
+use super::{Rmm, State};
 use crate::desc::RangeDesc;
 use crate::platform::Platform;
 
 /// Granules that [`Dialect::Bet2`] asks for when a realm is made.
 pub const REALM_AUX: u64 = 9;
 
-/// Whose RMI 2.0 the RMM speaks.
+/// Whose RMI the RMM speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Dialect {
@@ -28,6 +32,18 @@ pub enum Dialect {
     Main = 0,
     /// That of TF-RMM's topic branch for RMI 2.0 bet2.
     Bet2 = 1,
+    /// RMI 1.0, as TF-RMM has it at its tag for that specification (rmm-spec-v1.0-rel0).
+    V1 = 2,
+}
+
+impl Dialect {
+    /// The version of RMI: major number in bits 30:16, minor number in bits 15:0.
+    pub const fn version(self) -> u64 {
+        match self {
+            Self::V1 => 1 << 16,
+            Self::Main | Self::Bet2 => 2 << 16,
+        }
+    }
 }
 
 /// How RTT_UNPROT_MAP wants to be told that memory is not delegated. RMMs differ.
@@ -59,22 +75,33 @@ impl Choice {
 }
 
 impl<P: Platform> Rmm<'_, P> {
-    /// From now on the RMM speaks `dialect`. There are no realms yet.
+    /// From now on the RMM speaks `dialect`. The host has not called yet.
+    ///
+    /// An RMM that speaks RMI 1.0 is active from the beginning.
     pub fn speak(&self, dialect: Dialect) {
         let form = match dialect {
-            Dialect::Main => Undelegated::Any,
+            Dialect::Main | Dialect::V1 => Undelegated::Any,
             Dialect::Bet2 => Undelegated::Bit,
         };
+        if dialect == Dialect::V1 {
+            self.state.store(State::Active as u8, Ordering::Release);
+        }
         self.choice.dialect.store(dialect as u8, Ordering::Relaxed);
         self.want_undelegated(form);
     }
 
     /// What the RMM speaks.
-    pub(crate) fn dialect(&self) -> Dialect {
+    pub fn dialect(&self) -> Dialect {
         match self.choice.dialect.load(Ordering::Relaxed) {
             0 => Dialect::Main,
-            _ => Dialect::Bet2,
+            1 => Dialect::Bet2,
+            _ => Dialect::V1,
         }
+    }
+
+    /// True if that is RMI 1.0.
+    pub(crate) fn is_v1(&self) -> bool {
+        self.dialect() == Dialect::V1
     }
 
     /// From now on a descriptor of the host's memory has to say so in this way.

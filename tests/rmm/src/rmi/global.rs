@@ -6,8 +6,8 @@ use core::sync::atomic::Ordering;
 
 use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status};
 
-use super::{Reply, Rmm, State, RMI_VERSION};
-use crate::features::feature_register;
+use super::{Reply, Rmm, State};
+use crate::features::{feature_register, v1_feature_register};
 use crate::granule::{Locked, Undelegated};
 use crate::platform::{GranuleData, Platform, GRANULE_WORDS};
 
@@ -32,19 +32,24 @@ impl<P: Platform> Rmm<'_, P> {
     /// Returns the lower and the higher version that the RMM supports. ERROR_INPUT: the wanted one
     /// is not among them.
     pub(super) fn version(&self, regs: &Regs) -> Reply {
-        let status = if regs.x(1) == RMI_VERSION {
+        let only = self.dialect().version();
+        let status = if regs.x(1) == only {
             Status::Success
         } else {
             Status::ErrorInput
         };
-        Reply::with(status, [RMI_VERSION, RMI_VERSION])
+        Reply::with(status, [only, only])
     }
 
     /// RMI_FEATURES. x1: number of the feature register.
     ///
     /// Returns its value; registers that do not exist are 0.
     pub(super) fn features(&self, regs: &Regs) -> Reply {
-        let value = feature_register(&self.platform.cpu_id(), regs.x(1));
+        let cpu = self.platform.cpu_id();
+        let value = match self.is_v1() {
+            true => v1_feature_register(&cpu, self.platform.gic_vtr(), regs.x(1)),
+            false => feature_register(&cpu, regs.x(1)),
+        };
         Reply::with(Status::Success, [value])
     }
 

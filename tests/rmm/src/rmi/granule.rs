@@ -111,7 +111,7 @@ impl<P: Platform> Rmm<'_, P> {
     /// # Errors
     ///
     /// [`Status::ErrorInput`] if it is not the host's, or EL3 refuses.
-    fn delegate(&self, pa: PhysAddr) -> Result<(), Status> {
+    pub(super) fn delegate(&self, pa: PhysAddr) -> Result<(), Status> {
         let granule = self
             .granules
             .lock::<Undelegated>(pa)
@@ -134,7 +134,7 @@ impl<P: Platform> Rmm<'_, P> {
     /// If EL3 refuses. It has then taken a Realm granule away behind the RMM's back, and nothing
     /// that the RMM knows about memory can be relied on.
     #[allow(clippy::panic, reason = "there is no safe way on, see above")]
-    fn undelegate(&self, pa: PhysAddr) -> Result<(), Status> {
+    pub(super) fn undelegate(&self, pa: PhysAddr) -> Result<(), Status> {
         let granule = self
             .granules
             .lock::<Delegated>(pa)

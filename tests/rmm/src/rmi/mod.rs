@@ -3,7 +3,8 @@
 //! The commands, one function each, and the table that finds them.
 //!
 //! The table `COMMANDS` is the place to start: it lists every command with the states of the RMM that
-//! it is allowed in and with the number of its results. [`Rmm::handle`] does the rest.
+//! it is allowed in and with the number of its results. [`Rmm::handle`] does the rest. [`v1`] has the
+//! table of RMI 1.0.
 
 mod absent;
 mod blocks;
@@ -21,6 +22,7 @@ mod ripas;
 mod rtt;
 mod run;
 mod unmap;
+mod v1;
 
 use core::iter;
 use core::sync::atomic::{AtomicU8, Ordering};
@@ -38,9 +40,6 @@ pub use data_map::DataMap;
 pub use dialect::{Dialect, Undelegated, REALM_AUX};
 pub use granule::MAX_GRANULES_PER_CALL;
 pub use unmap::DataUnmap;
-
-/// The version of the interface: major number in bits 30:16, minor number in bits 15:0.
-pub const RMI_VERSION: u64 = 2 << 16;
 
 /// The bit of a function identifier by which SMCCC 1.3 callers say that SVE state may be lost.
 const SVE_HINT: u32 = 1 << 16;
@@ -195,6 +194,8 @@ macro_rules! commands {
     };
 }
 
+use commands;
+
 /// The Realm Management Monitor of a machine. CPUs share one.
 pub struct Rmm<'a, P> {
     platform: P,
@@ -208,7 +209,7 @@ pub struct Rmm<'a, P> {
 }
 
 impl<'a, P: Platform> Rmm<'a, P> {
-    /// Every command there is.
+    /// Every command of RMI 2.0.
     const COMMANDS: [Command<Self>; 32] = commands! {
         VERSION                     Always  2   version;
         REALM_ACTIVATE              Active  0   realm_activate;
@@ -301,14 +302,15 @@ impl<'a, P: Platform> Rmm<'a, P> {
     pub(crate) fn execute(&self, regs: &mut Regs) {
         let call = *regs;
         let fid = fid(call.x(0));
-        let command = Self::COMMANDS
-            .into_iter()
-            .find(|command| command.fid == fid);
+        let is_it = |command: &Command<Self>| command.fid == fid;
+        let (command, absent) = if self.is_v1() {
+            (Self::V1_COMMANDS.into_iter().find(is_it), None)
+        } else {
+            let command = Self::COMMANDS.into_iter().find(is_it);
+            (command, absent::answer(fid, self.state()))
+        };
         let (reply, results) = match command {
-            None => {
-                let absent = absent::answer(fid, self.state());
-                (absent.unwrap_or(Reply::unknown()), 0)
-            }
+            None => (absent.unwrap_or(Reply::unknown()), 0),
             Some(c) if !c.when.allows(self.state()) => (Reply::new(Status::ErrorGlobal), 0),
             Some(c) => ((c.run)(self, &call), c.results),
         };

@@ -24,11 +24,12 @@ impl<P: Platform> Rmm<'_, P> {
     /// # Errors
     ///
     /// In this order. ERROR_INPUT: the parameters are not in such a granule; the machine cannot do
-    /// what they ask for. ERROR_GLOBAL: as many realms as VMIDs. ERROR_INPUT: a root table is not
+    /// what they ask for. ERROR_GLOBAL: as many realms as VMIDs. In [`Dialect::V1`], where the host chooses
+    /// the VMID, ERROR_INPUT: another realm has it, or none can. ERROR_INPUT: a root table is not
     /// delegated. BLOCKED or BUSY: there are too many operations. ERROR_INPUT: the RD is not delegated,
     /// or one of the root tables.
     ///
-    /// In [`Dialect::Bet2`] begins an operation that asks for donations; in the other none, and there
+    /// In [`Dialect::Bet2`] begins an operation that asks for donations; in the others none, and there
     /// cannot be too many.
     pub(super) fn realm_create(&self, regs: &Regs) -> Result<Reply, Failure> {
         let mut data: GranuleData = [0; GRANULE_WORDS];
@@ -39,13 +40,16 @@ impl<P: Platform> Rmm<'_, P> {
         self.platform.read(&page, 0, &mut data);
         drop(page);
 
+        let v1 = self.is_v1();
         let mut params = RawParams::view(&data)
-            .check(&self.platform)
+            .check(&self.platform, v1)
             .ok_or(Status::ErrorInput)?;
-        params.stage2.vmid = self
-            .vmids
-            .take(self.vmid_bits())
-            .ok_or(Status::ErrorGlobal)?;
+        let bits = self.vmid_bits();
+        if !v1 {
+            params.stage2.vmid = self.vmids.take(bits).ok_or(Status::ErrorGlobal)?;
+        } else if !self.vmids.reserve(params.stage2.vmid, bits) {
+            return Err(Status::ErrorInput.into());
+        }
         let created = self.create(PhysAddr::new(regs.x(1)), &params);
         if created.is_err() {
             self.vmids.give(params.stage2.vmid);
@@ -74,7 +78,7 @@ impl<P: Platform> Rmm<'_, P> {
             Failure::from(status)
         };
         let place = match self.dialect() {
-            Dialect::Main => None,
+            Dialect::Main | Dialect::V1 => None,
             Dialect::Bet2 => Some(self.operations.reserve().map_err(&free)?),
         };
         let rd = self.granules.lock::<Delegated>(rd);
@@ -172,11 +176,11 @@ impl<P: Platform> Rmm<'_, P> {
     /// # Errors
     ///
     /// In this order. In [`Dialect::Bet2`], BLOCKED or BUSY: there are too many operations. ERROR_INPUT:
-    /// not an RD. ERROR_REALM: the realm still has RECs, is not terminated, or its root tables are in
-    /// use.
+    /// not an RD. ERROR_REALM: the realm still has RECs, is not terminated (which is not asked for in
+    /// [`Dialect::V1`]), or its root tables are in use.
     pub(super) fn realm_destroy(&self, regs: &Regs) -> Result<Reply, Failure> {
         let place = match self.dialect() {
-            Dialect::Main => None,
+            Dialect::Main | Dialect::V1 => None,
             Dialect::Bet2 => Some(self.operations.reserve()?),
         };
         let mut rd = self.lock_rd(regs.x(1))?;
@@ -185,7 +189,8 @@ impl<P: Platform> Rmm<'_, P> {
         }
         let (state, stage2) = self.with_rd(&mut rd, |rd| (rd.state(), rd.stage2()));
         let in_use = |pa| self.granules.own::<Rtt>(pa).count() != 0;
-        if state != State::Terminated || stage2.root_tables().any(in_use) {
+        let stopped = self.is_v1() || state == State::Terminated;
+        if !stopped || stage2.root_tables().any(in_use) {
             return Err(Status::ErrorRealm.into());
         }
         // The tables cannot come into use again: that takes the RD, which is held. What they had of

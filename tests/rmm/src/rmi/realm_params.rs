@@ -35,7 +35,8 @@ const LEVEL_0_PA_BITS: u64 = 44;
 /// Most root tables.
 const MAX_ROOTS: u32 = 16;
 
-/// The page as the host has it. What it does not name is ignored.
+/// The page as the host has it. What it does not name is ignored. RMI 1.0 does not have everything that is
+/// named, and it alone has a VMID.
 #[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(super) struct RawParams {
@@ -56,7 +57,9 @@ pub(super) struct RawParams {
     ignored6: [u8; 0x3c4],
     rpv: [u8; RPV_BYTES],
     ats_plane: u64,
-    ignored7: [u8; 0x3c0],
+    ignored7: [u8; 0x3b8],
+    vmid: u16,
+    ignored10: [u8; 6],
     rtt_base: u64,
     rtt_level_start: i64,
     rtt_num_start: u32,
@@ -67,7 +70,7 @@ pub(super) struct RawParams {
 
 /// What the host wants, after all checks.
 pub(super) struct RealmParams {
-    /// Stage 2, with VMID 0.
+    /// Stage 2, with the VMID that the host has chosen, if it has.
     pub(super) stage2: Stage2,
     /// How the realm is measured.
     pub(super) algorithm: Algorithm,
@@ -87,8 +90,9 @@ impl RawParams {
         transmute_ref!(data)
     }
 
-    /// Checks the parameters against what the machine can do. `None` if it cannot do that.
-    pub(super) fn check(&self, platform: &impl Platform) -> Option<RealmParams> {
+    /// Checks the parameters against what the machine can do, for RMI 1.0 or for 2.0. `None` if it cannot
+    /// do that.
+    pub(super) fn check(&self, platform: &impl Platform, v1: bool) -> Option<RealmParams> {
         let cpu = platform.cpu_id();
         let feature0 = Feature0(feature_register(&cpu, 0));
         let flag = |flag| self.flags0 & flag != 0;
@@ -103,23 +107,29 @@ impl RawParams {
             || flag(FLAG_SVE) && (!feature0.has_sve() || self.sve_vl > feature0.sve_vl())
             || flag(FLAG_PMU) && self.pmu_num_ctrs > feature0.pmu_counters()
             || flag(FLAG_PMU) && self.pmu_num_ctrs == 0 && !cpu.has_hpmn0()
-            || flag(FLAG_DA)
-            || self.flags0 >> MEC_POLICY_SHIFT & 3 > MEC_POLICY_PRIVATE
-            || self.num_aux_planes != 0
-            || self.ats_plane != 0
-            || self.flags1 & FLAG_S2AP_INDIRECT != 0
+            || !v1 && self.wants_what_v2_may_have()
         {
             return None;
         }
 
         Some(RealmParams {
             stage2: self.stage2(cpu.pa_bits())?,
-            algorithm: Algorithm::from_raw(self.hash_algo)?,
+            algorithm: Algorithm::from_raw(self.hash_algo)
+                .filter(|algorithm| !v1 || *algorithm != Algorithm::Sha384)?,
             rpv: self.rpv,
             sve_vl: flag(FLAG_SVE).then_some(u8::try_from(self.sve_vl).ok()?),
             pmu_counters: flag(FLAG_PMU).then_some(u8::try_from(self.pmu_num_ctrs).ok()?),
             measured: self.measured(),
         })
+    }
+
+    /// True if it wants what RMI 2.0 knows and this RMM does not have.
+    fn wants_what_v2_may_have(&self) -> bool {
+        self.flags0 & FLAG_DA != 0
+            || self.flags0 >> MEC_POLICY_SHIFT & 3 > MEC_POLICY_PRIVATE
+            || self.num_aux_planes != 0
+            || self.ats_plane != 0
+            || self.flags1 & FLAG_S2AP_INDIRECT != 0
     }
 
     /// The shape of stage 2, if it is one that the CPU has.
@@ -157,7 +167,7 @@ impl RawParams {
             start_level,
             ipa_bits: u8::try_from(self.s2sz).ok()?,
             lpa2,
-            vmid: 0,
+            vmid: self.vmid,
         })
     }
 

@@ -28,7 +28,7 @@ const RUNNABLE: u64 = 1;
 const MPIDR: u64 = 0xffff_ff0f;
 
 /// What of `RmiRecParams` the RMM uses.
-struct Params {
+pub(super) struct Params {
     flags: u64,
     mpidr: u64,
     pc: u64,
@@ -108,20 +108,25 @@ impl<P: Platform> Rmm<'_, P> {
     /// Reads the parameters of a REC. `None` if they are not in the host's memory.
     fn rec_params(&self, pa: PhysAddr) -> Option<Params> {
         let page = self.granules.lock::<Undelegated>(pa)?;
+        Some(self.read_rec_params(&page))
+    }
+
+    /// Reads the parameters of a REC in a page of the host's.
+    pub(super) fn read_rec_params(&self, page: &Locked<'_, Undelegated>) -> Params {
         let mut gprs = [0; GPRS];
-        self.platform.read(&page, GPRS_WORD, &mut gprs);
+        self.platform.read(page, GPRS_WORD, &mut gprs);
         let word = |n| {
             let mut word = [0];
-            self.platform.read(&page, n, &mut word);
+            self.platform.read(page, n, &mut word);
             let [word] = word;
             word
         };
-        Some(Params {
+        Params {
             flags: word(FLAGS_WORD),
             mpidr: word(MPIDR_WORD),
             pc: word(PC_WORD),
             gprs,
-        })
+        }
     }
 
     /// Makes a REC of a granule with the granules that are listed in it.
@@ -129,7 +134,7 @@ impl<P: Platform> Rmm<'_, P> {
     /// # Errors
     ///
     /// As REC_CREATE in the end. Nothing has changed then.
-    fn rec_make(&self, create: RecCreate, params: &Params) -> Result<(), Status> {
+    pub(super) fn rec_make(&self, create: RecCreate, params: &Params) -> Result<(), Status> {
         let mut rd = self
             .granules
             .lock::<granule::Rd>(create.rd)
@@ -144,10 +149,14 @@ impl<P: Platform> Rmm<'_, P> {
         }
         let index = params.index().ok_or(Status::ErrorInput)?;
         let fits = match self.dialect() {
-            Dialect::Main => index == next,
+            Dialect::Main | Dialect::V1 => index == next,
             Dialect::Bet2 => self.find_rec(&mut rd, index).is_none(),
         };
-        if !fits {
+        let given = self
+            .platform
+            .with(&mut object, |data| Donated::view(data).count());
+        // RMI 2.0 has seen to the number of granules before.
+        if !fits || given != donated::MAX as u64 {
             return Err(Status::ErrorInput);
         }
         let (stage2, sve_vl) = self.with_rd(&mut rd, |rd| {
@@ -237,7 +246,7 @@ impl<P: Platform> Rmm<'_, P> {
     pub(super) fn psci_complete(&self, regs: &Regs) -> Reply {
         let calling = PhysAddr::new(regs.x(1));
         let (target, verdict) = match self.dialect() {
-            Dialect::Main => (Some(PhysAddr::new(regs.x(2))), regs.x(3)),
+            Dialect::Main | Dialect::V1 => (Some(PhysAddr::new(regs.x(2))), regs.x(3)),
             Dialect::Bet2 => (self.psci_target(calling), regs.x(2)),
         };
         let locked = target.and_then(|target| self.lock_two_recs(calling, target));

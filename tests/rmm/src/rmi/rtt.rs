@@ -187,7 +187,11 @@ impl<P: Platform> Rmm<'_, P> {
         let root = self.lock_root(&stage2, ipa);
         drop(rd);
         let mut walk = self.walk(&stage2, root, ipa, level);
-        let (hipas, descriptor, ripas) = self.entry(&mut walk).report();
+        let entry = self.entry(&mut walk);
+        let (hipas, mut descriptor, ripas) = entry.report();
+        if self.is_v1() {
+            descriptor = entry.v1_descriptor(stage2.lpa2);
+        }
         Ok(Reply::with(
             Status::Success,
             [
@@ -216,7 +220,7 @@ impl<P: Platform> Rmm<'_, P> {
 
     /// The first IPA from `ipa`, where the walk has ended, that has a live entry in the same table, or
     /// the IPA after the table.
-    fn next_live(&self, walk: &mut Walk<'_>, ipa: u64) -> u64 {
+    pub(super) fn next_live(&self, walk: &mut Walk<'_>, ipa: u64) -> u64 {
         let (first, size) = (walk.index, block_size(walk.level));
         self.with_table(walk, |table| {
             if table.get(first).is_live() {
@@ -239,7 +243,7 @@ impl<P: Platform> Rmm<'_, P> {
 /// # Errors
 ///
 /// ERROR_INPUT if it is above `lowest`, or below the last.
-fn level(raw: u64, lowest: i8) -> Result<i8, Failure> {
+pub(super) fn level(raw: u64, lowest: i8) -> Result<i8, Failure> {
     i8::try_from(raw as i64)
         .ok()
         .filter(|level| (lowest..=LAST_LEVEL).contains(level))

@@ -4,11 +4,11 @@
 
 use kvm_arm_rmi::rmi::{PhysAddr, Regs, Status};
 
-use super::{Reply, Rmm};
+use super::{Failure, Reply, Rmm};
 use crate::granule::{self, State as GranuleState, Undelegated};
-use crate::platform::Platform;
+use crate::platform::{Platform, LIST_REGISTERS};
 use crate::rd::{Rd, State};
-use crate::rec::exit::{Enter, Exit, ENTER_FLAGS_WORD, ENTER_GPRS_WORD, EXIT_WORD};
+use crate::rec::exit::{Enter, Exit, ENTER_FLAGS_WORD, ENTER_GIC_WORD, ENTER_GPRS_WORD, EXIT_WORD};
 use crate::rec::{Realm, Rec, Running};
 
 impl<P: Platform> Rmm<'_, P> {
@@ -16,7 +16,7 @@ impl<P: Platform> Rmm<'_, P> {
     ///
     /// Runs the REC until it exits, and says why in the second half of the page. In this order:
     /// ERROR_INPUT if the page is not in the host's memory, or there is no REC; ERROR_REC if it runs
-    /// already; ERROR_REALM if the realm is not active; ERROR_REC if the REC is not in the state for
+    /// already; ERROR_REALM if the realm is not active, in RMI 1.0 with index 1 if it was; ERROR_REC if the REC is not in the state for
     /// what the host wants. ERROR_INPUT as well if the host has taken the page away meanwhile; then
     /// nothing is said about the exit.
     pub(super) fn rec_enter(&self, regs: &Regs) -> Reply {
@@ -39,7 +39,7 @@ impl<P: Platform> Rmm<'_, P> {
         };
         let realm = match self.realm_enter(rec.rd()) {
             Ok(realm) => realm,
-            Err(status) => return Reply::new(status),
+            Err(failure) => return Reply::failed(failure),
         };
 
         let mut running = Running {
@@ -68,6 +68,12 @@ impl<P: Platform> Rmm<'_, P> {
         self.platform.read(&page, ENTER_FLAGS_WORD, &mut flags);
         self.platform.read(&page, ENTER_GPRS_WORD, &mut enter.gprs);
         [enter.flags] = flags;
+        if self.is_v1() {
+            let mut gic = [0; 1 + LIST_REGISTERS];
+            self.platform.read(&page, ENTER_GIC_WORD, &mut gic);
+            let [hcr, lrs @ ..] = gic;
+            (enter.gic_hcr, enter.gic_lrs) = (hcr, lrs);
+        }
         Some(enter)
     }
 
@@ -90,12 +96,16 @@ impl<P: Platform> Rmm<'_, P> {
     /// # Errors
     ///
     /// [`Status::ErrorRealm`] if the realm is not active.
-    fn realm_enter(&self, rd: PhysAddr) -> Result<Realm, Status> {
+    fn realm_enter(&self, rd: PhysAddr) -> Result<Realm, Failure> {
+        let v1 = self.is_v1();
         let mut granule = self.granules.own::<granule::Rd>(rd);
         self.platform.with(&mut granule, |data| {
             let rd = Rd::view(data);
             if rd.state() != State::Active {
-                return Err(Status::ErrorRealm);
+                return Err(Failure {
+                    status: Status::ErrorRealm,
+                    index: u8::from(v1 && rd.state() == State::SystemOff),
+                });
             }
             rd.running = rd.running.saturating_add(1);
             Ok(Realm {

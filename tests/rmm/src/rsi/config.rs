@@ -30,7 +30,7 @@ struct Config {
 impl<P: Platform> Running<'_, '_, P> {
     /// RSI_REALM_CONFIG. x1: protected IPA of a granule.
     ///
-    /// Describes the realm there. ERROR_INPUT: the IPA is not granule aligned, not protected, or
+    /// Describes the realm there. RSI 1.0 leaves what it does not know as it is. ERROR_INPUT: the IPA is not granule aligned, not protected, or
     /// EMPTY.
     pub(super) fn realm_config(&mut self) -> Answer {
         let ipa = self.gpr(1);
@@ -40,6 +40,7 @@ impl<P: Platform> Running<'_, '_, P> {
         }
         // Before the table of the page is held: descriptors come first.
         let (algorithm, rpv) = self.with_rd(|rd| (rd.algorithm(), rd.rpv));
+        let rsi_1_0 = self.rmm.is_v1();
         let [v0, v1, v2, v3, ..] = self.rmm.platform().gic_vtr().to_le_bytes();
 
         let done = self.memory(ipa, |data: &mut GranuleData| {
@@ -47,10 +48,12 @@ impl<P: Platform> Running<'_, '_, P> {
             config.ipa_bits = u64::from(stage2.ipa_bits);
             // `RsiHashAlgorithm` has a number for SHA-384, which TF-RMM does not use.
             config.algorithm = u8::from(algorithm != Algorithm::Sha256);
-            config.aux_planes = 0;
-            config.gic_vtr = u32::from_le_bytes([v0, v1, v2, v3]);
-            config.ats_plane = 0;
             config.rpv = rpv;
+            if !rsi_1_0 {
+                config.aux_planes = 0;
+                config.gic_vtr = u32::from_le_bytes([v0, v1, v2, v3]);
+                config.ats_plane = 0;
+            }
         });
         match done {
             Ok(()) => Answer::code(SUCCESS),

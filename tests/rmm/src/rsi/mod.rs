@@ -3,7 +3,7 @@
 //! The Realm Services Interface: what a realm may ask of the RMM by SMC.
 //!
 //! `Running::smc` finds the function in x0 and carries it out; PSCI is in a module of its own. This is
-//! RSI 1.1. What belongs to planes and to devices is answered as unknown functions are.
+//! RSI 1.1, and RSI 1.0 for realms that the host has made by RMI 1.0. What belongs to planes and to devices is answered as unknown functions are.
 
 mod config;
 mod host_call;
@@ -16,10 +16,18 @@ use kvm_arm_rmi::rmi::PhysAddr;
 use crate::granule::{Locked, Rd};
 use crate::platform::Platform;
 use crate::rec::{Flow, Miss, Running};
+use crate::rmi::Dialect;
 use crate::{psci, rd};
 
 /// The highest version of the interface: major number in bits 30:16, minor number in bits 15:0.
 pub const RSI_VERSION: u64 = 1 << 16 | 1;
+/// That of realms that the host has made in this dialect of RMI.
+pub const fn highest_version(dialect: Dialect) -> u64 {
+    match dialect {
+        Dialect::V1 => RSI_VERSION_LOWEST,
+        Dialect::Main | Dialect::Bet2 => RSI_VERSION,
+    }
+}
 /// The lowest version of the interface.
 pub const RSI_VERSION_LOWEST: u64 = 1 << 16;
 
@@ -130,10 +138,11 @@ impl<P: Platform> Running<'_, '_, P> {
     /// both are the highest.
     fn version(&self) -> Answer {
         let wanted = self.gpr(1);
-        if (RSI_VERSION_LOWEST..=RSI_VERSION).contains(&wanted) {
-            Answer::Return([SUCCESS, wanted, RSI_VERSION, 0])
+        let highest = highest_version(self.rmm.dialect());
+        if (RSI_VERSION_LOWEST..=highest).contains(&wanted) {
+            Answer::Return([SUCCESS, wanted, highest, 0])
         } else {
-            Answer::Return([ERROR_INPUT, RSI_VERSION, RSI_VERSION, 0])
+            Answer::Return([ERROR_INPUT, highest, highest, 0])
         }
     }
 

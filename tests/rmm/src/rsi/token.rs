@@ -9,7 +9,7 @@ use kvm_arm_rmi::rmi::GRANULE_SIZE;
 use zerocopy::IntoBytes;
 
 use super::{Answer, ERROR_INPUT, ERROR_STATE, ERROR_UNKNOWN, INCOMPLETE, SUCCESS};
-use crate::attest::{self, Claims, TooLong, MAX_CLAIMS};
+use crate::attest::{self, Claims, Form, TooLong, MAX_CLAIMS};
 use crate::granule::Aux;
 use crate::platform::{GranuleData, Platform};
 use crate::rec::exit::Reason;
@@ -30,8 +30,10 @@ impl<P: Platform> Running<'_, '_, P> {
             return Answer::code(ERROR_UNKNOWN);
         };
         let mut buffer = [0; MAX_CLAIMS];
+        let form = self.form();
         let len = self.with_rd(|rd| {
             let claims = Claims {
+                form,
                 challenge,
                 instance_id: &rd.instance_id,
                 rpv: &rd.rpv,
@@ -85,6 +87,14 @@ impl<P: Platform> Running<'_, '_, P> {
         self.copy_token(ipa, offset, size)
     }
 
+    /// What the realm's tokens look like.
+    fn form(&self) -> Form {
+        match self.rmm.is_v1() {
+            true => Form::Rsi1_0,
+            false => Form::Rsi1_1,
+        }
+    }
+
     /// Replaces the claims by the token.
     ///
     /// # Errors
@@ -92,12 +102,13 @@ impl<P: Platform> Running<'_, '_, P> {
     /// [`TooLong`] if it does not fit in the granule.
     fn sign_token(&mut self) -> Result<(), TooLong> {
         let claims = usize::try_from(self.rec.token.claims).unwrap_or(0);
+        let form = self.form();
         let len = self.with_token(|token| {
             let bytes = token.as_mut_bytes();
             let mut buffer = [0; MAX_CLAIMS];
             let copy = buffer.get_mut(..claims).ok_or(TooLong)?;
             copy.copy_from_slice(bytes.get(..claims).ok_or(TooLong)?);
-            attest::sign(copy, bytes)
+            attest::sign(copy, form, bytes)
         })?;
         self.rec.token.len = u64::try_from(len).unwrap_or(0);
         Ok(())

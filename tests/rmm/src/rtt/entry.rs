@@ -12,7 +12,7 @@
 
 use kvm_arm_rmi::rmi::PhysAddr;
 
-use super::LAST_LEVEL;
+use super::{block_size, LAST_LEVEL};
 
 /// `RmiRipas`: what a realm may expect of a protected IPA.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -233,7 +233,28 @@ impl Entry {
         }
     }
 
-    /// What RTT_READ_ENTRY tells about the entry: HIPAS, descriptor and RIPAS.
+    /// The descriptor that RTT_READ_ENTRY tells in RMI 1.0, with FEAT_LPA2 or without: nothing about what
+    /// is DESTROYED, and memory of the host's as the host has described it.
+    pub fn v1_descriptor(self, lpa2: bool) -> u64 {
+        match self {
+            Self::Assigned(Ripas::Empty | Ripas::Ram, pa) | Self::Table(pa) => pa.raw(),
+            Self::AssignedNs(NsAttributes(attributes), pa) => with_address(pa, lpa2) | attributes,
+            _ => 0,
+        }
+    }
+
+    /// Memory of the host's as the host describes it in RMI 1.0, for a table at `level`, 1 to 3, with
+    /// FEAT_LPA2 or without: the address, MemAttr and S2AP of a descriptor. `None` if anything else is set,
+    /// the address is not aligned to the level, or the memory attributes are the reserved ones.
+    pub fn from_host(descriptor: u64, level: i8, lpa2: bool) -> Option<Self> {
+        let pa = address(descriptor, lpa2);
+        let attributes = NsAttributes(descriptor & (MEMATTR | S2AP));
+        let whole = with_address(pa, lpa2) | attributes.0 == descriptor;
+        let aligned = pa.raw() & block_size(level).wrapping_sub(1) == 0;
+        (whole && aligned && attributes.is_valid()).then_some(Self::AssignedNs(attributes, pa))
+    }
+
+    /// What RTT_READ_ENTRY tells about the entry in RMI 2.0: HIPAS, descriptor and RIPAS.
     pub fn report(self) -> (Hipas, u64, Ripas) {
         match self {
             Self::Unassigned(ripas) | Self::Pending(ripas) => (Hipas::Unassigned, 0, ripas),

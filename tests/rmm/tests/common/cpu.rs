@@ -3,7 +3,7 @@
 //! The CPUs of the machine in memory: a realm that does what a test tells it to.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use rmm::platform::LIST_REGISTERS;
@@ -21,6 +21,7 @@ pub(crate) struct Cpu {
     list_registers: Mutex<[u64; LIST_REGISTERS]>,
     id_registers: Mutex<BTreeMap<(u8, u8), u64>>,
     counter: AtomicU64,
+    extended_range: AtomicBool,
     entered: AtomicU64,
     left: AtomicU64,
 }
@@ -57,6 +58,11 @@ impl Cpu {
         lock(&self.id_registers).insert((crm, op2), value);
     }
 
+    /// Gives the interrupt controller interrupts of the extended ranges.
+    pub(crate) fn set_extended_range(&self) {
+        self.extended_range.store(true, Ordering::Relaxed);
+    }
+
     /// Lets time pass until `count`.
     pub(crate) fn set_counter(&self, count: u64) {
         self.counter.store(count, Ordering::Relaxed);
@@ -74,6 +80,10 @@ impl Cpu {
 
     pub(crate) fn list_registers(&self) -> [u64; LIST_REGISTERS] {
         *lock(&self.list_registers)
+    }
+
+    pub(crate) fn has_extended_range(&self) -> bool {
+        self.extended_range.load(Ordering::Relaxed)
     }
 
     pub(crate) fn counter(&self) -> u64 {

@@ -7,10 +7,12 @@
 #![allow(dead_code, reason = "shared by several test programs")]
 
 pub(crate) mod cpu;
+pub(crate) mod end;
 pub(crate) mod ghost;
 pub(crate) mod guest;
 pub(crate) mod realm;
 pub(crate) mod steps;
+pub(crate) mod v1;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -23,7 +25,7 @@ use rmm::granule::{Delegated, Entry, Held, Locked, Undelegated};
 use rmm::platform::{GptRefused, GranuleData, Platform, GRANULE_WORDS, LIST_REGISTERS};
 use rmm::ram::MAX_BANKS;
 use rmm::rec::{Context, Trap};
-use rmm::rmi::MAX_GRANULES_PER_CALL;
+use rmm::rmi::{Dialect, MAX_GRANULES_PER_CALL};
 use rmm::{GranuleTable, RamMap, Rmm};
 
 /// First byte of the memory.
@@ -200,6 +202,10 @@ impl Platform for Fake {
         0x9008_0003
     }
 
+    fn gic_has_extended_range(&self) -> bool {
+        self.cpu.has_extended_range()
+    }
+
     fn counter(&self) -> u64 {
         self.cpu.counter()
     }
@@ -302,8 +308,16 @@ impl Machine {
 
     /// A machine whose RMM is active.
     pub(crate) fn active() -> Self {
+        Self::speaking(Dialect::Main)
+    }
+
+    /// A machine whose RMM speaks `dialect`, and is active.
+    pub(crate) fn speaking(dialect: Dialect) -> Self {
         let machine = Self::new();
-        machine.expect(Fid::RMM_ACTIVATE, [], Status::Success, []);
+        machine.rmm.speak(dialect);
+        if dialect != Dialect::V1 {
+            machine.expect(Fid::RMM_ACTIVATE, [], Status::Success, []);
+        }
         machine
     }
 
