@@ -9,7 +9,7 @@ use core::ptr;
 use crate::layout::{GICD, GICR, GICR_STRIDE};
 
 /// The interrupt of the EL1 virtual timer.
-const TIMER: u64 = 27;
+pub(crate) const TIMER: u64 = 27;
 /// The interrupt that wakes a CPU.
 const WAKE: u64 = 0;
 /// From this one on, numbers are no interrupts.
@@ -20,7 +20,7 @@ pub(crate) const LR_HW: u64 = 1 << 61;
 /// A list register's interrupt is pending.
 const LR_PENDING: u64 = 1 << 62;
 /// A list register's interrupt is pending, active or both.
-const LR_STATE: u64 = 3 << 62;
+pub(crate) const LR_STATE: u64 = 3 << 62;
 /// A list register's interrupt is of group 1.
 const LR_GROUP1: u64 = 1 << 60;
 

@@ -14,6 +14,7 @@
 //! | `memory.rs`, `params.rs`, `world.rs`, `puppet.rs` | what a scenario prepares |
 //! | `scenario/` | the walk |
 //! | `rounds.rs`, `tally.rs`, `vmm.rs`, `smp.rs` | realms at work, with a REC on each CPU |
+//! | `v1.rs` | what these do otherwise on an RMM that speaks RMI 1.0 |
 
 #![no_std]
 #![no_main]
@@ -36,6 +37,7 @@ mod show;
 mod signature;
 mod smp;
 mod tally;
+mod v1;
 mod vmm;
 mod world;
 
@@ -47,7 +49,11 @@ extern "C" fn main() -> ! {
     gic::enable(0);
     smp::start();
     let mut probe = Probe::new();
-    scenario::run(&mut probe);
+    if v1::is_spoken(&mut probe) {
+        scenario::run_v1(&mut probe);
+    } else {
+        scenario::run(&mut probe);
+    }
     rounds::run(&mut probe);
     probe.finish();
     say!("done");

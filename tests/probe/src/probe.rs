@@ -23,6 +23,8 @@ pub(crate) struct Probe {
     pub(crate) names: Names,
     /// The memory to give to the RMM.
     pub(crate) pool: Pool,
+    /// The RMM speaks RMI 1.0.
+    pub(crate) v1: bool,
     title: &'static str,
     calls: u32,
     spilled: u32,
@@ -34,6 +36,7 @@ impl Probe {
         Self {
             names: Names::new(),
             pool: Pool::new(),
+            v1: false,
             title: "",
             calls: 0,
             spilled: 0,
@@ -180,6 +183,8 @@ impl Probe {
             (Fid::GRANULE_RANGE_UNDELEGATE, Status::Success) => {
                 pages().for_each(|page| self.pool.take_back(page));
             }
+            (Fid::GRANULE_DELEGATE, Status::Success) => self.pool.give(args[0]),
+            (Fid::GRANULE_UNDELEGATE, Status::Success) => self.pool.take_back(args[0]),
             (fid, Status::Incomplete) if !is_continuation(fid) => self.names.add_handle(regs.x(1)),
             _ => {}
         }
@@ -223,6 +228,10 @@ impl Probe {
     pub(crate) fn delegate(&mut self, base: u64, count: u64) {
         let top = base + count * GRANULE_SIZE;
         let mut at = base;
+        while at < top && self.v1 {
+            self.must(Fid::GRANULE_DELEGATE, &[at]);
+            at += GRANULE_SIZE;
+        }
         while at < top {
             at = self.must(Fid::GRANULE_RANGE_DELEGATE, &[at, top]).x(1);
         }
@@ -230,9 +239,11 @@ impl Probe {
 
     /// Takes a page back. Returns false if the RMM keeps it.
     pub(crate) fn undelegate(&mut self, page: u64) -> bool {
-        self.smc(Fid::GRANULE_RANGE_UNDELEGATE, &[page, page + GRANULE_SIZE])
-            .x(0)
-            == 0
+        let regs = match self.v1 {
+            true => self.smc(Fid::GRANULE_UNDELEGATE, &[page]),
+            false => self.smc(Fid::GRANULE_RANGE_UNDELEGATE, &[page, page + GRANULE_SIZE]),
+        };
+        regs.x(0) == 0
     }
 }
 

@@ -53,7 +53,7 @@ fn one(probe: &mut Probe, round: u64) {
     probe.must(Fid::REALM_ACTIVATE, &[realm.rd]);
 
     MACHINE.round.store(round, Ordering::Relaxed);
-    MACHINE.load(realm, &recs, spares);
+    MACHINE.load(probe.v1, realm, &recs, spares);
     vmm::run(0);
     (1..RECS).for_each(smp::wait);
     probe.tear_down(realm, &recs, &[GIB]);
@@ -79,7 +79,7 @@ fn worker(probe: &mut Probe, realm: Realm, index: u64) -> Rec {
     let rec = probe.granule("rec");
     let run = probe.page("run");
     params::write_rec(page, index, index == 0, role::WORKER | index);
-    probe.complete(Fid::REC_CREATE, &[realm.rd, rec, page]);
+    probe.create_rec(realm, rec, page);
     Rec { rec, run }
 }
 

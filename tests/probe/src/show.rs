@@ -123,7 +123,10 @@ impl fmt::Display for Call<'_> {
         let donate = incomplete && code.memory_request() == MemoryRequest::Donate;
         let signature = signature::of(self.fid);
 
+        let absent = code == ReturnCode::NOT_FORWARDED && Fid::ONLY_1_0.contains(&self.fid);
         match self.fid.name() {
+            // Nor is there a name for what the RMM's version does not have.
+            _ if absent => write!(f, "{:#x}", self.fid.raw())?,
             "UNKNOWN" => write!(f, "{:#x}", self.fid.raw())?,
             name => f.write_str(name)?,
         }

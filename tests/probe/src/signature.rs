@@ -123,6 +123,15 @@ pub(crate) fn of(fid: Fid) -> Signature {
         Fid::RTT_DATA_UNMAP | Fid::RTT_UNPROT_UNMAP => {
             (&[RD, BASE, TOP, FLAGS, ("list", Pa)], UNMAPPED)
         }
+        Fid::GRANULE_DELEGATE | Fid::GRANULE_UNDELEGATE => (&[("granule", Pa)], &[]),
+        Fid::REC_AUX_COUNT => (&[RD], &[("count", 1, Dec, Success)]),
+        Fid::DATA_CREATE_UNKNOWN => (&[RD, ("data", Pa), IPA], &[]),
+        Fid::DATA_DESTROY => (
+            &[RD, IPA],
+            &[("data", 1, Pa, Success), ("next", 2, Hex, Walked)],
+        ),
+        Fid::RTT_MAP_UNPROTECTED => (&[RD, IPA, LEVEL, ("desc", Hex)], &[]),
+        Fid::RTT_UNMAP_UNPROTECTED => (&[RD, IPA, LEVEL], &[("next", 1, Hex, Walked)]),
         Fid::OP_CONTINUE => (&[HANDLE, ("flags", Dec)], &[]),
         Fid::OP_CANCEL => (&[HANDLE], &[]),
         Fid::OP_MEM_DONATE => (

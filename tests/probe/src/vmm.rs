@@ -2,7 +2,7 @@
 
 //! What a host does for the workers: runs a REC, and does for each exit what it calls for.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kvm_arm_rmi::rmi::{Conduit, Fid, Regs, ReturnCode, Status, GRANULE_SIZE};
 use realm_payload::{fid, work, RECS};
@@ -15,12 +15,15 @@ use crate::params::{run, Shape};
 use crate::show::{reason, Code, Exit};
 use crate::smp::{self, Job};
 use crate::tally::{count, TALLY};
+use crate::v1;
 use crate::world::{Realm, Rec};
 
 /// What all CPUs need to know of the realm that they run. It changes only while they are idle.
 pub(crate) struct Machine {
     /// The number of the round.
     pub(crate) round: AtomicU64,
+    /// The RMM speaks RMI 1.0.
+    v1: AtomicBool,
     /// The realm's descriptor.
     rd: AtomicU64,
     /// The RECs.
@@ -36,6 +39,7 @@ pub(crate) struct Machine {
 /// The machine.
 pub(crate) static MACHINE: Machine = Machine {
     round: AtomicU64::new(0),
+    v1: AtomicBool::new(false),
     rd: AtomicU64::new(0),
     recs: [const { AtomicU64::new(0) }; RECS],
     runs: [const { AtomicU64::new(0) }; RECS],
@@ -45,7 +49,8 @@ pub(crate) static MACHINE: Machine = Machine {
 
 impl Machine {
     /// Puts in a realm with its RECs, of which each has a page to spare from `spares` on.
-    pub(crate) fn load(&self, realm: Realm, recs: &[Rec], spares: u64) {
+    pub(crate) fn load(&self, v1: bool, realm: Realm, recs: &[Rec], spares: u64) {
+        self.v1.store(v1, Ordering::Relaxed);
         self.rd.store(realm.rd, Ordering::Relaxed);
         for (index, rec) in recs.iter().enumerate() {
             let spare = spares + index as u64 * GRANULE_SIZE;
@@ -78,6 +83,7 @@ pub(crate) fn enter_once(index: usize) {
 /// A CPU and its REC.
 struct Cpu {
     index: usize,
+    v1: bool,
     rd: u64,
     rec: u64,
     run: u64,
@@ -87,6 +93,7 @@ impl Cpu {
     fn new(index: usize) -> Self {
         Self {
             index,
+            v1: MACHINE.v1.load(Ordering::Relaxed),
             rd: MACHINE.rd.load(Ordering::Relaxed),
             rec: MACHINE.recs[index].load(Ordering::Relaxed),
             run: MACHINE.runs[index].load(Ordering::Relaxed),
@@ -127,6 +134,9 @@ impl Cpu {
         let code = ReturnCode::new(regs.x(0));
         let off = code.status() == Status::ErrorRealm;
         assert!(off || regs.x(0) == 0, "REC_ENTER: {}", Code(code));
+        if self.v1 && !off {
+            v1::keep_list_registers(self.run);
+        }
         !off
     }
 
@@ -134,7 +144,7 @@ impl Cpu {
     fn handle(&self) -> bool {
         /// CNTV_CTL_EL0: enabled, not masked, and due.
         const DUE: u64 = 1 | 1 << 2;
-        if self.get(run::CNTV_CTL) == DUE && gic::inject_timer() {
+        if self.get(run::CNTV_CTL) == DUE && self.inject_timer() {
             count(&TALLY.interrupts);
         }
         match self.get(run::REASON) {
@@ -146,6 +156,14 @@ impl Cpu {
             _ => panic!("REC {}: {}", self.index, Exit(self.run)),
         }
         true
+    }
+
+    /// Makes the timer's interrupt pending for the REC, unless it is already. Returns whether it did.
+    fn inject_timer(&self) -> bool {
+        match self.v1 {
+            true => v1::inject_timer(self.run),
+            false => gic::inject_timer(),
+        }
     }
 
     fn host_call(&self) {
@@ -178,11 +196,18 @@ impl Cpu {
                 .x(1);
         }
         if self.get(run::RIPAS_VALUE) == EMPTY {
-            let flags = MapFlags::SINGLE.0;
-            let regs = self.must(Fid::RTT_DATA_UNMAP, &[self.rd, base, top, flags, 0]);
-            let page = Range(regs.x(2)).base();
+            let page = match self.v1 {
+                true => self.must(Fid::DATA_DESTROY, &[self.rd, base]).x(1),
+                false => {
+                    let unmap = [self.rd, base, top, MapFlags::SINGLE.0, 0];
+                    Range(self.must(Fid::RTT_DATA_UNMAP, &unmap).x(2)).base()
+                }
+            };
             assert!(page == self.spare(), "another page came back");
-            self.must(Fid::GRANULE_RANGE_UNDELEGATE, &[page, page + GRANULE_SIZE]);
+            match self.v1 {
+                true => self.must(Fid::GRANULE_UNDELEGATE, &[page]),
+                false => self.must(Fid::GRANULE_RANGE_UNDELEGATE, &[page, page + GRANULE_SIZE]),
+            };
         }
     }
 
@@ -201,6 +226,11 @@ impl Cpu {
             count(&TALLY.faults);
             count(&TALLY.moved);
             let page = self.spare();
+            if self.v1 {
+                self.must(Fid::GRANULE_DELEGATE, &[page]);
+                self.must(Fid::DATA_CREATE_UNKNOWN, &[self.rd, page, ipa]);
+                return;
+            }
             let range = Range::pages(page, 1).0;
             self.must(Fid::GRANULE_RANGE_DELEGATE, &[page, page + GRANULE_SIZE]);
             let map = [self.rd, ipa, ipa + GRANULE_SIZE, MapFlags::SINGLE.0, range];

@@ -9,6 +9,7 @@ use crate::descriptor::{MapFlags, Range};
 use crate::memory::BLOCK_SIZE;
 use crate::params::{self, Shape};
 use crate::probe::Probe;
+use crate::v1;
 
 /// Bytes that a level 2 table covers.
 pub(crate) const GIB: u64 = 1 << 30;
@@ -44,6 +45,9 @@ impl Probe {
         self.delegate(root, shape.roots);
         let rd = self.granule(rd);
         params::write_realm(params, shape, root);
+        if self.v1 {
+            v1::name_vmid(params);
+        }
         self.must(Fid::REALM_CREATE, &[rd, params]);
         Realm { rd, shape }
     }
@@ -91,6 +95,10 @@ impl Probe {
 
     /// Maps a granule as data.
     pub(crate) fn map(&mut self, realm: Realm, ipa: u64, data: u64) {
+        if self.v1 {
+            self.must(Fid::DATA_CREATE_UNKNOWN, &[realm.rd, data, ipa]);
+            return;
+        }
         let top = ipa + GRANULE_SIZE;
         let range = Range::pages(data, 1).0;
         self.must(
@@ -111,13 +119,35 @@ impl Probe {
         let rec = self.granule(name);
         let run = self.page("run");
         params::write_rec(params, index, runnable, index);
-        self.complete(Fid::REC_CREATE, &[realm.rd, rec, params]);
+        self.create_rec(realm, rec, params);
         Rec { rec, run }
+    }
+
+    /// Unmaps the granules of a table of level 3, all of which are there.
+    pub(crate) fn unmap_block(&mut self, realm: Realm, ipa: u64) {
+        let (rd, top) = (realm.rd, ipa + BLOCK_SIZE);
+        let mut at = ipa;
+        while at < top && self.v1 {
+            at = self.must(Fid::DATA_DESTROY, &[rd, at]).x(2);
+        }
+        if at < top {
+            self.must(Fid::RTT_DATA_UNMAP, &[rd, at, top, MapFlags::NONE.0, 0]);
+        }
+    }
+
+    /// Creates a REC whose parameters are in a page.
+    pub(crate) fn create_rec(&mut self, realm: Realm, rec: u64, params: u64) {
+        if self.v1 {
+            v1::name_aux(self, realm, params);
+        }
+        self.complete(Fid::REC_CREATE, &[realm.rd, rec, params]);
     }
 
     /// Destroys a realm and everything that is left of it.
     pub(crate) fn tear_down(&mut self, realm: Realm, recs: &[Rec], areas: &[u64]) {
-        self.must(Fid::REALM_TERMINATE, &[realm.rd]);
+        if !self.v1 {
+            self.must(Fid::REALM_TERMINATE, &[realm.rd]);
+        }
         for rec in recs {
             self.complete(Fid::REC_DESTROY, &[rec.rec]);
         }
@@ -130,6 +160,9 @@ impl Probe {
     /// Unmaps a GiB at `area` and destroys its RTTs.
     fn clear(&mut self, realm: Realm, area: u64) {
         let rd = realm.rd;
+        if self.v1 {
+            return v1::clear(self, realm, area);
+        }
         let unmap = if area < realm.shape.unprotected() {
             Fid::RTT_DATA_UNMAP
         } else {

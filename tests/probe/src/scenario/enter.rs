@@ -34,8 +34,10 @@ pub(crate) fn run(probe: &mut Probe) {
     emulation(probe, puppet);
     protected(probe, realm, puppet);
     traps(probe, puppet);
-    interrupts(probe, puppet);
-    destroyed(probe, realm, puppet);
+    if !probe.v1 {
+        interrupts(probe, puppet);
+        destroyed(probe, realm, puppet);
+    }
     probe.tear_down(realm, &[rec, idle], &[GIB, DEVICE]);
     probe.call(Fid::REC_ENTER, &[rec.rec, rec.run]);
     probe.end();

@@ -20,8 +20,18 @@ mod running;
 mod sro;
 mod teardown;
 mod unprot;
+mod v1;
+mod v1_memory;
 
 use crate::probe::Probe;
+
+/// Makes the walk on an RMM that speaks RMI 1.0: what it has of its own, and what it shares with 2.0.
+pub(crate) fn run_v1(probe: &mut Probe) {
+    v1::run(probe);
+    rtt::run(probe);
+    enter::run(probe);
+    psci::run(probe);
+}
 
 /// Makes the whole walk.
 pub(crate) fn run(probe: &mut Probe) {

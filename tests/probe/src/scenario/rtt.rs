@@ -265,7 +265,7 @@ fn blocks(probe: &mut Probe, realm: Realm) {
     let g = probe.granule("unfold");
     probe.call(Fid::RTT_CREATE, &[rd, g, area, 3]);
     probe.call(Fid::RTT_READ_ENTRY, &[rd, area + last, 3]);
-    probe.must(Fid::RTT_DATA_UNMAP, &[rd, area, area + BLOCK_SIZE, 0, 0]);
+    probe.unmap_block(realm, area);
     probe.call(Fid::RTT_READ_ENTRY, &[rd, area, 3]);
     probe.call(Fid::RTT_DESTROY, &[rd, area, 3]);
     probe.call(Fid::RTT_READ_ENTRY, &[rd, area, 2]);

@@ -40,7 +40,7 @@ pub(crate) fn run(probe: &mut Probe) {
     let free = probe.page("free");
 
     // The second CPU enters the second REC, which tells that it runs.
-    MACHINE.load(realm, &[first, second], shared);
+    MACHINE.load(probe.v1, realm, &[first, second], shared);
     probe.order(runner, &[puppet::WAIT, SHARED]);
     smp::give(1, Job::Enter);
     while memory::read(shared) == 0 {
