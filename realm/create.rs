@@ -90,5 +90,6 @@ fn params(vm: &Vm, shape: &Shape, choice: &Choice) -> Result<Params> {
         hash: choice.hash.ok_or(EINVAL)?,
         rpv: choice.rpv,
         rtt_level_start: vm.layout.start.raw() as i64,
+        vmid: 0,
     })
 }

@@ -40,6 +40,11 @@ impl<C: Conduit> Rmi<C> {
         &self.conduit
     }
 
+    /// True if the RMM speaks RMI 1.0, not 2.0.
+    pub(super) fn is_v1(&self) -> bool {
+        self.conduit.dialect().is_v1()
+    }
+
     /// Notes something in every set of counters.
     pub(super) fn count(&self, note: impl Fn(&Counts)) {
         self.conduit.count(note);

@@ -10,7 +10,7 @@
 //! | 63:62 | state: 0 delegated; undelegated in either of two ways, see [`Dialect`] |
 
 use super::{AddrRange, PhysAddr, RttLevel, GRANULE_SIZE};
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 const COUNT_LOW: u32 = 2;
 const COUNT_MAX: u64 = (GRANULE_SIZE >> COUNT_LOW).wrapping_sub(1);
@@ -71,18 +71,36 @@ impl Form {
 /// This is a hint, shared by all CPUs without a lock. A CPU that has an old one, or none, has one call
 /// refused and makes it again in the other form, and what it then writes here is what any other CPU
 /// would: an RMM accepts one form, always the same, or does not look (and then either will do).
+///
+/// And whether the RMM speaks RMI 1.0, which is known from its first call on.
 #[derive(Debug, Default)]
-pub struct Dialect(AtomicU8);
+pub struct Dialect {
+    form: AtomicU8,
+    v1: AtomicBool,
+}
 
 impl Dialect {
     /// Nothing is known.
     pub const fn new() -> Self {
-        Self(AtomicU8::new(0))
+        Self {
+            form: AtomicU8::new(0),
+            v1: AtomicBool::new(false),
+        }
+    }
+
+    /// The RMM speaks RMI 1.0. Nobody else makes calls yet.
+    pub(super) fn speak_v1(&self) {
+        self.v1.store(true, Ordering::Relaxed);
+    }
+
+    /// True if the RMM speaks RMI 1.0, not 2.0.
+    pub fn is_v1(&self) -> bool {
+        self.v1.load(Ordering::Relaxed)
     }
 
     /// The form to try first, and the other one.
     pub(super) fn forms(&self) -> [Form; 2] {
-        let first = match self.0.load(Ordering::Relaxed) {
+        let first = match self.form.load(Ordering::Relaxed) {
             0 => Form::Bit,
             _ => Form::Field,
         };
@@ -91,7 +109,7 @@ impl Dialect {
 
     /// The RMM has accepted `form`.
     pub(super) fn learn(&self, form: Form) {
-        self.0
+        self.form
             .store((form == Form::Field).into(), Ordering::Relaxed);
     }
 }

@@ -22,6 +22,22 @@ impl Features {
         Self { regs }
     }
 
+    /// Takes the one register of RMI 1.0, which has in its upper half what is in register 1 since.
+    pub(super) const fn from_v1(reg0: u64) -> Self {
+        let granule_4k = 1;
+        let hashes = (reg0 >> 32 & 1) << 3 | (reg0 >> 33 & 1) << 5;
+        let max_recs_order = (reg0 >> 38 & 0xf) << 6;
+        Self {
+            regs: [
+                reg0 & 0xffff_ffff,
+                granule_4k | hashes | max_recs_order,
+                0,
+                0,
+                0,
+            ],
+        }
+    }
+
     /// Field `high:low` of register `n`.
     fn get(&self, n: usize, high: u32, low: u32) -> u64 {
         let value = self.regs.get(n).copied().unwrap_or(0);

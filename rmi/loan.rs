@@ -100,6 +100,24 @@ impl Loans {
         Some(GranuleRange::of(range))
     }
 
+    /// Strikes out a piece of what is lent, and returns it: the RMM has given everything back at once.
+    pub(super) fn take(&mut self) -> Option<GranuleRange<Delegated>> {
+        let entry = self.entries.iter().flatten().next()?;
+        let first = u64::from(entry.out.trailing_zeros());
+        let count = u64::from(
+            entry
+                .out
+                .checked_shr(entry.out.trailing_zeros())?
+                .trailing_ones(),
+        );
+        let at = |granules: u64| {
+            let bytes = granules.saturating_mul(super::GRANULE_SIZE);
+            PhysAddr::new(entry.range.base().raw().saturating_add(bytes))
+        };
+        let range = AddrRange::new(at(first), at(first.saturating_add(count)))?;
+        self.settle(range)
+    }
+
     /// Gives up on what is still out, and returns how many granules that are.
     pub(super) fn write_off(&mut self) -> u64 {
         core::mem::take(self).granules()

@@ -209,6 +209,40 @@ impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
         }
     }
 
+    /// Delegates at most `granules` granules in one piece and writes them down as lent. `None` if there is no
+    /// memory, or none that can be delegated.
+    pub(super) fn lend<C: Conduit>(&mut self, rmi: &Rmi<C>, granules: u64) -> Option<AddrRange> {
+        if !self.loans.has_room() {
+            return None;
+        }
+        let most = granules.checked_ilog2()?.min(MAX_ORDER);
+        let pages = (0..=most).rev().find_map(|order| self.pages.alloc(order))?;
+        let moved = pages.delegate(rmi);
+        if let Some(rest) = moved.rest {
+            self.pages.free(rest);
+        }
+        if moved.error.is_some() {
+            self.take_back(rmi, moved.done);
+            return None;
+        }
+        let lent = moved.done?;
+        let range = lent.range();
+        match self.loans.lend(lent) {
+            Ok(()) => Some(range),
+            Err(lost) => {
+                lost.leak(rmi);
+                None
+            }
+        }
+    }
+
+    /// Takes back and frees everything that was lent: the RMM has no use for any of it.
+    pub(super) fn end<C: Conduit>(&mut self, rmi: &Rmi<C>) {
+        while let Some(granules) = self.loans.take() {
+            self.take_back(rmi, Some(granules));
+        }
+    }
+
     /// Gives up what the RMM still has once it has no reason to have anything.
     pub(super) fn write_off<C: Conduit>(&mut self, rmi: &Rmi<C>) {
         let lost = self.loans.write_off();

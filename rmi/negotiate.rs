@@ -108,16 +108,21 @@ pub fn negotiate<C: Conduit>(
     rmi: &Rmi<C>,
     page: &mut impl SharedPage,
 ) -> Result<Negotiated, Decline> {
-    let versions = version(rmi, Version::OURS).map_err(|error| match error {
-        Error::NotForwarded(_) => Decline::NoRmm,
-        other => Decline::Command(other),
-    })?;
-    // An RMM that agrees and names a span without our version is not one to rely on.
-    let span = versions.lower..=versions.higher;
-    if !versions.compatible || !span.contains(&Version::OURS) {
-        return Err(Decline::Version(versions));
-    }
+    negotiate_down_to(Version::OURS, rmi, page)
+}
 
+/// As [`negotiate`], for a host that can do with versions from `lowest` on: [`Version::V1_0`] or
+/// [`Version::OURS`].
+///
+/// # Errors
+///
+/// As for [`negotiate`].
+pub fn negotiate_down_to<C: Conduit>(
+    lowest: Version,
+    rmi: &Rmi<C>,
+    page: &mut impl SharedPage,
+) -> Result<Negotiated, Decline> {
+    let version = agree(rmi, lowest)?;
     let features = features(rmi)?;
     let config = Config::for_granule(crate::GRANULE_SHIFT)
         .filter(|_| features.granule(crate::GRANULE_SHIFT))
@@ -126,15 +131,49 @@ pub fn negotiate<C: Conduit>(
         return Err(Decline::Features(features));
     }
 
-    let was_active = !configure(rmi, page, config)?;
+    // In RMI 1.0 there is nothing to configure, and no RMM that is not active.
+    let was_active = rmi.is_v1() || !configure(rmi, page, config)?;
     if !was_active {
         activate(rmi)?;
     }
     Ok(Negotiated {
-        version: Version::OURS,
+        version,
         features,
         was_active,
     })
+}
+
+/// Agrees on the highest version that both sides speak, from `lowest` on. Every other command depends on
+/// it.
+///
+/// # Errors
+///
+/// [`Decline::NoRmm`], [`Decline::Version`], and a failed command.
+fn agree<C: Conduit>(rmi: &Rmi<C>, lowest: Version) -> Result<Version, Decline> {
+    let ask = |wanted| {
+        let versions = version(rmi, wanted).map_err(|error| match error {
+            Error::NotForwarded(_) => Decline::NoRmm,
+            other => Decline::Command(other),
+        })?;
+        // An RMM that agrees and names a span without the version is not one to rely on.
+        let in_span = (versions.lower..=versions.higher).contains(&wanted);
+        Ok::<_, Decline>((versions, versions.compatible && in_span))
+    };
+    let (versions, agreed) = ask(Version::OURS)?;
+    if agreed {
+        return Ok(Version::OURS);
+    }
+    let has_v1 = (versions.lower..=versions.higher).contains(&Version::V1_0);
+    if versions.compatible || !has_v1 || lowest > Version::V1_0 {
+        return Err(Decline::Version(versions));
+    }
+    match ask(Version::V1_0)? {
+        (_, true) => {
+            rmi.conduit().dialect().speak_v1();
+            Ok(Version::V1_0)
+        }
+        (versions, false) => Err(Decline::Version(versions)),
+    }
 }
 
 /// Sets the configuration, or makes sure that an active RMM has it. False if the RMM is active.
@@ -160,12 +199,16 @@ fn configure<C: Conduit>(
     }
 }
 
-/// Checks that every granule of a range of the host's memory can be delegated.
+/// Checks that every granule of a range of the host's memory can be delegated. An RMM that speaks RMI 1.0
+/// does not tell before it is asked to.
 ///
 /// # Errors
 ///
 /// [`Decline::Ram`] with the first part that cannot.
 pub fn check_ram<C: Conduit>(rmi: &Rmi<C>, range: AddrRange) -> Result<(), Decline> {
+    if rmi.is_v1() {
+        return Ok(());
+    }
     let mut at = range.base();
     while let Some(todo) = AddrRange::new(at, range.top()) {
         let info = tracking_get(rmi, todo)?;

@@ -4,6 +4,7 @@
 
 use super::realm::{Failed, RdName};
 use super::rtt::{progress, ranged};
+use super::v1;
 use crate::rmi::{
     AddrRange,
     Broken,
@@ -169,6 +170,10 @@ pub fn map<C: Conduit>(
     list: &mut impl SharedPage,
     gone: impl FnMut(AddrRange),
 ) -> Result<u64, Error> {
+    if rmi.is_v1() {
+        let done = v1::data::map(rmi, rd, range, pieces.ranges(), level);
+        return taken(pieces, range, done, gone);
+    }
     let fid = Fid::RTT_DATA_MAP;
     let wrong = Error::Broken(fid, Broken::Range { top: range.base() });
     let mut count = 0u64;
@@ -193,6 +198,20 @@ pub fn map<C: Conduit>(
     let flags = kind | (count << LIST_COUNT_LOW);
     let args = [rd.raw(), range.base(), range.top(), flags, address];
     let done = in_blocks(fid, range, level, ranged(rmi, fid, &args, range));
+    taken(pieces, range, done, gone)
+}
+
+/// Parts with what a command has mapped that came to `done`, and tells `gone`.
+///
+/// # Errors
+///
+/// That of the command.
+fn taken(
+    pieces: &mut Pieces,
+    range: IpaRange<Protected>,
+    done: Result<u64, Error>,
+    gone: impl FnMut(AddrRange),
+) -> Result<u64, Error> {
     match done {
         Ok(top) => pieces.mapped(top.wrapping_sub(range.base()) >> crate::GRANULE_SHIFT, gone),
         Err(error) if error.changed_nothing() => {}
@@ -235,6 +254,9 @@ pub fn unmap<C: Conduit>(
     list: &mut impl SharedPage,
     mut each: impl FnMut(GranuleRange<Delegated>),
 ) -> Result<u64, Error> {
+    if rmi.is_v1() {
+        return v1::data::unmap(rmi, rd, range, each);
+    }
     let fid = Fid::RTT_DATA_UNMAP;
     let flags = ADDR_LIST | (LIST_ENTRIES << LIST_COUNT_LOW);
     let args = [rd.raw(), range.base(), range.top(), flags, list.pa().raw()];

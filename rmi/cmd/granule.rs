@@ -2,6 +2,7 @@
 
 //! Commands on granules.
 
+use super::v1;
 use crate::rmi::{AddrRange, Broken, Conduit, Error, Fid, PhysAddr, Results, Rmi};
 
 /// Kind of memory, `RmiMemCategory`.
@@ -59,7 +60,10 @@ pub(in crate::rmi) fn range_delegate<C: Conduit>(
     rmi: &Rmi<C>,
     range: AddrRange,
 ) -> Result<PhysAddr, Error> {
-    range_command(rmi, Fid::GRANULE_RANGE_DELEGATE, range)
+    match rmi.is_v1() {
+        true => v1::granule::delegate(rmi, range),
+        false => range_command(rmi, Fid::GRANULE_RANGE_DELEGATE, range),
+    }
 }
 
 /// RMI_GRANULE_RANGE_UNDELEGATE (0xC40001F2): takes granules back, wiped, from the base on, as many
@@ -73,7 +77,10 @@ pub(in crate::rmi) fn range_undelegate<C: Conduit>(
     rmi: &Rmi<C>,
     range: AddrRange,
 ) -> Result<PhysAddr, Error> {
-    range_command(rmi, Fid::GRANULE_RANGE_UNDELEGATE, range)
+    match rmi.is_v1() {
+        true => v1::granule::undelegate(rmi, range),
+        false => range_command(rmi, Fid::GRANULE_RANGE_UNDELEGATE, range),
+    }
 }
 
 /// RMI_GRANULE_TRACKING_GET (0xC40001E1): how the RMM tracks the memory at the base of a range, and

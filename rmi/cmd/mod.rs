@@ -4,6 +4,9 @@
 //!
 //! A wrapper passes typed arguments, and returns results only where the specification says that
 //! they are valid, after checking that they can be true.
+//!
+//! Each is named as in RMI 2.0. On an RMM that speaks 1.0 it does the same by as many commands as that takes:
+//! `v1` has those that are other ones.
 
 pub mod data;
 pub mod granule;
@@ -12,3 +15,4 @@ pub mod rec;
 pub mod rmm;
 pub mod rtt;
 pub mod unprot;
+mod v1;

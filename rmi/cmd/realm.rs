@@ -62,6 +62,9 @@ pub struct Params {
     pub rpv: [u64; 8],
     /// Level of the starting tables, -1 to 3.
     pub rtt_level_start: i64,
+    /// The VMID, which an RMM wants to be told that speaks RMI 1.0: one that no other realm has. Otherwise
+    /// 0.
+    pub vmid: u16,
 }
 
 /// Byte offsets in the structure, which fills a granule.
@@ -74,6 +77,7 @@ mod offset {
     pub(super) const PMU_NUM_CTRS: usize = 0x28;
     pub(super) const HASH_ALGO: usize = 0x30;
     pub(super) const RPV: usize = 0x400;
+    pub(super) const VMID: usize = 0x800;
     pub(super) const RTT_BASE: usize = 0x808;
     pub(super) const RTT_LEVEL_START: usize = 0x810;
     pub(super) const RTT_NUM_START: usize = 0x818;
@@ -106,6 +110,7 @@ impl Params {
         for (n, word) in self.rpv.iter().enumerate() {
             page.write(n.saturating_mul(8).saturating_add(offset::RPV), *word);
         }
+        page.write(offset::VMID, self.vmid.into());
         page.write(offset::RTT_BASE, roots.range().base().raw());
         page.write(
             offset::RTT_LEVEL_START,
@@ -233,7 +238,8 @@ pub fn activate<C: Conduit>(rmi: &Rmi<C>, rd: RdName) -> Result<(), Error> {
     Ok(())
 }
 
-/// RMI_REALM_TERMINATE (0xC4000201): no REC of the realm will run again.
+/// RMI_REALM_TERMINATE (0xC4000201): no REC of the realm will run again. RMI 1.0 has no such thing: that none
+/// is entered is the host's word then.
 ///
 /// # Errors
 ///
@@ -244,6 +250,9 @@ pub fn terminate<C: Conduit, P: Pages, L: SharedPage>(
     pages: &P,
     list: &mut L,
 ) -> Result<(), Error> {
+    if rmi.is_v1() {
+        return Ok(());
+    }
     let args = [rd.name().raw()];
     let mut memory = Memory {
         pages,

@@ -5,6 +5,7 @@
 //! RMI_REC_ENTER is not here: the kernel makes it with interrupts masked, from C.
 
 use super::realm::{Failed, RdName};
+use super::v1;
 use crate::rmi::{
     Conduit,
     Delegated,
@@ -115,8 +116,14 @@ pub fn create<C: Conduit, P: Pages, L: SharedPage>(
         loans: &mut loans,
     };
     let args = [rd.raw(), granule.range().base().raw(), page.pa().raw()];
-    match rmi.with_memory(Fid::REC_CREATE, &args, &mut memory) {
-        Ok(_) => Ok(Rec { granule, loans }),
+    let made = match rmi.is_v1() {
+        true => v1::rec::create(rmi, rd, &args, page, &mut memory),
+        false => rmi
+            .with_memory(Fid::REC_CREATE, &args, &mut memory)
+            .map(drop),
+    };
+    match made {
+        Ok(()) => Ok(Rec { granule, loans }),
         Err(error) => {
             memory.write_off(rmi);
             if error.changed_nothing() {
@@ -157,8 +164,14 @@ pub fn destroy<C: Conduit, P: Pages, L: SharedPage>(
         list,
         loans: &mut rec.loans,
     };
-    match rmi.with_memory(Fid::REC_DESTROY, &args, &mut memory) {
-        Ok(_) => {
+    let gone = match rmi.is_v1() {
+        true => v1::rec::destroy(rmi, &args, &mut memory),
+        false => rmi
+            .with_memory(Fid::REC_DESTROY, &args, &mut memory)
+            .map(drop),
+    };
+    match gone {
+        Ok(()) => {
             memory.write_off(rmi);
             Ok(Some(rec.granule))
         }

@@ -26,6 +26,8 @@ pub struct Version {
 impl Version {
     /// The version this project speaks.
     pub const OURS: Self = Self { major: 2, minor: 0 };
+    /// The version before it, which [`crate::rmi`] speaks as well, and not yet all that is above.
+    pub const V1_0: Self = Self { major: 1, minor: 0 };
 
     /// Reads a version out of a register; bits that have no meaning are ignored.
     pub fn from_raw(raw: u64) -> Self {
@@ -85,6 +87,10 @@ pub fn version<C: Conduit>(rmi: &Rmi<C>, wanted: Version) -> Result<Versions, Er
 ///
 /// Whatever the RMM says instead of SUCCESS; a register that the RMM does not have reads as 0.
 pub fn features<C: Conduit>(rmi: &Rmi<C>) -> Result<Features, Error> {
+    if rmi.is_v1() {
+        let regs = rmi.plain(Fid::FEATURES, &[0])?;
+        return Ok(Features::from_v1(regs.x(1)));
+    }
     let mut regs = FeatureRegs::default();
     for (index, reg) in (0..).zip(regs.iter_mut()) {
         *reg = rmi.plain(Fid::FEATURES, &[index])?.x(1);

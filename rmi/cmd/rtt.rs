@@ -4,6 +4,7 @@
 //! for.
 
 use super::realm::{Failed, RdName};
+use super::v1;
 use crate::rmi::{
     AddrRange,
     Broken,
@@ -129,8 +130,12 @@ pub struct Entry {
     /// What was there is lost (RIPAS DESTROYED), and the realm gets nothing else there until it says
     /// that it knows.
     pub destroyed: bool,
+    /// The realm takes it for memory (RIPAS RAM).
+    pub ram: bool,
 }
 
+/// RIPAS: it is memory.
+const RIPAS_RAM: u64 = 1;
 /// RIPAS: what was there is lost.
 const RIPAS_DESTROYED: u64 = 2;
 
@@ -157,6 +162,7 @@ pub fn read_entry<C: Conduit>(
             other => EntryState::Other(other),
         },
         destroyed: regs.x(4) == RIPAS_DESTROYED,
+        ram: regs.x(4) == RIPAS_RAM,
     })
 }
 
@@ -173,7 +179,11 @@ pub fn init_ripas<C: Conduit>(
     range: IpaRange<Protected>,
 ) -> Result<u64, Error> {
     let args = [rd.raw(), range.base(), range.top()];
-    ranged(rmi, Fid::RTT_INIT_RIPAS, &args, range)
+    let done = ranged(rmi, Fid::RTT_INIT_RIPAS, &args, range);
+    match done {
+        Err(error) if rmi.is_v1() => v1::rtt::ram_already(rmi, rd, range, error),
+        done => done,
+    }
 }
 
 /// RMI_RTT_SET_RIPAS (0xC4000169): carries out the change that the REC has asked for at its last

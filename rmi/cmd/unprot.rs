@@ -5,6 +5,7 @@
 use super::data::{in_blocks, ADDR_LIST, ADDR_NONE, ADDR_SINGLE, LIST_COUNT_LOW};
 use super::realm::RdName;
 use super::rtt::ranged;
+use super::v1;
 use crate::rmi::{
     AddrRange,
     Broken,
@@ -36,7 +37,7 @@ pub enum MemAttr {
 
 impl MemAttr {
     /// The stage 2 encoding with FEAT_S2FWB.
-    fn raw(self) -> u64 {
+    pub(super) fn raw(self) -> u64 {
         match self {
             Self::Normal => 6,
             Self::NormalNonCacheable => 5,
@@ -71,6 +72,12 @@ pub fn unprot_map<C: Conduit>(
     level: RttLevel,
     how: (MemAttr, Access),
 ) -> Result<u64, Error> {
+    if rmi.is_v1() {
+        let (size, base) = (level.block_size(), memory.base().raw());
+        let blocks = 0..memory.bytes().checked_div(size).unwrap_or(0);
+        let blocks = blocks.map(|n| PhysAddr::new(base.saturating_add(n.saturating_mul(size))));
+        return v1::unprotected::map(rmi, rd, range, blocks, level, how);
+    }
     let Some((descriptor, _)) = RangeDesc::new(memory, level) else {
         return Err(nothing(range));
     };
@@ -96,6 +103,10 @@ pub fn unprot_map_granules<C: Conduit>(
 ) -> Result<u64, Error> {
     if granules.is_empty() || granules.len() > UNPROT_LIST {
         return Err(nothing(range));
+    }
+    if rmi.is_v1() {
+        let granules = granules.iter().copied();
+        return v1::unprotected::map(rmi, rd, range, granules, RttLevel::L3, how);
     }
     in_either_form(rmi, rd, range, RttLevel::L3, how, |form| {
         let mut count = 0u64;
@@ -168,6 +179,9 @@ pub fn unprot_unmap<C: Conduit>(
     rd: RdName,
     range: IpaRange<Unprotected>,
 ) -> Result<u64, Error> {
+    if rmi.is_v1() {
+        return v1::unprotected::unmap(rmi, rd, range);
+    }
     let fid = Fid::RTT_UNPROT_UNMAP;
     let args = [rd.raw(), range.base(), range.top(), ADDR_NONE, 0];
     ranged(rmi, fid, &args, range)

@@ -199,6 +199,7 @@ fn the_parameters_of_a_realm() {
         hash: HashAlgorithm::Sha512,
         rpv: [11, 12, 13, 14, 15, 16, 17, 18],
         rtt_level_start: -1,
+        vmid: 0,
     };
     for (given, flags, vl, counters) in [
         (params(false, None, None), 0, 0, 0),

@@ -35,6 +35,7 @@ pub(crate) const REALM: realm::Params = realm::Params {
     hash: HashAlgorithm::Sha256,
     rpv: [0; 8],
     rtt_level_start: 1,
+    vmid: 0,
 };
 
 pub(crate) const REC: rec::Params = rec::Params {

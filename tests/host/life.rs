@@ -41,6 +41,7 @@ pub(crate) const PARAMS: Params = Params {
     hash: HashAlgorithm::Sha256,
     rpv: [0; 8],
     rtt_level_start: 1,
+    vmid: 0,
 };
 
 const PAGE: u64 = 0x1000;

@@ -4,7 +4,9 @@
 //! its SMC, and the pages that it shows to the RMM.
 
 use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
+use kvm_arm_rmi::rmi::cmd::rmm::Version;
 use kvm_arm_rmi::rmi::{
+    negotiate_down_to,
     AddrRange,
     Conduit,
     Counts,
@@ -21,6 +23,7 @@ use kvm_arm_rmi::rmi::{
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// What is done instead of a call, with its registers and with what the RMM would do about it.
@@ -54,8 +57,8 @@ impl Smc {
     /// A host delegates only what it has allocated and not delegated before. It must not rely on the RMM
     /// to say so if it does: one that passes over what is delegated already would not.
     #[track_caller]
-    fn check_delegation(&self, args: &Regs) {
-        for pa in (args.x(1)..args.x(2)).step_by(GRANULE_SIZE as usize) {
+    fn check_delegation(&self, range: Range<u64>) {
+        for pa in range.step_by(GRANULE_SIZE as usize) {
             let pas = self.machine.fake().pas(pa);
             assert_eq!(pas, Pas::NonSecure, "{pa:#x} is delegated twice");
             let free = self.free.borrow().contains(&pa);
@@ -67,7 +70,10 @@ impl Smc {
 impl Conduit for Smc {
     fn smc(&self, args: &Regs) -> Regs {
         if args.x(0) == u64::from(Fid::GRANULE_RANGE_DELEGATE.raw()) {
-            self.check_delegation(args);
+            self.check_delegation(args.x(1)..args.x(2));
+        }
+        if args.x(0) == u64::from(Fid::GRANULE_DELEGATE.raw()) {
+            self.check_delegation(args.x(1)..args.x(1) + GRANULE_SIZE);
         }
         let rmm = |args: &Regs| {
             let mut regs = *args;
@@ -127,6 +133,13 @@ impl Host {
     pub(crate) fn speaking(dialect: rmm::rmi::Dialect) -> Self {
         let host = Self::new();
         host.machine.rmm.speak(dialect);
+        if dialect == rmm::rmi::Dialect::V1 {
+            // The host has to know.
+            let mut page = host.page();
+            let agreed = negotiate_down_to(Version::V1_0, &host.rmi, &mut page).expect("RMI 1.0");
+            assert_eq!(agreed.version, Version::V1_0);
+            host.put(page);
+        }
         host
     }
 

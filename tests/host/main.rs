@@ -38,4 +38,5 @@ mod rmm_machine;
 mod stateful;
 mod tables;
 mod uapi;
+mod v1;
 mod world;

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands that give a realm memory and take it away, granule by granule. Contents come by
+//! RMI_DATA_CREATE, which is the same as RMI_RTT_DATA_MAP_INIT of 2.0.
+
+use super::AT_ONCE;
+use crate::rmi::cmd::realm::RdName;
+use crate::rmi::{
+    AddrRange,
+    Broken,
+    Conduit,
+    Delegated,
+    Error,
+    Fid,
+    GranuleRange,
+    IpaRange,
+    PhysAddr,
+    Protected,
+    ReturnCode,
+    Rmi,
+    RttLevel,
+    Status,
+    GRANULE_SIZE, //
+};
+
+/// RMI_DATA_CREATE_UNKNOWN (0xC4000154), one granule after the other: maps the delegated memory in `pieces`
+/// at the base of a range. Returns how far it came.
+///
+/// # Errors
+///
+/// Nothing is mapped.
+///
+/// * ERROR_INPUT: `level` is that of a block, which RMI 1.0 does not map.
+/// * ERROR_RTT: the tables end above level 3 (the index has the level where the walk ended), or something
+///   is mapped.
+/// * [`Error::Broken`] by the RMM: nobody knows what is mapped.
+pub(in crate::rmi::cmd) fn map<C: Conduit>(
+    rmi: &Rmi<C>,
+    rd: RdName,
+    range: IpaRange<Protected>,
+    pieces: impl Iterator<Item = AddrRange>,
+    level: RttLevel,
+) -> Result<u64, Error> {
+    let fid = Fid::DATA_CREATE_UNKNOWN;
+    if level != RttLevel::L3 {
+        let code = ReturnCode::new(Status::ErrorInput.raw().into());
+        return Err(Error::Refused(fid, code));
+    }
+    let mut done = range.base();
+    let granules = pieces.flat_map(granules).take(AT_ONCE);
+    for pa in granules {
+        if range.from(done).is_none() {
+            break;
+        }
+        match rmi.plain(fid, &[rd.raw(), pa, done]) {
+            Ok(_) => done = done.saturating_add(GRANULE_SIZE),
+            // What was mapped before is told first, and the error next time.
+            Err(error) if error.changed_nothing() && done != range.base() => break,
+            Err(error) => return Err(error),
+        }
+        rmi.pause();
+    }
+    match done == range.base() {
+        true => Err(Error::Broken(fid, Broken::Range { top: done })),
+        false => Ok(done),
+    }
+}
+
+/// The addresses of the granules in a range.
+fn granules(range: AddrRange) -> impl Iterator<Item = u64> {
+    let base = range.base().raw();
+    (0..range.granules()).map(move |n| base.saturating_add(n.saturating_mul(GRANULE_SIZE)))
+}
+
+/// RMI_DATA_DESTROY (0xC4000155), one granule after the other: unmaps memory from the base of a range on, and
+/// hands it to `each`. Returns how far it came, holes included.
+///
+/// # Errors
+///
+/// * ERROR_RTT: there is a block at the base, of the level that the index has.
+/// * [`Broken::Range`]: the RMM names no next address.
+pub(in crate::rmi::cmd) fn unmap<C: Conduit>(
+    rmi: &Rmi<C>,
+    rd: RdName,
+    range: IpaRange<Protected>,
+    mut each: impl FnMut(GranuleRange<Delegated>),
+) -> Result<u64, Error> {
+    let fid = Fid::DATA_DESTROY;
+    let mut at = range.base();
+    for _ in 0..AT_ONCE {
+        let (code, regs) = rmi.patiently(fid, &[rd.raw(), at])?;
+        let next = regs.x(2);
+        match code.status() {
+            Status::Success => {
+                let pa = PhysAddr::new(regs.x(1));
+                let top = PhysAddr::new(pa.raw().wrapping_add(GRANULE_SIZE));
+                // What happens to it next is its undelegation, which the RMM refuses for what is not
+                // delegated, or not free: a wrong address frees nothing.
+                let granule = AddrRange::new(pa, top).map(GranuleRange::of);
+                each(granule.ok_or(Error::Broken(fid, Broken::Range { top: pa.raw() }))?);
+            }
+            Status::ErrorRtt if next > at => {}
+            // What was unmapped before is told first, and the error next time.
+            _ if at != range.base() => return Ok(at),
+            _ => return Err(Error::Refused(fid, code)),
+        }
+        // There is nothing up to the next address, which may be beyond the range.
+        let next = next.min(range.top());
+        match range.from(next) {
+            _ if next == range.top() => return Ok(next),
+            Some(_) if next > at => at = next,
+            _ => return Err(Error::Broken(fid, Broken::Range { top: next })),
+        }
+        rmi.pause();
+    }
+    Ok(at)
+}
