@@ -3,7 +3,8 @@
 //! The conformance probe: a program in place of the host's kernel that makes RMI calls, good ones
 //! and bad ones, and prints what comes back in a form that is the same for every RMM that conforms.
 //!
-//! `expected.txt` beside this package is what TF-RMM answers; `run` compares.
+//! `expected.txt` beside this package is what TF-RMM answers, `expected-1.0.txt` what it answered in
+//! RMI 1.0; `run` compares.
 //!
 //! | file | holds |
 //! |---|---|

@@ -12,6 +12,8 @@
 //!
 //! - There is no PMU, and the feature register says so.
 //! - No realm can have the highest VMID ([`crate::vmid::idle`]).
+//! - The host can emulate only accesses that it was told as such, as in RMI 2.0; on TF-RMM it can make up
+//!   what a load of the realm's own memory yields.
 //! - A write of a realm's that comes without a description tells nothing of its value; TF-RMM tells the
 //!   lower half of x0, by accident.
 //! - What a realm reads from the identification registers is the same as in RMI 2.0.
