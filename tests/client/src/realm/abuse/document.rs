@@ -41,7 +41,17 @@ const SECTIONS: [(&str, &[(&str, &str)]); 8] = [
         "Capabilities of a realm VM",
         &[("EPERM", "there is no device whose memory could be mapped")],
     ),
-    ("Memory", &[]),
+    (
+        "Memory",
+        &[
+            (
+                "EAGAIN",
+                "somebody would have to be at work on a page for a second",
+            ),
+            ("ENOMEM", "an allocation of the memory management's own"),
+            ("EIO", "explored with a model of KVM"),
+        ],
+    ),
     (
         "KVM_ARM_RMI_POPULATE",
         &[
