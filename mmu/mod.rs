@@ -42,8 +42,8 @@ pub use protected::{map_protected, unmap_protected};
 pub use ripas::{init_ripas, set_ripas};
 pub use unprotected::{map_unprotected, map_unprotected_granules, unmap_unprotected};
 
-use crate::realm::MissingTable;
-use crate::rmi::{Error, IpaRange};
+use crate::realm::{MissingTable, Tables};
+use crate::rmi::{Conduit, Error, IpaRange, Rmi, RttLevel};
 
 /// The most commands that are made on end: an RMM that does one entry of a table at a time gets through
 /// a table, and whoever waits for a lock that is held meanwhile does not wait for longer than that.
@@ -70,4 +70,31 @@ impl Step {
             Self::Until(at) | Self::NeedTable(at, _) | Self::Failed(at, _) => *at,
         }
     }
+}
+
+/// Maps a range in blocks of `level`, by commands each of which says how far it has come: the next one goes
+/// on from there. It makes at most [`COMMANDS`].
+fn by_commands<C: Conduit, H: Copy>(
+    rmi: &Rmi<C>,
+    tables: &Tables<'_>,
+    range: IpaRange<H>,
+    level: RttLevel,
+    mut command: impl FnMut(IpaRange<H>) -> Result<u64, Error>,
+) -> Step {
+    let mut left = range;
+    for _ in 0..COMMANDS {
+        let at = left.base();
+        if let Some(table) = tables.missing(at, level) {
+            return Step::NeedTable(at, table);
+        }
+        match command(left) {
+            Ok(top) => match left.from(top) {
+                Some(rest) => left = rest,
+                None => return Step::Done,
+            },
+            Err(error) => return Step::Failed(at, error),
+        }
+        rmi.pause();
+    }
+    Step::Until(left.base())
 }

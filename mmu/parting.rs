@@ -145,11 +145,14 @@ impl<C: Conduit> Parting<'_, C> {
             };
             // What is before that is gone, if it has come back; the rest of the span is left alone, unless
             // all of it has come back, whatever the RMM says.
-            let at = match count(self.notes, &span) == back {
-                true => span.end,
-                false => at,
+            let all = count(self.notes, &span);
+            let (at, lacking) = match all == back {
+                true => (span.end, 0),
+                false => {
+                    let gone = count(self.notes, &(span.start..at));
+                    (at, gone.saturating_sub(back))
+                }
             };
-            let lacking = count(self.notes, &(span.start..at)).saturating_sub(back);
             (from, kept) = match lacking {
                 0 => (at, why),
                 // Nobody knows which of them those are: their file keeps all.

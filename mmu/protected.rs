@@ -2,7 +2,7 @@
 
 //! Memory that only the realm sees.
 
-use super::{Step, COMMANDS};
+use super::{by_commands, Step};
 use crate::realm::{MissingTable, Tables};
 use crate::rmi::cmd::data::{self, Pieces};
 use crate::rmi::cmd::realm::RdName;
@@ -16,7 +16,7 @@ use crate::rmi::{
 /// aligned: one command for as much as the RMM does at once.
 ///
 /// What is mapped has left `pieces`, and `gone` was told; after [`Step::Done`] nothing is left of them.
-/// `list` is used while this runs. It makes at most [`COMMANDS`].
+/// `list` is used while this runs. It makes at most [`COMMANDS`](super::COMMANDS).
 pub fn map_protected<C: Conduit>(
     rmi: &Rmi<C>,
     rd: RdName,
@@ -26,22 +26,9 @@ pub fn map_protected<C: Conduit>(
     level: RttLevel,
     list: &mut impl SharedPage,
 ) -> Step {
-    let mut left = range;
-    for _ in 0..COMMANDS {
-        let at = left.base();
-        if let Some(table) = tables.missing(at, level) {
-            return Step::NeedTable(at, table);
-        }
-        match data::map(rmi, rd, left, pieces, level, list, &mut gone) {
-            Ok(top) => match left.from(top) {
-                Some(rest) => left = rest,
-                None => return Step::Done,
-            },
-            Err(error) => return Step::Failed(at, error),
-        }
-        rmi.pause();
-    }
-    Step::Until(left.base())
+    by_commands(rmi, tables, range, level, |left| {
+        data::map(rmi, rd, left, pieces, level, list, &mut gone)
+    })
 }
 
 /// Unmaps what is mapped in a range and hands it to `each`, still delegated.

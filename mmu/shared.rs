@@ -210,17 +210,12 @@ fn map_granules(
         (MemAttr::Normal, access),
         list,
     );
-    let done = match step {
-        Step::Done => pages.len(),
-        // CAST: Less than there are pages.
-        Step::Until(at) | Step::NeedTable(at, _) | Step::Failed(at, _) => {
-            (at.wrapping_sub(range.base()) / GRANULE_SIZE) as usize
-        }
-    };
+    let done = step.reached(&range).wrapping_sub(range.base()) / GRANULE_SIZE;
     if done != 0 {
-        trace::realm_map(|| vm.rd(), false, &(gfns.start..gfns.start + done as u64));
+        trace::realm_map(|| vm.rd(), false, &(gfns.start..gfns.start + done));
     }
-    Ok(done)
+    // CAST: As many as there are pages, at most.
+    Ok(done as usize)
 }
 
 /// Where a mapping is to be, and what is to be there.

@@ -3,7 +3,7 @@
 //! Memory of the host that a realm shares.
 
 use super::protected::{straddled, Straddled};
-use super::{Step, COMMANDS};
+use super::{by_commands, Step};
 use crate::realm::Tables;
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::unprot::{self, Access, MemAttr};
@@ -34,25 +34,14 @@ pub fn map_unprotected<C: Conduit>(
     level: RttLevel,
     how: (MemAttr, Access),
 ) -> Step {
-    let (mut left, mut source) = (range, memory);
-    for _ in 0..COMMANDS {
-        let at = left.base();
-        if let Some(table) = tables.missing(at, level) {
-            return Step::NeedTable(at, table);
+    by_commands(rmi, tables, range, level, |left| {
+        let done = left.base().wrapping_sub(range.base());
+        let base = PhysAddr::new(memory.base().raw().wrapping_add(done));
+        match AddrRange::new(base, memory.top()) {
+            Some(source) => unprot::unprot_map(rmi, rd, left, source, level, how),
+            None => Ok(left.top()),
         }
-        let top = match unprot::unprot_map(rmi, rd, left, source, level, how) {
-            Ok(top) => top,
-            Err(error) => return Step::Failed(at, error),
-        };
-        let done = top.wrapping_sub(at);
-        let base = PhysAddr::new(source.base().raw().wrapping_add(done));
-        match (left.from(top), AddrRange::new(base, source.top())) {
-            (Some(rest), Some(more)) => (left, source) = (rest, more),
-            _ => return Step::Done,
-        }
-        rmi.pause();
-    }
-    Step::Until(left.base())
+    })
 }
 
 /// As [`map_unprotected`], of granules wherever they are, in one table: one command for as many of them as the
@@ -66,25 +55,16 @@ pub fn map_unprotected_granules<C: Conduit>(
     how: (MemAttr, Access),
     list: &mut impl SharedPage,
 ) -> Step {
-    let (mut left, mut source) = (range, granules);
-    for _ in 0..COMMANDS {
-        let at = left.base();
-        if let Some(table) = tables.missing(at, RttLevel::L3) {
-            return Step::NeedTable(at, table);
+    by_commands(rmi, tables, range, RttLevel::L3, |left| {
+        let done = left.base().wrapping_sub(range.base()) / GRANULE_SIZE;
+        let rest = usize::try_from(done)
+            .ok()
+            .and_then(|done| granules.get(done..));
+        match rest {
+            Some(rest) => unprot::unprot_map_granules(rmi, rd, left, rest, how, list),
+            None => Ok(left.top()),
         }
-        let top = match unprot::unprot_map_granules(rmi, rd, left, source, how, list) {
-            Ok(top) => top,
-            Err(error) => return Step::Failed(at, error),
-        };
-        let done = usize::try_from(top.wrapping_sub(at) / GRANULE_SIZE);
-        let rest = done.ok().and_then(|done| source.get(done..));
-        match (left.from(top), rest) {
-            (Some(more), Some(rest)) => (left, source) = (more, rest),
-            _ => return Step::Done,
-        }
-        rmi.pause();
-    }
-    Step::Until(left.base())
+    })
 }
 
 /// Unmaps an unprotected range from its base on, as far as one command goes. It cannot fail for want
