@@ -108,17 +108,8 @@ impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
         if !self.loans.has_room() {
             return None;
         }
-        let granules = request.orders().find_map(|order| self.pages.alloc(order))?;
-        let moved = granules.delegate(rmi);
-        if let Some(rest) = moved.rest {
-            self.pages.free(rest);
-        }
-        if moved.error.is_some() {
-            // This memory the RMM does not take. Its operation is still waiting for some.
-            self.take_back(rmi, moved.done);
-            return None;
-        }
-        let offer = moved.done?;
+        // What the RMM does not take is no offer. Its operation is still waiting for one.
+        let offer = self.delegated(rmi, request.orders())?;
         let Some((descriptor, _)) = RangeDesc::new(offer.range(), RttLevel::L3) else {
             self.take_back(rmi, Some(offer));
             return None;
@@ -197,6 +188,25 @@ impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
         }
     }
 
+    /// Allocates by the first of these orders that there is memory of, and delegates it. `None` if there is
+    /// none, or the RMM does not take all of it.
+    fn delegated<C: Conduit>(
+        &self,
+        rmi: &Rmi<C>,
+        mut orders: impl Iterator<Item = u32>,
+    ) -> Option<GranuleRange<Delegated>> {
+        let pages = orders.find_map(|order| self.pages.alloc(order))?;
+        let moved = pages.delegate(rmi);
+        if let Some(rest) = moved.rest {
+            self.pages.free(rest);
+        }
+        if moved.error.is_some() {
+            self.take_back(rmi, moved.done);
+            return None;
+        }
+        moved.done
+    }
+
     /// Undelegates and frees; what the RMM keeps is leaked.
     fn take_back<C: Conduit>(&self, rmi: &Rmi<C>, granules: Option<GranuleRange<Delegated>>) {
         let Some(granules) = granules else { return };
@@ -216,16 +226,7 @@ impl<P: Pages, L: SharedPage> Memory<'_, P, L> {
             return None;
         }
         let most = granules.checked_ilog2()?.min(MAX_ORDER);
-        let pages = (0..=most).rev().find_map(|order| self.pages.alloc(order))?;
-        let moved = pages.delegate(rmi);
-        if let Some(rest) = moved.rest {
-            self.pages.free(rest);
-        }
-        if moved.error.is_some() {
-            self.take_back(rmi, moved.done);
-            return None;
-        }
-        let lent = moved.done?;
+        let lent = self.delegated(rmi, (0..=most).rev())?;
         let range = lent.range();
         match self.loans.lend(lent) {
             Ok(()) => Some(range),
