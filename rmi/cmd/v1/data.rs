@@ -3,7 +3,7 @@
 //! Commands that give a realm memory and take it away, granule by granule. Contents come by
 //! RMI_DATA_CREATE, which is the same as RMI_RTT_DATA_MAP_INIT of 2.0.
 
-use super::AT_ONCE;
+use super::{go_on, map_each, AT_ONCE};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
     AddrRange,
@@ -46,30 +46,21 @@ pub(in crate::rmi::cmd) fn map<C: Conduit>(
         let code = ReturnCode::new(Status::ErrorInput.raw().into());
         return Err(Error::Refused(fid, code));
     }
-    let mut done = range.base();
-    let granules = pieces.flat_map(granules).take(AT_ONCE);
-    for pa in granules {
-        if range.from(done).is_none() {
-            break;
-        }
-        match rmi.plain(fid, &[rd.raw(), pa, done]) {
-            Ok(_) => done = done.saturating_add(GRANULE_SIZE),
-            // What was mapped before is told first, and the error next time.
-            Err(error) if error.changed_nothing() && done != range.base() => break,
-            Err(error) => return Err(error),
-        }
-        rmi.pause();
-    }
-    match done == range.base() {
-        true => Err(Error::Broken(fid, Broken::Range { top: done })),
-        false => Ok(done),
-    }
+    let granules = pieces.flat_map(granules);
+    map_each(rmi, fid, range, GRANULE_SIZE, granules, |ipa, pa| {
+        rmi.plain(fid, &[rd.raw(), pa.raw(), ipa])
+    })
 }
 
 /// The addresses of the granules in a range.
-fn granules(range: AddrRange) -> impl Iterator<Item = u64> {
-    let base = range.base().raw();
-    (0..range.granules()).map(move |n| base.saturating_add(n.saturating_mul(GRANULE_SIZE)))
+fn granules(range: AddrRange) -> impl Iterator<Item = PhysAddr> {
+    let at = move |n: u64| {
+        range
+            .base()
+            .raw()
+            .saturating_add(n.saturating_mul(GRANULE_SIZE))
+    };
+    (0..range.granules()).map(move |n| PhysAddr::new(at(n)))
 }
 
 /// RMI_DATA_DESTROY (0xC4000155), one granule after the other: unmaps memory from the base of a range on, and
@@ -104,12 +95,9 @@ pub(in crate::rmi::cmd) fn unmap<C: Conduit>(
             _ if at != range.base() => return Ok(at),
             _ => return Err(Error::Refused(fid, code)),
         }
-        // There is nothing up to the next address, which may be beyond the range.
-        let next = next.min(range.top());
-        match range.from(next) {
-            _ if next == range.top() => return Ok(next),
-            Some(_) if next > at => at = next,
-            _ => return Err(Error::Broken(fid, Broken::Range { top: next })),
+        at = go_on(fid, range, at, next)?;
+        if at == range.top() {
+            break;
         }
         rmi.pause();
     }

@@ -2,7 +2,7 @@
 
 //! Commands that map memory of the host's in the unprotected half of a realm, entry by entry.
 
-use super::AT_ONCE;
+use super::{go_on, map_each, AT_ONCE};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::unprot::{Access, MemAttr};
 use crate::rmi::{
@@ -41,25 +41,12 @@ pub(in crate::rmi::cmd) fn map<C: Conduit>(
         Access::Read => S2AP_READ,
         Access::ReadWrite => S2AP_READ | S2AP_WRITE,
     };
-    let block = level.block_size();
-    let fit = range.bytes().checked_div(block).unwrap_or(0);
-    let mut done = range.base();
-    for (pa, _) in memory.zip(0..fit).take(AT_ONCE) {
+    map_each(rmi, fid, range, level.block_size(), memory, |ipa, pa| {
         let pa = pa.raw();
         let address = pa & ADDRESS | (pa >> TOP_LOW) << TOP_AT;
         let descriptor = address | attr.raw() << MEMATTR_LOW | s2ap;
-        match rmi.plain(fid, &[rd.raw(), done, level.raw(), descriptor]) {
-            Ok(_) => done = done.saturating_add(block),
-            // What was mapped before is told first, and the error next time.
-            Err(error) if error.changed_nothing() && done != range.base() => break,
-            Err(error) => return Err(error),
-        }
-        rmi.pause();
-    }
-    match done == range.base() {
-        true => Err(Error::Broken(fid, Broken::Range { top: done })),
-        false => Ok(done),
-    }
+        rmi.plain(fid, &[rd.raw(), ipa, level.raw(), descriptor])
+    })
 }
 
 /// RMI_RTT_UNMAP_UNPROTECTED (0xC4000162), one entry after the other: unmaps memory of the host from the base
@@ -109,11 +96,9 @@ pub(in crate::rmi::cmd) fn unmap<C: Conduit>(
             _ if at != range.base() => return Ok(at),
             _ => return Err(Error::Refused(fid, code)),
         }
-        let next = next.min(range.top());
-        match range.from(next) {
-            _ if next == range.top() => return Ok(next),
-            Some(_) if next > at => at = next,
-            _ => return Err(Error::Broken(fid, Broken::Range { top: next })),
+        at = go_on(fid, range, at, next)?;
+        if at == range.top() {
+            return Ok(at);
         }
         rmi.pause();
     }
