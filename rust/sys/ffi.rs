@@ -68,12 +68,9 @@ unsafe extern "C" {
     /// `PageHWPoison()`.
     pub(crate) fn kvm_rmi_helper_is_poisoned(page: *mut bindings::page) -> bool;
 
-    /// `put_page()`.
-    pub(crate) fn kvm_rmi_helper_put_page(page: *mut bindings::page);
-    /// The same for pages that follow each other.
-    pub(crate) fn kvm_rmi_helper_put_pages(phys: u64, pages: u64);
-    /// The same for pages of a file, which keeps them: they are dirty from now on.
-    pub(crate) fn kvm_rmi_helper_leave_pages(phys: u64, pages: u64);
+    /// `put_page()` for pages that follow each other. Those of a file that keeps them are `dirty` from now
+    /// on.
+    pub(crate) fn kvm_rmi_helper_put_pages(phys: u64, pages: u64, dirty: bool);
     /// References to such pages. False if one is free, or is no page of the kernel's.
     pub(crate) fn kvm_rmi_helper_get_pages(phys: u64, pages: u64) -> bool;
 

@@ -78,11 +78,6 @@ bool kvm_rmi_helper_is_poisoned(struct page *page)
 	return PageHWPoison(page);
 }
 
-void kvm_rmi_helper_put_page(struct page *page)
-{
-	put_page(page);
-}
-
 /* The folio of the page @pfn, and how many of @pages from there on are in it. */
 static struct folio *folio_from(unsigned long pfn, unsigned long pages,
 				unsigned long *nr)
@@ -94,26 +89,19 @@ static struct folio *folio_from(unsigned long pfn, unsigned long pages,
 	return folio;
 }
 
-void kvm_rmi_helper_put_pages(phys_addr_t phys, u64 pages)
-{
-	unsigned long nr, pfn = PHYS_PFN(phys);
-
-	for (; pages; pages -= nr, pfn += nr)
-		folio_put_refs(folio_from(pfn, pages, &nr), nr);
-}
-
 /*
  * A page cache page that is clean and that nobody has a reference to is dropped
  * without a word, by soft offlining for one.
  */
-void kvm_rmi_helper_leave_pages(phys_addr_t phys, u64 pages)
+void kvm_rmi_helper_put_pages(phys_addr_t phys, u64 pages, bool dirty)
 {
 	unsigned long nr, pfn = PHYS_PFN(phys);
 	struct folio *folio;
 
 	for (; pages; pages -= nr, pfn += nr) {
 		folio = folio_from(pfn, pages, &nr);
-		folio_mark_dirty(folio);
+		if (dirty)
+			folio_mark_dirty(folio);
 		folio_put_refs(folio, nr);
 	}
 }

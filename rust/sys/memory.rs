@@ -150,7 +150,7 @@ impl GmemPage {
 impl Drop for GmemPage {
     fn drop(&mut self) {
         // SAFETY: By the type's invariant.
-        unsafe { ffi::kvm_rmi_helper_put_page(ffi::kvm_rmi_helper_phys_to_page(self.0.get())) };
+        unsafe { ffi::kvm_rmi_helper_put_pages(self.0.get(), 1, false) };
     }
 }
 
@@ -186,7 +186,7 @@ pub fn loads_zeroes_behind(page: &GranuleRange<Undelegated>) -> Result {
 pub fn put(granules: GranuleRange<Undelegated>) {
     let range = granules.into_range();
     // SAFETY: An undelegated range owns a reference to each of its pages.
-    unsafe { ffi::kvm_rmi_helper_put_pages(range.base().raw(), range.granules()) };
+    unsafe { ffi::kvm_rmi_helper_put_pages(range.base().raw(), range.granules(), false) };
 }
 
 /// What has been mapped is left to the file of guest_memfd that it is from: drops the references that came
@@ -198,7 +198,7 @@ pub fn put(granules: GranuleRange<Undelegated>) {
 pub fn leave_to_file(range: AddrRange) {
     // SAFETY: The references came with what was delegated, and nobody else has them: whoever mapped it
     // has given it up.
-    unsafe { ffi::kvm_rmi_helper_leave_pages(range.base().raw(), range.granules()) };
+    unsafe { ffi::kvm_rmi_helper_put_pages(range.base().raw(), range.granules(), true) };
 }
 
 /// Takes references to pages that were left to their file and have been unmapped. False if one of them is
