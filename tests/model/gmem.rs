@@ -30,7 +30,7 @@ impl Gmem {
     /// `kvm_gmem_get_pfn()`: a page, with a reference; a new one if there is none.
     pub(super) fn get(&self, page: u64) -> Result<u64> {
         machine().may_sleep("a page of guest_memfd");
-        if self.closed.load(core::sync::atomic::Ordering::SeqCst) {
+        if self.is_closed() {
             return Err(EFAULT);
         }
         if self.page(page).is_none() {

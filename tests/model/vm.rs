@@ -46,6 +46,11 @@ const BOTH: Halves = Halves {
     shared: true,
 };
 
+const PRIVATE: Halves = Halves {
+    private: true,
+    shared: false,
+};
+
 impl<C: Component> Vm<C> {
     /// `KVM_CREATE_VM`, by a process with that address space.
     ///
@@ -532,12 +537,8 @@ impl<C: Component> Notifier for Inner<C> {
 
     fn start_gmem(&self, file: &Gmem, pages: &Range<u64>) -> usize {
         let ranges = Slots::read(&self.kvm).in_file(file, pages);
-        let halves = Halves {
-            private: true,
-            shared: false,
-        };
         for gfns in &ranges {
-            self.begin(gfns, halves, true);
+            self.begin(gfns, PRIVATE, true);
         }
         ranges.len()
     }
@@ -551,13 +552,9 @@ impl<C: Component> Notifier for Inner<C> {
     }
 
     fn keeps(&self, file: &Gmem, page: u64) -> bool {
-        let halves = Halves {
-            private: true,
-            shared: false,
-        };
         let at = Slots::read(&self.kvm).in_file(file, &(page..page + 1));
         let mut lock = MmuWriteLock::new(&self.kvm);
-        let is_kept = |gfns| !self.ours.unmap(gfns, halves, &mut lock, true);
+        let is_kept = |gfns| !self.ours.unmap(gfns, PRIVATE, &mut lock, true);
         at.into_iter().any(is_kept)
     }
 }

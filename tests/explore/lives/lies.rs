@@ -219,13 +219,7 @@ fn an_rmm_that_denies_what_it_has_done() {
                 });
                 let what = format!("{fid} {place}: {status:?}");
                 let (delegated, leaked) = life.counts;
-                // What comes back with what does not stays in its file, and what was thought lost stays so.
-                let pages = life.pages;
-                let is_lost = leaked != 0;
-                assert!(
-                    pages == delegated || is_lost && pages > delegated,
-                    "{what}: {pages}"
-                );
+                life.assert_pages(delegated, &what);
                 assert!(
                     delegated <= leaked,
                     "{what}: {leaked} of {delegated} leaked"

@@ -7,7 +7,7 @@ mod common;
 
 use common::ghost::{check, Realm, Tlb, SECRET};
 use common::realm::{desc, list, ns_desc, param, params, PAGE, SHARED, SINGLE, WRITE_BACK};
-use common::steps::{every, step, Ipa, Memory, Step, GRANULES};
+use common::steps::{every, step, Ipa, Memory, Numbers, Step, GRANULES};
 use common::{Machine, Pas};
 use kvm_arm_rmi::rmi::{Fid, PhysAddr, Status, GRANULE_SIZE};
 use proptest::prelude::*;
@@ -217,19 +217,6 @@ proptest! {
             host.check();
         }
         host.end();
-    }
-}
-
-/// A generator of numbers that is the same everywhere.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
     }
 }
 

@@ -7,7 +7,7 @@ mod common;
 
 use common::ghost::{check, Realm, Tlb, SECRET};
 use common::realm::{param, params, PAGE, SHARED};
-use common::steps::{every, step, Ipa, Memory, Step, GRANULES};
+use common::steps::{every, step, Ipa, Memory, Numbers, Step, GRANULES};
 use common::v1::{
     DATA_CREATE, DATA_CREATE_UNKNOWN, DATA_DESTROY, GRANULE_DELEGATE, GRANULE_UNDELEGATE,
     RTT_MAP_UNPROTECTED, RTT_UNMAP_UNPROTECTED, VMID, WRITE_BACK,
@@ -226,13 +226,8 @@ fn cpus_do_not_get_in_each_others_way() {
     let host = Host::new();
     let (machine, rd) = (&host.machine, host.realms[0].rd);
     let work = |seed: u64| {
-        let mut number = seed;
-        let mut below = |limit: u64| {
-            number = number
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(seed | 1);
-            (number >> 33) % limit
-        };
+        let mut numbers = Numbers(seed);
+        let mut below = |limit| numbers.below(limit);
         for _ in 0..3000 {
             let granule = Memory(5 + below(GRANULES - 5)).pa();
             let half = below(2) * SHARED;

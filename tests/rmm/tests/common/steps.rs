@@ -116,3 +116,17 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => (0..200u64).prop_map(Step::InterruptAfter),
     ]
 }
+
+/// A generator of numbers that is the same everywhere.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    /// The next one, less than `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
