@@ -2,8 +2,8 @@
 
 //! The feature registers, `RmiFeatureRegister0` to `4`: what this RMM can do on this CPU.
 //!
-//! They say what the RMM can do today. The PMU, planes, devices and memory encryption contexts are
-//! absent and read as 0.
+//! They say what the RMM can do today. Planes, devices and memory encryption contexts are absent and
+//! read as 0.
 
 use crate::granule::MAX_COUNT;
 
@@ -40,6 +40,10 @@ const SVE_VL_SHIFT: u32 = 10;
 const NUM_BPS_SHIFT: u32 = 14;
 /// `RmiFeatureRegister0`, position of the number of watchpoints, minus 1.
 const NUM_WPS_SHIFT: u32 = 20;
+/// `RmiFeatureRegister0`: realms can have a PMU.
+const PMU: u64 = 1 << 26;
+/// `RmiFeatureRegister0`, position of the number of event counters.
+const PMU_NUM_CTRS_SHIFT: u32 = 27;
 
 /// `RmiFeatureRegister0` of RMI 1.0: realms can be measured with SHA-256 and with SHA-512.
 const V1_HASHES: u64 = 1 << 32 | 1 << 33;
@@ -59,6 +63,8 @@ pub struct CpuId {
     pub mmfr0: u64,
     /// Longest SVE vector in quadwords, minus 1. `None` without SVE.
     pub sve_vl: Option<u8>,
+    /// Event counters of the PMU, PMCR_EL0.N. `None` without a PMU.
+    pub pmu_counters: Option<u8>,
 }
 
 impl CpuId {
@@ -156,10 +162,14 @@ fn cpu_features(cpu: &CpuId) -> u64 {
     let sve = cpu
         .sve_vl
         .map_or(0, |vl| SVE | u64::from(vl & 0xf) << SVE_VL_SHIFT);
+    let pmu = cpu
+        .pmu_counters
+        .map_or(0, |n| PMU | u64::from(n & 0x1f) << PMU_NUM_CTRS_SHIFT);
     let lpa2 = if cpu.has_lpa2() { LPA2 } else { 0 };
     cpu.pa_bits()
         | lpa2
         | sve
+        | pmu
         | (cpu.breakpoints() & 0x3f) << NUM_BPS_SHIFT
         | (cpu.watchpoints() & 0x3f) << NUM_WPS_SHIFT
 }
@@ -201,7 +211,7 @@ impl Feature0 {
 
     /// Most PMU counters.
     pub fn pmu_counters(self) -> u32 {
-        self.field(27, 5)
+        self.field(PMU_NUM_CTRS_SHIFT, 5)
     }
 
     fn field(self, low: u32, width: u32) -> u32 {

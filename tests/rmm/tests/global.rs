@@ -94,7 +94,7 @@ fn sixteen_or_more_breakpoints_are_counted_in_the_second_register() {
         dfr0: 0xf0_f000,
         dfr1: 0x1f_2f00,
         mmfr0: 5,
-        sve_vl: None,
+        ..CpuId::default()
     };
     assert_eq!(feature_register(&full, 0), 0x1f << 20 | 0x2f << 14 | 48);
     let old = CpuId { dfr1: 0, ..full };

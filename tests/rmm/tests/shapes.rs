@@ -302,7 +302,7 @@ fn registers_say_where_walks_start() {
             lpa2: shape.lpa2,
             vmid: 0x1234,
         };
-        let el2 = Context::at_reset(0, 0, [0; 8], &stage2).el2;
+        let el2 = Context::at_reset(0, 0, [0; 8], &stage2, None).el2;
         let field = |low: u32, bits: u32| el2.vtcr_el2 >> low & ((1 << bits) - 1);
         let (sl2, sl0) = match shape.level {
             -1 => (1, 0),

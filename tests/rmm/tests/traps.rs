@@ -297,6 +297,14 @@ const fn sysreg(op0: u64, op1: u64, crn: u64, crm: u64, op2: u64, rt: u64, read:
 #[test]
 fn identification_registers() {
     let (host, rec) = Host::running();
+    identification_registers_of(&host, rec, 0xf000_0000_00f0_f00f);
+    // The version of the PMU, where there is one.
+    let (host, rec) = Host::with_pmu(6, 6);
+    identification_registers_of(&host, rec, 0xf000_0000_00f0_ff0f);
+}
+
+/// Reads them all. `dfr0`: what is seen of ID_AA64DFR0_EL1.
+fn identification_registers_of(host: &Host, rec: u64, dfr0: u64) {
     for crm in 0..8 {
         for op2 in 0..8 {
             host.fake().cpu.set_id_register(crm, op2, u64::MAX);
@@ -306,7 +314,7 @@ fn identification_registers() {
         (4, 0) => 0xffff_00f0_ffff_ffff,
         (4, 1) => 0x0f00_00ff_f000_f0ff,
         (4, 2) => 0x0000_0000_000f_0000,
-        (5, 0) => 0xf000_0000_00f0_f00f,
+        (5, 0) => dfr0,
         (5, 1) => 0xff00_0f00_00ff_ff00,
         (5, 2) => 0x0000_0000_0000_00f0,
         (6, 0 | 1) | (7, 0..=2) => u64::MAX,

@@ -27,7 +27,19 @@ pub(crate) const CPTR_SMEN: u64 = 3 << 24;
 
 /// MDCR_EL2, as TF-RMM has it: MTPME, no cycle counting at EL2 (HCCD) nor event counting (HPMD);
 /// debug (TDA), PMU (TPM) and PMCR_EL0 (TPMCR) accesses trap.
-const MDCR: u64 = 1 << 28 | 1 << 23 | 1 << 17 | 1 << 9 | 1 << 6 | 1 << 5;
+const MDCR: u64 = 1 << 28 | 1 << 23 | 1 << 17 | 1 << 9 | MDCR_TPM;
+/// MDCR_EL2: PMU and PMCR_EL0 accesses trap (TPM, TPMCR).
+const MDCR_TPM: u64 = 1 << 6 | 1 << 5;
+
+/// MDCR_EL2 while a realm has the PMU, and the first `counters` of its event counters (HPMN).
+pub(crate) fn mdcr_with_pmu(counters: u64) -> u64 {
+    MDCR & !MDCR_TPM | counters
+}
+
+/// PMCR_EL0.N: how many event counters there are.
+pub(crate) fn counters(pmcr: u64) -> u64 {
+    pmcr >> 11 & 0x1f
+}
 
 /// HCRX_EL2: memory copy and set instructions work at EL1 (MSCEn).
 const HCRX_MSCEN: u64 = 1 << 11;
@@ -105,7 +117,7 @@ impl Features {
             sme: has(pfr1, 24),
             pmu,
             counters: if pmu && !has(dfr0, 60) {
-                mrs!("pmcr_el0") >> 11 & 0x1f
+                counters(mrs!("pmcr_el0"))
             } else {
                 0
             },
@@ -129,6 +141,11 @@ impl Features {
                 ps << VTCR_PS_SHIFT | vs
             },
         }
+    }
+
+    /// MDCR_EL2 while no realm has the PMU.
+    pub(crate) fn mdcr(&self) -> u64 {
+        MDCR | self.counters
     }
 }
 
@@ -166,7 +183,7 @@ pub(crate) fn vttbr_idle() -> u64 {
 pub(crate) fn init() {
     let cpu = Features::read();
     msr!("cptr_el2", CPTR_RMM);
-    msr!("mdcr_el2", MDCR | cpu.counters);
+    msr!("mdcr_el2", cpu.mdcr());
     msr!("vpidr_el2", mrs!("midr_el1"));
     msr!("cntvoff_el2", 0);
     msr!("vtcr_el2", VTCR | cpu.vtcr);
@@ -191,11 +208,13 @@ pub(crate) fn init() {
 
 /// The identification registers that the library decides by.
 pub(crate) fn id() -> CpuId {
+    let features = Features::read();
     CpuId {
         dfr0: mrs!("id_aa64dfr0_el1"),
         dfr1: mrs!("id_aa64dfr1_el1"),
         mmfr0: mrs!("id_aa64mmfr0_el1"),
-        sve_vl: simd::longest_vector(&Features::read()),
+        sve_vl: simd::longest_vector(&features),
+        pmu_counters: features.pmu.then(|| counters(mrs!("pmcr_el0")) as u8),
     }
 }
 

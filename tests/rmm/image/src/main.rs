@@ -15,7 +15,7 @@
 //! | `platform.rs` | what the library asks of the machine |
 //! | `cpu.rs` | what the CPU can do, and how its Realm EL2 is set up |
 //! | `realm.S`, `realm.rs` | the way into a realm and back |
-//! | `el1.rs`, `timer.rs`, `simd.S`, `simd.rs` | what the host and the realms share of a CPU |
+//! | `el1.rs`, `timer.rs`, `pmu.rs`, `simd.S`, `simd.rs` | what the host and the realms share of a CPU |
 //! | `gic.rs`, `tlb.rs`, `random.rs` | the interrupt controller, the TLBs, random numbers |
 //! | `console.rs`, `fatal.rs` | the log, and the end |
 
@@ -33,6 +33,7 @@ mod gic;
 mod layout;
 mod memory;
 mod platform;
+mod pmu;
 mod random;
 mod realm;
 mod simd;

@@ -8,12 +8,12 @@
 
 use core::arch::global_asm;
 
-use rmm::rec::context::{Context, El1, Timers, Trap};
+use rmm::rec::context::{Context, El1, Pmu, Timers, Trap};
 use spin::Mutex;
 
 use crate::arch::{self, mrs, msr};
 use crate::cpu::{self, Features};
-use crate::{el1, gic, layout, simd, timer};
+use crate::{el1, gic, layout, pmu, simd, timer};
 
 global_asm!(include_str!("realm.S"));
 
@@ -26,9 +26,6 @@ extern "C" {
 /// HCR_EL2: an SError is pending for EL1 (VSE).
 const HCR_VSE: u64 = 1 << 8;
 
-/// PMCR_EL0: the counters count (E).
-const PMCR_E: u64 = 1;
-
 /// ESR_EL2, position of the exception class.
 const EC_SHIFT: u32 = 26;
 /// Exception class: floating point was used.
@@ -37,11 +34,10 @@ const EC_FP: u64 = 0x07;
 const EC_SVE: u64 = 0x19;
 
 /// Registers of the host's.
-#[derive(Default)]
 struct Host {
     el1: El1,
     timers: Timers,
-    pmcr_el0: u64,
+    pmu: pmu::Host,
 }
 
 /// What a CPU keeps for the host while it runs a realm.
@@ -68,7 +64,7 @@ pub(crate) fn run(ctx: &mut Context) -> Trap {
     let features = Features::read();
     with_this_cpu(|cpu| {
         if cpu.host.is_none() {
-            cpu.host = Some(take_over(&features));
+            cpu.host = Some(take_over(&features, &ctx.pmu));
             if ctx.vgic.switched != 0 {
                 gic::load(&ctx.vgic);
             }
@@ -106,7 +102,7 @@ pub(crate) fn leave(ctx: &mut Context) {
     with_this_cpu(|cpu| {
         cpu.simd.take_back(&features, &ctx.simd);
         if let Some(host) = cpu.host.take() {
-            give_back(&features, &host);
+            give_back(&features, &host, &mut ctx.pmu);
             if ctx.vgic.switched != 0 {
                 gic::save(&mut ctx.vgic);
             }
@@ -141,26 +137,23 @@ fn trap(kind: u64) -> Trap {
     }
 }
 
-/// Saves what is the host's.
-fn take_over(features: &Features) -> Host {
-    let mut host = Host::default();
+/// Saves what is the host's, and loads the realm's PMU if it has one.
+fn take_over(features: &Features, pmu: &Pmu) -> Host {
+    let mut host = Host {
+        el1: El1::default(),
+        timers: Timers::default(),
+        pmu: pmu::Host::take_over(features, pmu),
+    };
     el1::save(features, &mut host.el1);
     timer::save(&mut host.timers);
-    if features.pmu {
-        // The host's counters do not count what the realm does.
-        host.pmcr_el0 = mrs!("pmcr_el0");
-        msr!("pmcr_el0", host.pmcr_el0 & !PMCR_E);
-    }
     host
 }
 
-/// Loads what is the host's.
-fn give_back(features: &Features, host: &Host) {
+/// Loads what is the host's, and saves the realm's PMU if it has one.
+fn give_back(features: &Features, host: &Host, pmu: &mut Pmu) {
+    host.pmu.give_back(features, pmu);
     el1::load(features, &host.el1);
     timer::load(&host.timers);
-    if features.pmu {
-        msr!("pmcr_el0", host.pmcr_el0);
-    }
 }
 
 /// Loads a realm's registers, except for the timers and for x0 to x30.

@@ -46,6 +46,9 @@ pub struct Context {
     pub simd: Simd,
     /// The virtual CPU interface of the interrupt controller.
     pub vgic: Vgic,
+    /// The PMU. It may stay in the CPU from one [`Platform::run`](crate::Platform::run) to the next, until
+    /// [`Platform::leave`](crate::Platform::leave).
+    pub pmu: Pmu,
 }
 
 /// Registers of EL1 and EL0.
@@ -152,6 +155,31 @@ pub struct Vgic {
     pub ich_ap0r_el2: [u64; ACTIVE_PRIORITIES],
     /// ICH_AP1R0_EL2 to ICH_AP1R3_EL2.
     pub ich_ap1r_el2: [u64; ACTIVE_PRIORITIES],
+}
+
+/// Event counters of a PMU at most.
+pub const PMU_COUNTERS: usize = 31;
+
+/// The PMU, all of which is the realm's while the realm runs, if it has one.
+#[derive(Clone, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the names are those of the registers")]
+pub struct Pmu {
+    /// 1 if the realm has a PMU; otherwise using it traps, and nothing that follows means anything.
+    pub present: u64,
+    /// Event counters that the realm has, the first ones of the CPU: MDCR_EL2.HPMN. Those after them
+    /// are neither loaded nor saved.
+    pub counters: u64,
+    pub pmcr_el0: u64,
+    pub pmcntenset_el0: u64,
+    pub pmintenset_el1: u64,
+    pub pmovsset_el0: u64,
+    pub pmselr_el0: u64,
+    pub pmuserenr_el0: u64,
+    pub pmccntr_el0: u64,
+    pub pmccfiltr_el0: u64,
+    pub pmevcntr_el0: [u64; PMU_COUNTERS],
+    pub pmevtyper_el0: [u64; PMU_COUNTERS],
 }
 
 /// Floating-point and SVE state: where it is kept while another context runs.

@@ -114,7 +114,10 @@ pub struct Exit {
     pub imm: u64,
     /// The plane that made a host call. There is one.
     pub plane: u64,
-    zeroes_610: [u64; 0x1f0 / 8],
+    zeroes_610: [u64; 0xf0 / 8],
+    /// Whether a counter of the realm's PMU asks for an interrupt.
+    pub pmu_ovf_status: u64,
+    zeroes_708: [u64; 0xf8 / 8],
 }
 const _: () = assert!(size_of::<Exit>() == 0x800);
 

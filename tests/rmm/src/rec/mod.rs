@@ -10,7 +10,7 @@
 //! | [`exit`] | what the host and a REC tell each other |
 //! | `running` | a REC that runs, from trap to trap |
 //! | `abort`, `sysreg`, [`ids`] | what the traps mean; [`crate::rsi`] has the calls |
-//! | `timer`, `vgic` | timers and list registers |
+//! | `timer`, `pmu`, `vgic` | timers, counters and list registers |
 //! | `inject` | exceptions that the RMM makes a realm take |
 
 mod abort;
@@ -20,6 +20,7 @@ pub mod exit;
 pub mod ids;
 mod inject;
 mod object;
+mod pmu;
 mod reset;
 mod running;
 mod sysreg;
@@ -27,5 +28,6 @@ mod timer;
 mod vgic;
 
 pub use context::{Context, Trap};
+pub use ids::Options;
 pub use object::{Rec, RipasChange, Syndrome, Token, AUX_GRANULES};
 pub(crate) use running::{Flow, Miss, Realm, Running};

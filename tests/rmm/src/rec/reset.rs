@@ -4,7 +4,7 @@
 
 use zerocopy::FromZeros;
 
-use super::context::Context;
+use super::context::{Context, Pmu};
 use crate::rtt::Stage2;
 
 /// HCR_EL2: stage 2 with the memory attributes of both stages combined (VM, FWB, PTW, SWIO);
@@ -80,8 +80,15 @@ fn start_level(level: i8) -> u64 {
 }
 
 impl Context {
-    /// A CPU with this MPIDR that starts at `pc` with `gprs` in x0 to x7, behind `stage2`.
-    pub fn at_reset(mpidr: u64, pc: u64, gprs: [u64; 8], stage2: &Stage2) -> Self {
+    /// A CPU with this MPIDR that starts at `pc` with `gprs` in x0 to x7, behind `stage2`, with a PMU
+    /// that has `pmu_counters` or none.
+    pub fn at_reset(
+        mpidr: u64,
+        pc: u64,
+        gprs: [u64; 8],
+        stage2: &Stage2,
+        pmu_counters: Option<u8>,
+    ) -> Self {
         let mut context = Self::new_zeroed();
         for (register, value) in context.gprs.iter_mut().zip(gprs) {
             *register = value;
@@ -100,6 +107,7 @@ impl Context {
         context.el2.vttbr_el2 = root & VTTBR_ADDRESS
             | root >> VTTBR_TOP_SHIFT & VTTBR_TOP
             | u64::from(stage2.vmid) << VTTBR_VMID_SHIFT;
+        context.pmu = Pmu::at_reset(pmu_counters);
         context
     }
 

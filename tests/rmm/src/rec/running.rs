@@ -7,6 +7,7 @@ use kvm_arm_rmi::rmi::{Status, GRANULE_SIZE};
 use super::context::Trap;
 use super::esr::{self, Esr, SError};
 use super::exit::{self, Enter, Exit, Reason};
+use super::ids::Options;
 use super::object::{Rec, Syndrome};
 use super::reset::{HCR, HCR_TWE, HCR_TWI, HCR_VSE};
 use super::vgic;
@@ -37,8 +38,8 @@ pub(crate) enum Miss {
 pub(crate) struct Realm {
     /// Stage 2.
     pub(crate) stage2: Stage2,
-    /// True if the realm has SVE.
-    pub(crate) sve: bool,
+    /// What it has that others may not have.
+    pub(crate) options: Options,
 }
 
 /// A REC that this CPU runs.
@@ -94,7 +95,7 @@ impl<P: Platform> Running<'_, '_, P> {
         Ok(())
     }
 
-    /// Runs the REC until it exits, and tells the host about its timers.
+    /// Runs the REC until it exits, and tells the host about its timers and its PMU.
     fn run(&mut self) {
         let platform = self.rmm.platform();
         loop {
@@ -123,6 +124,7 @@ impl<P: Platform> Running<'_, '_, P> {
         self.exit.cntv_cval = timers.cntv_cval;
         self.exit.cntp_ctl = timers.cntp_ctl;
         self.exit.cntp_cval = timers.cntp_cval;
+        self.exit.pmu_ovf_status = self.rec.context.pmu.overflow_status();
     }
 
     fn trap(&mut self, trap: Trap) -> Flow {

@@ -89,7 +89,7 @@ impl<P: Platform> Running<'_, '_, P> {
         match access.encoding() {
             (3, 0, 0, crm, op2) => {
                 let ids = Ids::new(self.rmm.platform());
-                Answer::Value(ids.realm_view(crm, op2, self.realm.sve))
+                Answer::Value(ids.realm_view(crm, op2, self.realm.options))
             }
             // ICC_*_EL1, and ICC_PMR_EL1.
             (3, 0 | 4, 12, 8..=15, _) | (3, 0, 4, 6, 0) => Answer::Host,

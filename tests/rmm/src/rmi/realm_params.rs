@@ -118,7 +118,9 @@ impl RawParams {
                 .filter(|algorithm| !v1 || *algorithm != Algorithm::Sha384)?,
             rpv: self.rpv,
             sve_vl: flag(FLAG_SVE).then_some(u8::try_from(self.sve_vl).ok()?),
-            pmu_counters: flag(FLAG_PMU).then_some(u8::try_from(self.pmu_num_ctrs).ok()?),
+            // Without a PMU there is none to be had: it takes FEAT_HPMN0 to get here with the flag.
+            pmu_counters: (flag(FLAG_PMU) && cpu.pmu_counters.is_some())
+                .then_some(u8::try_from(self.pmu_num_ctrs).ok()?),
             measured: self.measured(),
         })
     }

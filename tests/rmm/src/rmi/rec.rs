@@ -159,12 +159,12 @@ impl<P: Platform> Rmm<'_, P> {
         if !fits || given != donated::MAX as u64 {
             return Err(Status::ErrorInput);
         }
-        let (stage2, sve_vl) = self.with_rd(&mut rd, |rd| {
+        let (stage2, sve_vl, pmu_counters) = self.with_rd(&mut rd, |rd| {
             rd.recs = next.saturating_add(1);
             if params.flags & RUNNABLE != 0 {
                 rd.rim().add_rec(&params.measured());
             }
-            (rd.stage2(), rd.sve_vl())
+            (rd.stage2(), rd.sve_vl(), rd.pmu_counters())
         });
         rd.get(1);
         if self.dialect() == Dialect::Bet2 {
@@ -178,7 +178,10 @@ impl<P: Platform> Rmm<'_, P> {
             let mut granule = self.granules.own::<Aux>(pa);
             self.platform.with(&mut granule, |data| data.fill(0));
         }
-        let mut context = Context::at_reset(params.mpidr, params.pc, params.gprs, &stage2);
+        let Params {
+            mpidr, pc, gprs, ..
+        } = *params;
+        let mut context = Context::at_reset(mpidr, pc, gprs, &stage2, pmu_counters);
         for (to, from) in context.simd.granules.iter_mut().zip(aux) {
             *to = from.raw();
         }

@@ -9,7 +9,7 @@ use crate::granule::{self, State as GranuleState, Undelegated};
 use crate::platform::{Platform, LIST_REGISTERS};
 use crate::rd::{Rd, State};
 use crate::rec::exit::{Enter, Exit, ENTER_FLAGS_WORD, ENTER_GIC_WORD, ENTER_GPRS_WORD, EXIT_WORD};
-use crate::rec::{Realm, Rec, Running};
+use crate::rec::{Options, Realm, Rec, Running};
 
 impl<P: Platform> Rmm<'_, P> {
     /// RMI_REC_ENTER. x1: PA of the REC. x2: PA of `RmiRecRun` in the host's memory.
@@ -110,7 +110,10 @@ impl<P: Platform> Rmm<'_, P> {
             rd.running = rd.running.saturating_add(1);
             Ok(Realm {
                 stage2: rd.stage2(),
-                sve: rd.sve_vl().is_some(),
+                options: Options {
+                    sve: rd.sve_vl().is_some(),
+                    pmu: rd.pmu_counters().is_some(),
+                },
             })
         })
     }

@@ -49,6 +49,8 @@ pub(crate) struct Host {
     pub(super) unused: AtomicU64,
     /// Realms that were asked for. In RMI 1.0 each has its number for its VMID.
     realms: AtomicU64,
+    /// Counters of the PMU that its realms have.
+    pmu_counters: Option<u64>,
 }
 
 impl Deref for Host {
@@ -99,11 +101,26 @@ impl Host {
 
     /// The same on an RMM that speaks `dialect`.
     pub(crate) fn of(dialect: Dialect, hash: u64) -> Self {
+        Self::on(Machine::speaking(dialect), hash, None)
+    }
+
+    /// A host with an active realm that has one REC, and a PMU with `counters` of the CPU's `most`.
+    pub(crate) fn with_pmu(most: u8, counters: u64) -> (Self, u64) {
+        let machine = Machine::active();
+        machine.fake().set_pmu_counters(most);
+        let host = Self::on(machine, 0, Some(counters));
+        let rec = host.rec(0);
+        host.ok(Fid::REALM_ACTIVATE, &[host.rd()]);
+        (host, rec)
+    }
+
+    fn on(machine: Machine, hash: u64, pmu_counters: Option<u64>) -> Self {
         let mut host = Self {
             memory: Vec::new(),
-            machine: Machine::speaking(dialect),
+            machine,
             unused: AtomicU64::new(RD + 1),
             realms: AtomicU64::new(0),
+            pmu_counters,
         };
         host.delegate(pa(RD), 1);
         host.realm(pa(RD), hash);
@@ -138,6 +155,8 @@ impl Host {
     /// REALM_CREATE for a realm with this root table.
     pub(crate) fn realm_begin(&self, rd: u64, root: u64, hash: u64) -> Regs {
         let params = page(&[
+            (0x00, u64::from(self.pmu_counters.is_some()) << 2),
+            (0x28, self.pmu_counters.unwrap_or(0)),
             (0x08, 33),
             (0x18, 1),
             (0x20, 1),

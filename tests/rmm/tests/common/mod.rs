@@ -82,6 +82,10 @@ pub(crate) struct Fake {
     random: AtomicU64,
     /// ID_AA64MMFR0_EL1.
     mmfr0: AtomicU64,
+    /// ID_AA64DFR0_EL1, beside the debug registers.
+    dfr0: AtomicU64,
+    /// Counters of the PMU.
+    pmu_counters: Mutex<Option<u8>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -169,6 +173,16 @@ impl Fake {
         self.mmfr0.store(mmfr0, Ordering::Relaxed);
     }
 
+    /// Adds to the CPU's ID_AA64DFR0_EL1.
+    pub(crate) fn set_dfr0(&self, bits: u64) {
+        self.dfr0.store(bits, Ordering::Relaxed);
+    }
+
+    /// Gives the CPU a PMU.
+    pub(crate) fn set_pmu_counters(&self, counters: u8) {
+        *lock(&self.pmu_counters) = Some(counters);
+    }
+
     /// Makes an interrupt pending after `steps` granules of each range; 0 for never.
     pub(crate) fn interrupt_after(&self, steps: u64) {
         self.interrupt_after.store(steps, Ordering::Relaxed);
@@ -216,10 +230,11 @@ impl Platform for Fake {
 
     fn cpu_id(&self) -> CpuId {
         CpuId {
-            dfr0: 0x0000_0000_0030_5000,
+            dfr0: 0x0000_0000_0030_5000 | self.dfr0.load(Ordering::Relaxed),
             dfr1: 0,
             mmfr0: self.mmfr0.load(Ordering::Relaxed),
             sve_vl: None,
+            pmu_counters: *lock(&self.pmu_counters),
         }
     }
 
