@@ -25,8 +25,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `ENOMEM`, `EINVAL` if the RMM has no hash algorithm that we know or not the SVE that the vCPUs
-/// have, or what [`errno`] makes of its answer. The realm is None still.
+/// `ENOMEM`, `EINVAL` if the RMM has no hash algorithm that we know or not the SVE or the PMU that the
+/// vCPUs have, or what [`errno`] makes of its answer. The realm is None still.
 pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
     let shape = Shape::of(&vm.kvm, &vm.host.negotiated.features)?;
     let params = params(vm, &shape, &lifecycle.choice)?;
@@ -86,7 +86,7 @@ fn params(vm: &Vm, shape: &Shape, choice: &Choice) -> Result<Params> {
         sve_vq: shape.sve_vq,
         breakpoints: shape.breakpoints,
         watchpoints: shape.watchpoints,
-        pmu_counters: None,
+        pmu_counters: shape.pmu_counters,
         hash: choice.hash.ok_or(EINVAL)?,
         rpv: choice.rpv,
         rtt_level_start: vm.layout.start.raw() as i64,

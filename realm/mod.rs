@@ -72,7 +72,7 @@ pub use attributes::attribute;
 pub use chunk::{block_around, block_of, chunk_of, window, Bits, BLOCK, CHUNK};
 pub use layout::Layout;
 pub use notes::{count, first_missing, forget, next_span, note};
-pub use shape::Shape;
+pub use shape::{pmu_can_have, Shape};
 pub use table_map::{table_size, MissingTable};
 pub use tables::Tables;
 pub use teardown::destroy_tables;

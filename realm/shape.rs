@@ -20,6 +20,8 @@ pub struct Shape {
     pub breakpoints: u64,
     /// Watchpoints.
     pub watchpoints: u64,
+    /// Event counters of the PMU, if there is one.
+    pub pmu_counters: Option<u64>,
 }
 
 impl Shape {
@@ -27,7 +29,7 @@ impl Shape {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for longer vectors than the RMM has.
+    /// `EINVAL` for longer vectors or more counters than the RMM has, and for a PMU without counters.
     pub fn of(kvm: &Kvm, features: &Features) -> Result<Self> {
         let sve_vq = kvm.vcpu(0).and_then(|vcpu| vcpu.sve_vq());
         let dfr0 = kvm.id_aa64dfr0();
@@ -39,12 +41,23 @@ impl Shape {
         if sve_vq.is_some_and(|vq| !features.sve() || vq > features.sve_vq()) {
             return Err(EINVAL);
         }
+        let pmu_counters = kvm.pmu_counters();
+        if pmu_counters.is_some_and(|n| !pmu_can_have(features, n)) {
+            return Err(EINVAL);
+        }
         Ok(Self {
             sve_vq,
             breakpoints: field(DFR0_BRPS).min(features.breakpoints()),
             watchpoints: field(DFR0_WRPS).min(features.watchpoints()),
+            pmu_counters,
         })
     }
+}
+
+/// Whether the PMU of a realm can have so many event counters. None at all would take FEAT_HPMN0, which
+/// the RMM does not tell of.
+pub fn pmu_can_have(features: &Features, counters: u64) -> bool {
+    features.pmu() && (1..=features.pmu_counters()).contains(&counters)
 }
 
 /// What a realm is made with that is its VMM's choice.

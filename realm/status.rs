@@ -74,7 +74,7 @@ fn show_capabilities(host: &Host, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// Prints what realms can have, in a line of JSON: the widest IPA space, in bits; the size of a granule;
 /// hash algorithms of measurements, by their usual names; the longest SVE vector, in bits, or 0; the
-/// most breakpoints and watchpoints.
+/// most breakpoints and watchpoints; whether there is a PMU, and its most event counters.
 ///
 /// # Errors
 ///
@@ -104,10 +104,13 @@ pub fn print_capabilities(features: &Features, f: &mut fmt::Formatter<'_>) -> fm
     };
     let (breakpoints, watchpoints) = (features.breakpoints(), features.watchpoints());
     write!(f, "],\"sve_vector_bits\":{sve},")?;
-    writeln!(
+    write!(
         f,
-        "\"breakpoints\":{breakpoints},\"watchpoints\":{watchpoints}}}"
-    )
+        "\"breakpoints\":{breakpoints},\"watchpoints\":{watchpoints},"
+    )?;
+    let pmu = features.pmu();
+    let counters = if pmu { features.pmu_counters() } else { 0 };
+    writeln!(f, "\"pmu\":{pmu},\"pmu_counters\":{counters}}}")
 }
 
 /// See [`print_granules`]; what is leaked is among what is delegated.

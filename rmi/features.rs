@@ -94,6 +94,11 @@ impl Features {
         self.get(0, 26, 26) != 0
     }
 
+    /// Event counters that the PMU of a realm may have. Meaningful with [`Self::pmu`].
+    pub fn pmu_counters(&self) -> u64 {
+        self.get(0, 31, 27)
+    }
+
     /// The RMM can work with granules of `1 << shift` bytes.
     pub fn granule(&self, shift: u32) -> bool {
         match shift {
@@ -145,7 +150,7 @@ impl fmt::Display for Features {
         write!(f, ", {} breakpoints", self.breakpoints())?;
         write!(f, ", {} watchpoints", self.watchpoints())?;
         if self.pmu() {
-            write!(f, ", PMU")?;
+            write!(f, ", PMU with {} counters", self.pmu_counters())?;
         }
         let hashes = [
             (self.sha256(), "SHA-256"),

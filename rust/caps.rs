@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which of KVM's capabilities a realm's VM has, apart from ours and from SVE; and which numbers ours
-//! may have.
+//! Which of KVM's capabilities a realm's VM has, apart from ours, SVE and the PMU; and which numbers
+//! ours may have.
 
 use crate::sys::platform::CapNumbers;
 use kernel::{bindings, prelude::*};

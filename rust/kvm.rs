@@ -44,6 +44,10 @@ impl Component for RealmVm {
         self.host.negotiated.features.sve()
     }
 
+    fn has_pmu(&self) -> bool {
+        self.host.negotiated.features.pmu()
+    }
+
     fn flush(&self) {
         unmap::all(self);
     }

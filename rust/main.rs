@@ -105,6 +105,8 @@ fn settings(features: &rmi::Features) -> sys::ops::Settings {
         // CAST: At most 64 of either.
         breakpoints: features.breakpoints() as u32,
         watchpoints: features.watchpoints() as u32,
+        // CAST: At most 31.
+        pmu_counters: features.pmu().then_some(features.pmu_counters() as u32),
         caps: caps::ALLOWED,
     }
 }

@@ -54,7 +54,7 @@ pub struct Params {
     pub breakpoints: u64,
     /// Number of watchpoints, at least 2.
     pub watchpoints: u64,
-    /// Number of PMU counters, or no PMU.
+    /// Number of event counters of the PMU, or no PMU.
     pub pmu_counters: Option<u64>,
     /// How it is measured.
     pub hash: HashAlgorithm,

@@ -239,6 +239,12 @@ unsafe extern "C" {
     /// [`bindings::SVE_VQ_MAX`].
     pub(crate) fn kvm_rmi_helper_sve_vq_available(vq: u32) -> bool;
 
+    /// `kvm_vcpu_has_pmu()`.
+    pub(crate) fn kvm_rmi_helper_vcpu_has_pmu(vcpu: *mut bindings::kvm_vcpu) -> bool;
+
+    /// `kvm_vcpu_read_pmcr()`, of a vCPU without EL2.
+    pub(crate) fn kvm_rmi_helper_vcpu_read_pmcr(vcpu: *mut bindings::kvm_vcpu) -> u64;
+
     /// `kvm_vcpu_get_mpidr_aff()`.
     pub(crate) fn kvm_rmi_helper_vcpu_mpidr_aff(vcpu: *mut bindings::kvm_vcpu) -> u64;
 

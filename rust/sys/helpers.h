@@ -81,6 +81,8 @@ bool kvm_rmi_helper_vcpu_is_finalized(struct kvm_vcpu *vcpu);
 bool kvm_rmi_helper_vcpu_has_psci_0_2(struct kvm_vcpu *vcpu);
 u32 kvm_rmi_helper_vcpu_sve_vq(struct kvm_vcpu *vcpu);
 bool kvm_rmi_helper_sve_vq_available(u32 vq);
+bool kvm_rmi_helper_vcpu_has_pmu(struct kvm_vcpu *vcpu);
+u64 kvm_rmi_helper_vcpu_read_pmcr(struct kvm_vcpu *vcpu);
 u64 kvm_rmi_helper_vcpu_mpidr_aff(struct kvm_vcpu *vcpu);
 void kvm_rmi_helper_prepare_memory_fault_exit(struct kvm_vcpu *vcpu, u64 gpa,
 					      u64 size, bool is_private);

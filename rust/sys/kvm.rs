@@ -35,6 +35,9 @@ pub const DFR0_BRPS: u32 = bindings::ID_AA64DFR0_EL1_BRPs_SHIFT;
 /// Number of watchpoints, less 1, in ID_AA64DFR0_EL1.
 pub const DFR0_WRPS: u32 = bindings::ID_AA64DFR0_EL1_WRPs_SHIFT;
 
+/// The feature of a vCPU that has a PMU.
+const PMU_V3: kernel::ffi::c_ulong = 1 << bindings::KVM_ARM_VCPU_PMU_V3;
+
 impl Kvm {
     /// # Safety
     ///
@@ -90,6 +93,20 @@ impl Kvm {
     pub fn id_aa64dfr0(&self) -> u64 {
         // SAFETY: The VM is alive. It may change at this very moment, which is either before or after.
         unsafe { (&raw const (*self.0).arch.id_regs[DFR0]).read_volatile() }
+    }
+
+    /// Event counters of the PMU that the VM's vCPUs have, as they stand now; `None` without a PMU, or as
+    /// long as none is initialised.
+    pub fn pmu_counters(&self) -> Option<u64> {
+        // SAFETY: The VM is alive. Either may change at this very moment, as above.
+        let (features, counters) = unsafe {
+            (
+                (&raw const (*self.0).arch.vcpu_features).read_volatile(),
+                (&raw const (*self.0).arch.nr_pmu_counters).read_volatile(),
+            )
+        };
+        let [features] = features;
+        (features & PMU_V3 != 0).then_some(counters.into())
     }
 
     /// Number of vCPUs.

@@ -4,6 +4,7 @@
  * named after what it wraps; none decides anything.
  */
 
+#include <linux/bitfield.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -11,6 +12,8 @@
 #include <linux/swap.h>
 
 #include <asm/kvm_emulate.h>
+
+#include <kvm/arm_pmu.h>
 
 #include "helpers.h"
 
@@ -171,6 +174,18 @@ u32 kvm_rmi_helper_vcpu_sve_vq(struct kvm_vcpu *vcpu)
 bool kvm_rmi_helper_sve_vq_available(u32 vq)
 {
 	return sve_vq_available(vq);
+}
+
+bool kvm_rmi_helper_vcpu_has_pmu(struct kvm_vcpu *vcpu)
+{
+	return kvm_vcpu_has_pmu(vcpu);
+}
+
+u64 kvm_rmi_helper_vcpu_read_pmcr(struct kvm_vcpu *vcpu)
+{
+	return u64_replace_bits(__vcpu_sys_reg(vcpu, PMCR_EL0),
+				vcpu->kvm->arch.nr_pmu_counters,
+				ARMV8_PMU_PMCR_N);
 }
 
 u64 kvm_rmi_helper_vcpu_mpidr_aff(struct kvm_vcpu *vcpu)

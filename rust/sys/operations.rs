@@ -95,6 +95,9 @@ impl<C: Component> Ops<C> {
         if settings.sve_max_vl != 0 {
             vcpu_features |= 1 << bindings::KVM_ARM_VCPU_SVE;
         }
+        if settings.pmu_counters.is_some() {
+            vcpu_features |= 1 << bindings::KVM_ARM_VCPU_PMU_V3;
+        }
         bindings::kvm_rmi_ops {
             owner: module.as_ptr(),
             cap: CapNumbers::get().rmi,
@@ -107,6 +110,7 @@ impl<C: Component> Ops<C> {
             sve_max_vl: settings.sve_max_vl,
             max_brps: settings.breakpoints - 1,
             max_wrps: settings.watchpoints - 1,
+            max_pmu_counters: settings.pmu_counters.unwrap_or(0),
             vcpu_features,
             check_extension: Some(Self::check_extension),
             allows_cap: Some(Self::allows_cap),

@@ -23,6 +23,8 @@ pub struct Settings {
     pub breakpoints: u32,
     /// Most watchpoints of a VM.
     pub watchpoints: u32,
+    /// Most event counters of a VM's PMU; `None` if it can have no PMU.
+    pub pmu_counters: Option<u32>,
     /// Capabilities that a VM has of those that KVM has.
     pub caps: &'static [u32],
 }
@@ -106,6 +108,9 @@ pub trait Component: Sized + Send + Sync + 'static {
 
     /// True if the VM can have SVE.
     fn has_sve(&self) -> bool;
+
+    /// True if the VM can have a PMU.
+    fn has_pmu(&self) -> bool;
 
     /// The VM's address space goes away, or its last file descriptor: no vCPU runs any more.
     fn flush(&self);

@@ -271,6 +271,15 @@ impl Locked<'_> {
         Vcpu(self.0, PhantomData).sve_vq()
     }
 
+    /// PMCR_EL0, by which user space chooses how many event counters there are; `None` without a PMU.
+    pub fn pmcr(&self) -> Option<u64> {
+        // SAFETY: By the type's invariant.
+        unsafe {
+            let has_pmu = ffi::kvm_rmi_helper_vcpu_has_pmu(self.0);
+            has_pmu.then(|| ffi::kvm_rmi_helper_vcpu_read_pmcr(self.0))
+        }
+    }
+
     /// `kvm_vcpu_get_mpidr_aff()`.
     pub fn mpidr(&self) -> u64 {
         // SAFETY: By the type's invariant.

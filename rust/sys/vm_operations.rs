@@ -71,6 +71,7 @@ impl<C: Component> Ops<C> {
         let ours = CapNumbers::get();
         match u32::try_from(cap) {
             Ok(bindings::KVM_CAP_ARM_SVE) => vm.has_sve(),
+            Ok(bindings::KVM_CAP_ARM_PMU_V3) => vm.has_pmu(),
             Ok(cap) if cap == ours.rmi || cap == ours.gmem_attributes => true,
             Ok(cap) => us.caps.contains(&cap),
             Err(_) => false,

@@ -35,6 +35,9 @@ const STORE: u64 = LOAD | 1 << 6;
 /// The same, where something is mapped.
 const PERMISSION: u64 = 8;
 
+/// Event counters of the CPU's PMU.
+pub(crate) const PMU_COUNTERS: u8 = 6;
+
 /// See the file.
 pub(crate) struct Embedded {
     machine: Arc<Machine>,
@@ -81,6 +84,7 @@ impl Embedded {
         injection::reset();
         let machine = Arc::new(Machine::new());
         machine.fake().cpu.set_counter(1);
+        machine.fake().set_pmu_counters(PMU_COUNTERS);
         MACHINE.set(Some(machine.clone()));
         Self {
             machine,

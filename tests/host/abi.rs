@@ -84,6 +84,19 @@ fn features_read_as_on_tf_rmm() {
     assert_eq!(features.max_recs_order(), 10);
 }
 
+#[test]
+fn the_pmu_has_a_number_of_counters() {
+    let of = |register| Features::new([register, 0, 0, 0, 0]);
+    assert!(!of(31 << 27).pmu());
+    for counters in [0, 1, 6, 31] {
+        let features = of(counters << 27 | 1 << 26 | u64::MAX << 32);
+        assert!(features.pmu());
+        assert_eq!(features.pmu_counters(), counters);
+        let said = format!("PMU with {counters} counters");
+        assert!(features.to_string().contains(&said));
+    }
+}
+
 /// Each of them has a bit of its own, and no other says anything about it.
 #[test]
 fn what_the_rmm_has_is_a_bit_each() {

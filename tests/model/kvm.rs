@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) notifying: AtomicU64,
     dead: AtomicBool,
     pub(super) id_aa64dfr0: std::sync::OnceLock<u64>,
+    /// Event counters of the PMU, and 1; 0 without a PMU.
+    pub(super) pmu: AtomicU64,
 }
 
 /// KVM's VM.
@@ -109,6 +111,11 @@ impl Kvm {
     /// The VM's ID_AA64DFR0_EL1, 0 until a vCPU is initialised.
     pub fn id_aa64dfr0(&self) -> u64 {
         *self.0.id_aa64dfr0.get().unwrap_or(&0x0030_5000)
+    }
+
+    /// Event counters of the PMU that the VM's vCPUs have.
+    pub fn pmu_counters(&self) -> Option<u64> {
+        self.0.pmu.load(Ordering::SeqCst).checked_sub(1)
     }
 
     /// Number of vCPUs.

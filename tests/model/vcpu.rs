@@ -82,6 +82,8 @@ pub struct VcpuState {
     pub(super) stopped: AtomicBool,
     /// Its longest SVE vector in quadwords; 0 without SVE.
     pub(super) sve_vq: AtomicU64,
+    /// Event counters of its PMU, and 1; 0 without a PMU.
+    pub(super) pmu: AtomicU64,
     /// One of [`Lacks`], or 0.
     pub(super) lacks: AtomicU64,
     regs: UnsafeCell<Regs>,
@@ -103,6 +105,7 @@ impl VcpuState {
             turned_on: AtomicBool::new(false),
             stopped: AtomicBool::new(id != 0),
             sve_vq: AtomicU64::new(0),
+            pmu: AtomicU64::new(0),
             lacks: AtomicU64::new(0),
             regs: UnsafeCell::new(Regs {
                 gprs: [0; 31],
@@ -326,6 +329,14 @@ impl Locked<'_> {
     /// Its longest SVE vector in quadwords.
     pub fn sve_vq(&self) -> Option<u64> {
         Vcpu(self.0.clone(), PhantomData).sve_vq()
+    }
+
+    /// PMCR_EL0, which has LC.
+    pub fn pmcr(&self) -> Option<u64> {
+        match self.0.pmu.load(Ordering::SeqCst) {
+            0 => None,
+            pmu => Some((pmu - 1) << 11 | 1 << 6),
+        }
     }
 
     /// Its MPIDR.

@@ -242,6 +242,16 @@ impl<C: Component> Vm<C> {
         self.with_vcpu(n, |_, vcpu| vcpu.sve_vq.store(vq, Ordering::SeqCst));
     }
 
+    /// `KVM_ARM_VCPU_INIT` of all vCPUs with a PMU of so many event counters, or `KVM_SET_ONE_REG` of
+    /// PMCR_EL0.
+    pub fn init_pmu(&self, counters: u64) {
+        let pmu = counters + 1;
+        self.0.kvm.0.pmu.store(pmu, Ordering::SeqCst);
+        for vcpu in self.0.kvm.0.vcpus.read().unwrap().iter() {
+            vcpu.pmu.store(pmu, Ordering::SeqCst);
+        }
+    }
+
     /// `KVM_GET_REG_LIST`: the number of the `place`th register that may be set.
     pub fn listed_reg(&self, n: usize, place: usize) -> Option<u64> {
         self.with_vcpu(n, |vm, vcpu| {

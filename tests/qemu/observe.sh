@@ -58,7 +58,7 @@ misnamed() {
 
 load
 no_vms
-json='{"ipa_bits":[0-9]*,"granule_size":4096,"hash_algorithms":\["sha-256"[^]]*],"sve_vector_bits":[0-9]*,"breakpoints":[0-9]*,"watchpoints":[0-9]*}'
+json='{"ipa_bits":[0-9]*,"granule_size":4096,"hash_algorithms":\["sha-256"[^]]*],"sve_vector_bits":[0-9]*,"breakpoints":[0-9]*,"watchpoints":[0-9]*,"pmu":true,"pmu_counters":[1-9][0-9]*}'
 grep -qx "$json" "$component_debugfs/capabilities" ||
 	fail "capabilities: $(cat "$component_debugfs/capabilities")"
 

@@ -10,6 +10,7 @@ mod exact;
 mod exits;
 mod life;
 mod over;
+mod pmu;
 mod populate;
 mod private;
 mod ripas;

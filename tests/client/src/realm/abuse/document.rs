@@ -159,8 +159,11 @@ pub(super) fn capabilities(cases: &mut Cases) -> Result<()> {
     ensure!(documented.len() > 20, "the document's list cannot be read");
     let has = |number: &u64| vm.fd.check_extension_raw(*number) > 0;
     let kernel: BTreeSet<u64> = (0..=MOST).filter(has).collect();
-    // SVE is there if the RMM has it, MSI_DEVID once the VM has an ITS.
-    let sometimes = [number_of("ARM_SVE")?, number_of("MSI_DEVID")?];
+    // SVE and a PMU are there if the RMM has them, MSI_DEVID once the VM has an ITS.
+    let sometimes = ["ARM_SVE", "ARM_PMU_V3", "MSI_DEVID"]
+        .into_iter()
+        .map(number_of)
+        .collect::<Result<Vec<u64>>>()?;
     documented.retain(|number| !sometimes.contains(number) || has(number));
     let unknown: Vec<_> = kernel.difference(&documented).collect();
     cases.equal("capabilities that the document has not", unknown, vec![]);
@@ -210,7 +213,7 @@ macro_rules! capabilities {
 }
 
 /// Those that the document names, by Linux's header.
-const CAPABILITIES: [(&str, u32); 48] = capabilities! {
+const CAPABILITIES: [(&str, u32); 49] = capabilities! {
     IRQCHIP 0
     USER_MEMORY 3
     NR_VCPUS 9
@@ -236,6 +239,7 @@ const CAPABILITIES: [(&str, u32); 48] = capabilities! {
     CHECK_EXTENSION_VM 105
     MULTI_ADDRESS_SPACE 118
     IOEVENTFD_ANY_LENGTH 122
+    ARM_PMU_V3 126
     VCPU_ATTRIBUTES 127
     MAX_VCPU_ID 128
     MSI_DEVID 131
