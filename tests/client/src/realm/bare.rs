@@ -2,7 +2,16 @@
 
 //! VMs with one vCPU that run a few instructions of a test's own, instead of the guest.
 
-use kvm_bindings::KVM_ARM_VCPU_SVE;
+use std::io;
+
+use kvm_bindings::{
+    kvm_device_attr,
+    KVM_ARM_VCPU_PMU_V3,
+    KVM_ARM_VCPU_PMU_V3_CTRL,
+    KVM_ARM_VCPU_PMU_V3_INIT,
+    KVM_ARM_VCPU_PMU_V3_IRQ,
+    KVM_ARM_VCPU_SVE, //
+};
 use kvm_ioctls::VcpuFd;
 use realm_guest::{BASE, MAILBOXES, PAGE_SIZE};
 
@@ -12,9 +21,14 @@ use super::vm::{Shape, Vm};
 use super::{ensure, Result};
 
 /// The bit of an IPA that means the shared half, where IPAs have 40 bits.
-const SHARED: u64 = 1 << 39;
+pub(super) const SHARED: u64 = 1 << 39;
 /// `KVM_REG_ARM64_SVE_VLS`: the SVE vector lengths, a register of 512 bits.
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
+/// PMCR_EL0, and how many event counters it says that there are.
+pub(super) const PMCR: u64 = 0x6030_0000_0013_dce0;
+pub(super) const PMCR_N: u64 = 0x1f << 11;
+/// The interrupt of a vCPU's PMU: a private one.
+pub(super) const PMU_INTERRUPT: u32 = 23;
 
 /// Which lengths a vCPU's SVE vectors have.
 #[derive(Clone, Copy)]
@@ -23,6 +37,17 @@ pub(super) enum Lengths {
     Default,
     /// Those that the host has of up to so many bits.
     UpTo(u64),
+}
+
+/// What a vCPU has that others may not have.
+#[derive(Clone, Copy)]
+pub(super) enum With {
+    /// Nothing.
+    Nothing,
+    /// SVE.
+    Sve(Lengths),
+    /// A PMU with so many event counters, or with as many as KVM offers.
+    Pmu(Option<u64>),
 }
 
 /// The VM and its vCPU, which has not run.
@@ -39,7 +64,7 @@ impl Bare {
     pub(super) fn new(
         shape: Shape,
         code: &[u8],
-        sve: Option<Lengths>,
+        with: With,
         registers: &[(u64, u64)],
     ) -> Result<Self> {
         ensure!(
@@ -49,24 +74,21 @@ impl Bare {
         let vm = Vm::new(shape)?;
         let cpu = vm.fd.create_vcpu(0)?;
         let mut init = init(&vm, 0)?;
-        if sve.is_some() {
-            init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
-        }
+        init.features[0] |= match with {
+            With::Nothing => 0,
+            With::Sve(_) => 1 << KVM_ARM_VCPU_SVE,
+            With::Pmu(_) => 1 << KVM_ARM_VCPU_PMU_V3,
+        };
         cpu.vcpu_init(&init)?;
-        if let Some(lengths) = sve {
-            if let Lengths::UpTo(bits) = lengths {
-                let mut all = [0; 64];
-                cpu.get_one_reg(SVE_VLS, &mut all)?;
-                // Bit n stands for n + 1 quadwords, of which there are 16 at most.
-                let kept =
-                    u16::from_le_bytes([all[0], all[1]]) & (u32::MAX >> (32 - bits / 128)) as u16;
-                let mut wanted = [0; 64];
-                wanted[..2].copy_from_slice(&kept.to_le_bytes());
-                cpu.set_one_reg(SVE_VLS, &wanted)?;
-            }
-            cpu.vcpu_finalize(&KVM_ARM_VCPU_SVE.try_into()?)?;
+        match with {
+            With::Nothing => {}
+            With::Sve(lengths) => finalize_sve(&cpu, lengths)?,
+            With::Pmu(counters) => set_counters(&cpu, counters)?,
         }
         let _gic = vm.add_gic()?;
+        if let With::Pmu(_) = with {
+            init_pmu(&cpu)?;
+        }
         let source = Mapping::with_contents(code, PAGE_SIZE)?;
         if shape.realm {
             vm.populate(BASE, &source, true)?;
@@ -75,12 +97,8 @@ impl Bare {
                 vm.write_shared(BASE + offset, source.read(offset))?;
             }
         }
-        let device = match shape.realm {
-            true => MAILBOXES | SHARED,
-            false => MAILBOXES,
-        };
         cpu.set_one_reg(PC, &BASE.to_le_bytes())?;
-        cpu.set_one_reg(x(0), &device.to_le_bytes())?;
+        cpu.set_one_reg(x(0), &at(shape, MAILBOXES).to_le_bytes())?;
         for (number, value) in registers {
             cpu.set_one_reg(x(*number), &value.to_le_bytes())?;
         }
@@ -90,6 +108,61 @@ impl Bare {
             _vm: vm,
         })
     }
+}
+
+/// Where the guest of such a VM has a device that the VMM has at `ipa`.
+pub(super) fn at(shape: Shape, ipa: u64) -> u64 {
+    match shape.realm {
+        true => ipa | SHARED,
+        false => ipa,
+    }
+}
+
+fn finalize_sve(cpu: &VcpuFd, lengths: Lengths) -> Result<()> {
+    if let Lengths::UpTo(bits) = lengths {
+        let mut all = [0; 64];
+        cpu.get_one_reg(SVE_VLS, &mut all)?;
+        // Bit n stands for n + 1 quadwords, of which there are 16 at most.
+        let kept = u16::from_le_bytes([all[0], all[1]]) & (u32::MAX >> (32 - bits / 128)) as u16;
+        let mut wanted = [0; 64];
+        wanted[..2].copy_from_slice(&kept.to_le_bytes());
+        cpu.set_one_reg(SVE_VLS, &wanted)?;
+    }
+    cpu.vcpu_finalize(&KVM_ARM_VCPU_SVE.try_into()?)?;
+    Ok(())
+}
+
+/// PMCR_EL0 as KVM has it.
+pub(super) fn pmcr(cpu: &VcpuFd) -> Result<u64> {
+    let mut value = [0; 8];
+    cpu.get_one_reg(PMCR, &mut value)?;
+    Ok(u64::from_le_bytes(value))
+}
+
+fn set_counters(cpu: &VcpuFd, counters: Option<u64>) -> Result<()> {
+    if let Some(counters) = counters {
+        let value = pmcr(cpu)? & !PMCR_N | counters << 11;
+        cpu.set_one_reg(PMCR, &value.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+/// An attribute of a vCPU's PMU; `value` is what it is set to, if anything is.
+pub(super) fn set_pmu<T>(cpu: &VcpuFd, attr: u32, value: Option<&T>) -> io::Result<()> {
+    let addr = value.map_or(0, |value| std::ptr::from_ref(value).addr() as u64);
+    Ok(cpu.set_device_attr(&kvm_device_attr {
+        group: KVM_ARM_VCPU_PMU_V3_CTRL,
+        attr: attr.into(),
+        addr,
+        flags: 0,
+    })?)
+}
+
+/// What a PMU takes once the interrupt controller is there.
+pub(super) fn init_pmu(cpu: &VcpuFd) -> Result<()> {
+    set_pmu(cpu, KVM_ARM_VCPU_PMU_V3_IRQ, Some(&PMU_INTERRUPT))?;
+    set_pmu::<u32>(cpu, KVM_ARM_VCPU_PMU_V3_INIT, None)?;
+    Ok(())
 }
 
 /// The instructions from the first address on, to the second.

@@ -25,6 +25,7 @@ mod movers;
 mod nomem;
 mod notifier;
 mod parameters;
+mod pmu;
 mod poison;
 mod run;
 mod signal;
@@ -54,7 +55,7 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | widths | hold [running] | refused | killed | debugfs
+  abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | pmu | widths | hold [running] | refused | killed | debugfs
   eyes | seen | faults [COMMAND] | half-way | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...] | blocks | parallel N...";
 
@@ -68,6 +69,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["churn", count] => brief::churn(count.parse()?),
         ["vectors"] => vectors::main(),
         ["sve"] => sve::main(),
+        ["pmu"] => pmu::main(),
         ["widths"] => widths::main(),
         ["tokens", key] => tokens::main(key),
         ["side-by-side"] => brief::side_by_side(),

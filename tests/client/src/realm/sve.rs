@@ -5,7 +5,7 @@
 use kvm_bindings::KVM_CAP_ARM_SVE;
 use kvm_ioctls::VcpuExit;
 
-use super::bare::{code_between, Bare, Lengths};
+use super::bare::{code_between, Bare, Lengths, With};
 use super::host_cpu::stay_on;
 use super::vm::{Shape, Vm};
 use super::{debugfs, ensure, Result};
@@ -112,7 +112,7 @@ impl Busy {
         // SAFETY: The code is between the two symbols.
         let code = unsafe { code_between(&raw const sve_guest_start, &raw const sve_guest_end) };
         Ok(Self {
-            bare: Bare::new(shape, code, Some(Lengths::UpTo(bits)), &[])?,
+            bare: Bare::new(shape, code, With::Sve(Lengths::UpTo(bits)), &[])?,
             bits,
             rounds: 0,
         })

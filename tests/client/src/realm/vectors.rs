@@ -10,7 +10,7 @@ use kvm_bindings::{
     KVM_EXIT_MMIO, //
 };
 
-use super::bare::{code_between, Bare, Lengths};
+use super::bare::{code_between, Bare, Lengths, With};
 use super::host_cpu::stay_on;
 use super::vm::{Shape, Vm};
 use super::{debugfs, ensure, Result};
@@ -137,8 +137,11 @@ impl Busy {
         // SAFETY: The code is between the two symbols.
         let code =
             unsafe { code_between(&raw const vectors_guest_start, &raw const vectors_guest_end) };
-        let lengths = sve.then_some(Lengths::Default);
-        Ok(Self(Bare::new(shape, code, lengths, &[(3, sve.into())])?))
+        let with = match sve {
+            true => With::Sve(Lengths::Default),
+            false => With::Nothing,
+        };
+        Ok(Self(Bare::new(shape, code, with, &[(3, sve.into())])?))
     }
 
     /// KVM_RUN with `before` in the task's registers; returns what is in them afterwards.
