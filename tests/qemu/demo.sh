@@ -31,16 +31,19 @@ grep -q 'RMI 2\.0' /tmp/lines || fail 'the kernel log does not say that RMI 2.0 
 echo
 echo "The guest, Linux in a realm with ${cpus:=2} vCPUs and ${memory:=256} MiB:"
 realm-check make-disk /tmp/disk 8
+# With a PMU, if realms can have one.
+pmu=$(most_counters)
 before=$(calls)
 {
 	status=0
-	linux-realm --cpus "$cpus" --memory "$memory" --disk /tmp/disk \
+	linux-realm --cpus "$cpus" --memory "$memory" ${pmu:+--pmu "$pmu"} --disk /tmp/disk \
 		--cmdline "swiotlb=8192,track_hiwater check=realm cpus=$cpus" --stats /tmp/demo.stats </dev/null 2>&1 || status=$?
 	echo $status >/tmp/status
 } | tee /tmp/demo.log | while IFS= read -r line; do echo "  | $line"; done
 status=$(cat /tmp/status)
 [ "$status" = 0 ] || fail "the VMM's exit status is $status"
 grep -q '^realm-check: .* 0 failed' /tmp/demo.log || fail 'the guest did not pass its own checks'
+[ -z "$pmu" ] || grep -q '^  ok       performance counters: ' /tmp/demo.log || fail 'the guest has no PMU'
 realm-check verify-disk /tmp/disk || fail 'the disk does not have what the guest wrote'
 
 echo

@@ -140,6 +140,11 @@ bench() {
 		linux-realm --quiet --memory 256 --cpus 1 --cmdline 'quiet check=none'
 }
 
+# most_counters: event counters that the PMU of a realm can have, or nothing if it can have no PMU
+most_counters() {
+	sed -n 's/.*"pmu_counters":\([1-9][0-9]*\).*/\1/p' "$component_debugfs/capabilities"
+}
+
 # linux_guest realm|ordinary CPUS MIB [NAME [OPTION...]]: boots Linux in a VM; all that it checks of
 # itself has to be right, and what it wrote to its disk has to be there. Its console is in /tmp/NAME.log.
 # With a $challenge it shows a token, which says what the VMM says. If $transport is set, that is how its

@@ -3,28 +3,38 @@
 # Linux boots, checks itself and powers off: in realms and in ordinary VMs, with one CPU and virtio-mmio,
 # with several, virtio on PCI and memory without attributes. Its other ends can be told apart; its
 # initial RAM disk may be anywhere; a guest can be paused; a VMM that is killed while its guest boots
-# leaves nothing behind. A realm's token says what the VMM has worked out beforehand.
+# leaves nothing behind. A realm's token says what the VMM has worked out beforehand. perf counts and
+# samples in all of them, if realms can have a PMU.
 # time-limit: 900
 # guest: own
 
 . "${0%/*}/lib.sh"
 
+# counted: the guest's PMU was there, if it was to have one
+counted() {
+	[ -z "$pmu" ] || grep -q '^  ok       performance counters: ' /tmp/guest.log ||
+		fail "performance counters: $(grep 'performance counters' /tmp/guest.log)"
+}
+
 load
+pmu=$(most_counters)
 for cpus in 1 4; do
 	challenge=$(head -c 64 /dev/urandom | xxd -p | tr -d '\n')
 	case $cpus in
 	1)
 		transport=mmio mode=v14
-		linux_guest realm $cpus 512
+		linux_guest realm $cpus 512 guest ${pmu:+--pmu "$pmu"}
 		;;
 	4)
 		transport=pci mode=v15
-		linux_guest realm $cpus 512 guest --hash sha512 --rpv 0123456789abcdef
+		linux_guest realm $cpus 512 guest --hash sha512 --rpv 0123456789abcdef ${pmu:+--pmu 1}
 		;;
 	esac
+	counted
 	nothing_left
 	challenge=
-	linux_guest ordinary $cpus 512
+	linux_guest ordinary $cpus 512 guest ${pmu:+--pmu "$pmu"}
+	counted
 done
 linux_ends reset 3 --prefault --initrd-at 0x4c000123
 linux_ends panic 4

@@ -21,6 +21,7 @@ const RUNNABLE: u64 = 1;
 /// `RmiRealmFlags0`.
 const LPA2: u64 = 1 << 0;
 const SVE: u64 = 1 << 1;
+const PMU: u64 = 1 << 2;
 /// The widest IPA space without LPA2, in bits.
 const IPA_BITS_WITHOUT_LPA2: u32 = 48;
 
@@ -30,7 +31,7 @@ const RIM_AT: usize = 0x10;
 const REC_CONTENT_AT: usize = 0x50;
 const DATA_CONTENT_AT: usize = 0x60;
 
-/// What a realm is made with, as far as that is measured (`RmiRealmParams`). It has no PMU.
+/// What a realm is made with, as far as that is measured (`RmiRealmParams`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Params {
     /// Width of the IPA space in bits.
@@ -41,6 +42,8 @@ pub struct Params {
     pub breakpoints: u64,
     /// How many watchpoints there are, at least 1.
     pub watchpoints: u64,
+    /// How many event counters the PMU has, if there is one.
+    pub pmu_counters: Option<u64>,
 }
 
 /// A measurement on its way.
@@ -60,12 +63,16 @@ impl Rim {
         if params.sve_quadwords != 0 {
             flags |= SVE;
         }
+        if params.pmu_counters.is_some() {
+            flags |= PMU;
+        }
         let params = structure::<PAGE>(&[
             (0x0, flags),
             (0x8, params.ipa_bits.into()),
             (0x10, params.sve_quadwords.saturating_sub(1)),
             (0x18, params.breakpoints.saturating_sub(1)),
             (0x20, params.watchpoints.saturating_sub(1)),
+            (0x28, params.pmu_counters.unwrap_or(0)),
             (0x30, hash as u64),
         ]);
         Self {

@@ -25,7 +25,7 @@ fn bytes(granule: &GranuleData) -> [u8; PAGE] {
 
 #[test]
 fn as_the_rmm_measures() {
-    // With and without LPA2 and SVE: the parameters, and what `RmiRealmParams` begins with.
+    // With and without LPA2, SVE and a PMU: the parameters, and what `RmiRealmParams` begins with.
     for (params, words) in [
         (
             Params {
@@ -33,6 +33,7 @@ fn as_the_rmm_measures() {
                 sve_quadwords: 0,
                 breakpoints: 6,
                 watchpoints: 4,
+                pmu_counters: None,
             },
             [0, 40, 0, 5, 3, 0],
         ),
@@ -42,8 +43,19 @@ fn as_the_rmm_measures() {
                 sve_quadwords: 16,
                 breakpoints: 2,
                 watchpoints: 2,
+                pmu_counters: None,
             },
             [3, 52, 15, 1, 1, 0],
+        ),
+        (
+            Params {
+                ipa_bits: 40,
+                sve_quadwords: 0,
+                breakpoints: 2,
+                watchpoints: 2,
+                pmu_counters: Some(6),
+            },
+            [4, 40, 0, 1, 1, 6],
         ),
     ] {
         for hash in Hash::ALL {

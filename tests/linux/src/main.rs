@@ -24,6 +24,7 @@ mod cpus;
 mod disk;
 mod memory;
 mod pattern;
+mod pmu;
 mod rng;
 mod world;
 
@@ -140,6 +141,7 @@ fn check_all(world: World, cpus: usize, bus: Option<bus::Bus>) -> bool {
     tally.run("world", || world::check(world));
     tally.run("cpus", move || cpus::check(cpus));
     tally.run("memory", memory::check);
+    tally.run("performance counters", pmu::check);
     tally.run("disk", || disk::check(world));
     tally.run("random numbers", rng::check);
     // After the devices were used.

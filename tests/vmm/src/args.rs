@@ -117,6 +117,10 @@ pub struct Args {
         value_parser = clap::value_parser!(u64).range(1..=CPU_LIMIT))]
     pub cpus: u64,
 
+    /// A PMU in each CPU, with so many event counters; without the option there is none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=31))]
+    pub pmu: Option<u64>,
+
     /// A disk; `,ro` after the name lets the guest only read it. For each disk once
     #[arg(long = "disk", value_name = "FILE[,ro]", value_parser = disk)]
     pub disks: Vec<Disk>,
@@ -316,6 +320,15 @@ mod tests {
     fn definition_is_sound() {
         use clap::CommandFactory;
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_pmu_has_one_counter_at_least() {
+        assert_eq!(parse(&[]).pmu, None);
+        assert_eq!(parse(&["--pmu", "6"]).pmu, Some(6));
+        for bad in ["0", "32", "x", ""] {
+            assert!(refused(&["--pmu", bad]), "{bad}");
+        }
     }
 
     #[test]

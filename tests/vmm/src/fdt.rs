@@ -26,6 +26,8 @@ pub struct Machine {
     pub virtio: usize,
     /// How they are found. Those on PCI need an ITS; otherwise there is none.
     pub transport: Transport,
+    /// Each CPU has a PMU.
+    pub pmu: bool,
     /// Randomness for an ordinary guest. What a realm is told becomes part of its measurement,
     /// which is to be the same every time, and a host's randomness is nothing that it can trust.
     pub seed: Option<Seed>,
@@ -53,6 +55,8 @@ const PULSE: u32 = 1;
 const LEVEL: u32 = 4;
 /// The timers: secure, non-secure, virtual, hypervisor.
 const TIMERS: [u32; 4] = [13, 14, 11, 10];
+/// The PMU's, of the same kind.
+const PMU: u32 = PMU_IRQ - OWN_IRQS;
 /// What the serial port divides; nothing depends on it.
 const SERIAL_CLOCK: u32 = 1_843_200;
 
@@ -150,7 +154,15 @@ fn interrupts(fdt: &mut FdtWriter, machine: &Machine) -> FdtWriterResult<()> {
     let lines = TIMERS.map(|number| [OWN, number, LEVEL]);
     fdt.property_array_u32("interrupts", lines.as_flattened())?;
     fdt.property_null("always-on")?;
-    fdt.end_node(timer)
+    fdt.end_node(timer)?;
+
+    if machine.pmu {
+        let pmu = fdt.begin_node("pmu")?;
+        fdt.property_string("compatible", "arm,armv8-pmuv3")?;
+        fdt.property_array_u32("interrupts", &[OWN, PMU, LEVEL])?;
+        fdt.end_node(pmu)?;
+    }
+    Ok(())
 }
 
 fn devices(fdt: &mut FdtWriter) -> FdtWriterResult<()> {
@@ -257,6 +269,7 @@ mod tests {
             initrd: 0x4100_0000..0x4100_1234,
             virtio: 2,
             transport: Transport::Mmio,
+            pmu: false,
             seed: None,
         }
     }
@@ -297,7 +310,7 @@ mod tests {
         assert!(!tree.contains_key("/virtio_mmio@a002000/reg"));
         assert!(!tree
             .keys()
-            .any(|path| path.contains("pci") || path.contains("msi")));
+            .any(|path| ["pci", "msi", "pmu"].iter().any(|it| path.contains(it))));
     }
 
     #[test]
@@ -335,6 +348,17 @@ mod tests {
             assert_eq!(tree.get(&path), Some(&value), "{path}");
         }
         assert!(!tree.keys().any(|path| path.contains("virtio")));
+    }
+
+    #[test]
+    fn a_pmu_with_an_interrupt_of_each_cpus_own() {
+        let machine = Machine {
+            pmu: true,
+            ..machine()
+        };
+        let tree = read(&build(&machine).unwrap());
+        assert_eq!(tree["/pmu/compatible"], b"arm,armv8-pmuv3\0");
+        assert_eq!(tree["/pmu/interrupts"], cells(&[1, 7, 4]));
     }
 
     #[test]

@@ -61,6 +61,11 @@ pub const PCI_WINDOW_SIZE: u64 = 0x100_0000;
 /// Shared interrupts that the interrupt controller has.
 pub const SHARED_IRQS: u32 = 64;
 
+/// Interrupts that are a CPU's own begin with this one.
+pub const OWN_IRQS: u32 = 16;
+/// The interrupt of a CPU's PMU, which is one of these.
+pub const PMU_IRQ: u32 = 23;
+
 /// CPUs that a guest can have, as far as this layout goes.
 pub const CPU_LIMIT: u64 = 512;
 

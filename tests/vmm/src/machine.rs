@@ -29,6 +29,7 @@ pub fn machine(args: &Args) -> Result<Machine> {
         initrd: 0..0,
         virtio: virtio_count(args),
         transport: args.transport,
+        pmu: args.pmu.is_some(),
         seed: match args.is_realm() {
             true => None,
             false => Some(seed()?),

@@ -117,6 +117,7 @@ pub fn measure(args: &Args, host: &Host) -> Result<Measured> {
         sve_quadwords: host.sve_bits / 128,
         breakpoints: host.breakpoints,
         watchpoints: host.watchpoints,
+        pmu_counters: args.pmu,
     };
     let mut rim = Rim::new(host.hash, &params);
     let mut page = [0; PAGE];
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn page_by_page_in_order() {
         let files = Files::new("order");
-        let args = files.args(&["--memory", "64"]);
+        let args = files.args(&["--memory", "64", "--pmu", "6"]);
         let measured = measure(&args, &HOST).unwrap();
 
         let tree = {
@@ -200,6 +201,7 @@ mod tests {
                 sve_quadwords: 0,
                 breakpoints: 6,
                 watchpoints: 4,
+                pmu_counters: Some(6),
             },
         );
         let mut add = |at: u64, bytes: &[u8]| {
@@ -229,9 +231,11 @@ mod tests {
             ["--cmdline", "quiet"],
             ["--disk", "d"],
             ["--console", "serial"],
+            ["--pmu", "1"],
         ] {
             assert_ne!(plain, files.rim(&more), "{more:?}");
         }
+        assert_ne!(files.rim(&["--pmu", "1"]), files.rim(&["--pmu", "2"]));
         let args = files.args(&[]);
         for host in [
             Host {

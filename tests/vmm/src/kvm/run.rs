@@ -63,6 +63,9 @@ fn boot(
         Transport::Mmio => None,
         Transport::Pci => Some(vm.add_its()?),
     };
+    if args.pmu.is_some() {
+        cpus.iter().try_for_each(cpu::init_pmu)?;
+    }
     let devices = devices::make(&vm, args, &news)?;
 
     let loaded = load(&vm.memory, args)?;

@@ -55,6 +55,8 @@ pub struct Vm {
     pub private: Option<File>,
     /// How the kernel is told which memory is private.
     pub mode: Mode,
+    /// Event counters of the CPUs' PMUs, if they have any.
+    pub pmu: Option<u64>,
     /// Requests for private memory that are still to be refused.
     pub rejects: AtomicU64,
     /// One conversion at a time, so that attributes and memory agree.
@@ -89,6 +91,7 @@ impl Vm {
             memory,
             private,
             mode: args.mode,
+            pmu: args.pmu,
             rejects: AtomicU64::new(args.reject),
             converting: Mutex::new(()),
         };

@@ -60,6 +60,7 @@ pub(crate) fn expected(
         sve_quadwords: 0,
         breakpoints: (dfr0 >> 12 & 0xf) + 1,
         watchpoints: (dfr0 >> 20 & 0xf) + 1,
+        pmu_counters: None,
     };
     let mut rim = Rim::new(hash, &params);
     let mut image = guest_image()?;
