@@ -25,24 +25,16 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `ENOMEM`, `EINVAL` if the RMM has no hash algorithm that we know or not the SVE or the PMU that the
-/// vCPUs have, or what [`errno`] makes of its answer. The realm is None still.
+/// `ENOMEM`, `ENOSPC` if all VMIDs are taken, `EINVAL` if the RMM has no hash algorithm that we know or not
+/// the SVE or the PMU that the vCPUs have, or what [`errno`] makes of its answer. The realm is None still.
 pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
     let shape = Shape::of(&vm.kvm, &vm.host.negotiated.features)?;
     let params = params(vm, &shape, &lifecycle.choice)?;
     let mut page = Page::new()?;
     let objects = List::new()?;
-    let rd = vm.alloc_delegated(0)?;
-    let roots = match vm.alloc_delegated(vm.layout.order) {
-        Ok(roots) => roots,
-        Err(error) => {
-            vm.free(rd);
-            return Err(error);
-        }
-    };
+    let granules = granules(vm)?;
     let rmi = vm.rmi(Pause::Resched);
-    let (at, root) = (rd.range().base(), roots.range().base());
-    let granules = RealmGranules { rd, roots };
+    let (at, root) = (granules.rd.range().base(), granules.roots.range().base());
     let list = &mut lifecycle.list;
     let created = lifecycle
         .realm
@@ -57,11 +49,45 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
             Ok(())
         }
         Err((refused, granules)) => {
-            if let Some(granules) = granules {
-                vm.free(granules.rd);
-                vm.free(granules.roots);
-            }
+            granules.into_iter().for_each(|granules| give_back(vm, granules));
             Err(refusal(refused))
+        }
+    }
+}
+
+/// What a realm is made of.
+///
+/// # Errors
+///
+/// `ENOSPC` if all VMIDs are taken, `ENOMEM`, or what [`errno`] makes of the RMM's answer.
+fn granules(vm: &Vm) -> Result<RealmGranules> {
+    let vmid = vm.host.vmids.lock().take().ok_or(ENOSPC)?;
+    let rd = match vm.alloc_delegated(0) {
+        Ok(rd) => rd,
+        Err(error) => {
+            vm.host.vmids.lock().give(vmid);
+            return Err(error);
+        }
+    };
+    match vm.alloc_delegated(vm.layout.order) {
+        Ok(roots) => Ok(RealmGranules { rd, roots, vmid }),
+        Err(error) => {
+            vm.host.vmids.lock().give(vmid);
+            vm.free(rd);
+            Err(error)
+        }
+    }
+}
+
+/// What was a realm is free again.
+pub fn give_back(vm: &Vm, granules: RealmGranules) {
+    let RealmGranules { rd, roots, vmid } = granules;
+    vm.host.vmids.lock().give(vmid);
+    match rd.merge(roots) {
+        Ok(both) => vm.free(both),
+        Err((rd, roots)) => {
+            vm.free(rd);
+            vm.free(roots);
         }
     }
 }
@@ -90,6 +116,5 @@ fn params(vm: &Vm, shape: &Shape, choice: &Choice) -> Result<Params> {
         hash: choice.hash.ok_or(EINVAL)?,
         rpv: choice.rpv,
         rtt_level_start: vm.layout.start.raw() as i64,
-        vmid: 0,
     })
 }

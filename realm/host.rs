@@ -2,10 +2,11 @@
 
 //! Bringing up the RMM when the component loads.
 
-use super::{dump::List, smc::HostSmc};
+use super::{dump::List, smc::HostSmc, vmids::Vmids};
 use crate::{
     rmi::{
         self,
+        cmd::rmm::Version,
         AddrRange,
         Conduit,
         Decline,
@@ -31,6 +32,8 @@ pub struct Host {
     pub negotiated: Negotiated,
     /// The realms, as crash kernels find them. The lock is taken last.
     pub realms: Mutex<List>,
+    /// Which VMIDs realms have. The lock is taken last.
+    pub vmids: Mutex<Vmids>,
     no_takeover: Option<NoTakeover>,
 }
 
@@ -142,10 +145,15 @@ pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
         Ok(negotiated) => negotiated,
         Err(reason) => return Err(decline(reason)),
     };
+    let vmids = Vmids::new(match negotiated.version {
+        Version::V1_0 => platform::vmid_bits(),
+        _ => 0,
+    })?;
     let host = Host {
         rmi,
         negotiated,
         realms: mutex!(List::new()?, "kvm_arm_rmi::realms")?,
+        vmids: mutex!(vmids, "kvm_arm_rmi::vmids")?,
         no_takeover: Some(no_takeover),
     };
     let host = Arc::new(host, GFP_KERNEL)?;

@@ -56,6 +56,7 @@ small_numbers! {
     pub mod vm;
     mod vm_status;
     mod vm_tables;
+    mod vmids;
 }
 mod chunk;
 mod halves;

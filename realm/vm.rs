@@ -23,7 +23,8 @@
 //!    granules, or after one command that unmaps; MMU notifiers that must not block get all of theirs
 //!    done in one.
 //!
-//! [`Vm::table_cache`], [`Vm::objects`] and the host's [list of realms](Host::realms) come last; nothing is
+//! [`Vm::table_cache`], [`Vm::objects`], the host's [list of realms](Host::realms) and [VMIDs](Host::vmids) come
+//! last; nothing is
 //! taken while one of them is held, and none is taken where `mmu_lock` is held. Nothing is asked of the RMM
 //! under them, and but for the pages of a list nothing allocated: all vCPUs take them, and hold them for
 //! a moment.
@@ -37,6 +38,7 @@ use super::{
     bitmap::Bitmap,
     blocks::Blocks,
     chunk::{block_of, chunk_of, CHUNK},
+    create,
     dump::Objects,
     host::{self, report, Host},
     lock_set::LockSet,
@@ -51,7 +53,7 @@ use crate::{
     rmi::{
         cmd::{
             data::Pieces,
-            realm::{RdName, RealmGranules},
+            realm::RdName,
         },
         Counts, Delegated, GranuleRange, IpaSpace, Pending, Rmi, GRANULE_SIZE,
     },
@@ -326,14 +328,9 @@ impl Vm {
             report(error);
         }
         match realm.destroy(&rmi, (&HostPages, list)) {
-            Ok(Some(RealmGranules { rd, roots })) => match rd.merge(roots) {
-                Ok(both) => self.free(both),
-                Err((rd, roots)) => {
-                    self.free(rd);
-                    self.free(roots);
-                }
-            },
-            Ok(None) => {}
+            Ok(granules) => granules
+                .into_iter()
+                .for_each(|granules| create::give_back(self, granules)),
             Err(_) => {
                 pr_err_once!("a realm cannot be destroyed; its memory is lost\n");
                 realm.abandon(&rmi);

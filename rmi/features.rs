@@ -14,12 +14,16 @@ pub type FeatureRegs = [u64; FEATURE_REGS];
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Features {
     regs: FeatureRegs,
+    list_registers: u32,
 }
 
 impl Features {
     /// Takes the registers, number 0 first.
     pub const fn new(regs: FeatureRegs) -> Self {
-        Self { regs }
+        Self {
+            regs,
+            list_registers: 0,
+        }
     }
 
     /// Takes the one register of RMI 1.0, which has in its upper half what is in register 1 since.
@@ -35,6 +39,8 @@ impl Features {
                 0,
                 0,
             ],
+            // CAST: 4 bits.
+            list_registers: (reg0 >> 34 & 0xf) as u32 + 1,
         }
     }
 
@@ -122,6 +128,11 @@ impl Features {
     /// Realms can be measured with SHA-512.
     pub fn sha512(&self) -> bool {
         self.get(1, 5, 5) != 0
+    }
+
+    /// List registers of a REC's vGIC where the RMM switches it, as in RMI 1.0; or 0 where the host does.
+    pub const fn list_registers(&self) -> u32 {
+        self.list_registers
     }
 
     /// log2 of the number of RECs that a realm may have.

@@ -41,7 +41,7 @@ pub struct Negotiated {
 pub enum Decline {
     /// Nobody answers RMI_VERSION.
     NoRmm,
-    /// The RMM does not speak our version.
+    /// The RMM speaks neither of our versions.
     Version(Versions),
     /// The RMM cannot work with the host's page size.
     GranuleSize,
@@ -67,9 +67,10 @@ impl fmt::Display for Decline {
             Decline::NoRmm => write!(f, "no RMM answers: the firmware forwards no RMI calls"),
             Decline::Version(versions) => write!(
                 f,
-                "the RMM speaks RMI {} to {}, this kernel {}",
+                "the RMM speaks RMI {} to {}, this kernel {} and {}",
                 versions.lower,
                 versions.higher,
+                Version::V1_0,
                 Version::OURS
             ),
             Decline::GranuleSize => write!(
@@ -108,21 +109,7 @@ pub fn negotiate<C: Conduit>(
     rmi: &Rmi<C>,
     page: &mut impl SharedPage,
 ) -> Result<Negotiated, Decline> {
-    negotiate_down_to(Version::OURS, rmi, page)
-}
-
-/// As [`negotiate`], for a host that can do with versions from `lowest` on: [`Version::V1_0`] or
-/// [`Version::OURS`].
-///
-/// # Errors
-///
-/// As for [`negotiate`].
-pub fn negotiate_down_to<C: Conduit>(
-    lowest: Version,
-    rmi: &Rmi<C>,
-    page: &mut impl SharedPage,
-) -> Result<Negotiated, Decline> {
-    let version = agree(rmi, lowest)?;
+    let version = agree(rmi)?;
     let features = features(rmi)?;
     let config = Config::for_granule(crate::GRANULE_SHIFT)
         .filter(|_| features.granule(crate::GRANULE_SHIFT))
@@ -143,13 +130,12 @@ pub fn negotiate_down_to<C: Conduit>(
     })
 }
 
-/// Agrees on the highest version that both sides speak, from `lowest` on. Every other command depends on
-/// it.
+/// Agrees on the highest version that both sides speak. Every other command depends on it.
 ///
 /// # Errors
 ///
 /// [`Decline::NoRmm`], [`Decline::Version`], and a failed command.
-fn agree<C: Conduit>(rmi: &Rmi<C>, lowest: Version) -> Result<Version, Decline> {
+fn agree<C: Conduit>(rmi: &Rmi<C>) -> Result<Version, Decline> {
     let ask = |wanted| {
         let versions = version(rmi, wanted).map_err(|error| match error {
             Error::NotForwarded(_) => Decline::NoRmm,
@@ -164,7 +150,7 @@ fn agree<C: Conduit>(rmi: &Rmi<C>, lowest: Version) -> Result<Version, Decline> 
         return Ok(Version::OURS);
     }
     let has_v1 = (versions.lower..=versions.higher).contains(&Version::V1_0);
-    if versions.compatible || !has_v1 || lowest > Version::V1_0 {
+    if versions.compatible || !has_v1 {
         return Err(Decline::Version(versions));
     }
     match ask(Version::V1_0)? {

@@ -107,6 +107,7 @@ fn settings(features: &rmi::Features) -> sys::ops::Settings {
         watchpoints: features.watchpoints() as u32,
         // CAST: At most 31.
         pmu_counters: features.pmu().then_some(features.pmu_counters() as u32),
+        list_registers: features.list_registers(),
         caps: caps::ALLOWED,
     }
 }

@@ -62,9 +62,26 @@ pub struct Params {
     pub rpv: [u64; 8],
     /// Level of the starting tables, -1 to 3.
     pub rtt_level_start: i64,
-    /// The VMID, which an RMM wants to be told that speaks RMI 1.0: one that no other realm has. Otherwise
-    /// 0.
-    pub vmid: u16,
+}
+
+/// The VMID of a realm, which RMI 1.0 leaves to the host: one that no other realm has. Since 2.0 the RMM
+/// chooses it, and what the host says means nothing.
+///
+/// It is the realm's as long as the RMM may know that.
+#[derive(Debug)]
+#[must_use = "a VMID that is not given back cannot be used again"]
+pub struct Vmid(u16);
+
+impl Vmid {
+    /// The VMID with this number.
+    pub const fn new(raw: u16) -> Self {
+        Self(raw)
+    }
+
+    /// Its number.
+    pub const fn raw(&self) -> u16 {
+        self.0
+    }
 }
 
 /// Byte offsets in the structure, which fills a granule.
@@ -89,7 +106,8 @@ const FLAG_PMU: u64 = 1 << 2;
 
 impl Params {
     /// Fills a zeroed page with the structure.
-    fn write(&self, roots: &GranuleRange<Delegated>, page: &mut impl SharedPage) {
+    fn write(&self, granules: &RealmGranules, page: &mut impl SharedPage) {
+        let roots = granules.roots.range();
         let mut flags = 0;
         if self.lpa2 {
             flags |= FLAG_LPA2;
@@ -110,13 +128,13 @@ impl Params {
         for (n, word) in self.rpv.iter().enumerate() {
             page.write(n.saturating_mul(8).saturating_add(offset::RPV), *word);
         }
-        page.write(offset::VMID, self.vmid.into());
-        page.write(offset::RTT_BASE, roots.range().base().raw());
+        page.write(offset::VMID, granules.vmid.raw().into());
+        page.write(offset::RTT_BASE, roots.base().raw());
         page.write(
             offset::RTT_LEVEL_START,
             u64::from_le_bytes(self.rtt_level_start.to_le_bytes()),
         );
-        page.write(offset::RTT_NUM_START, roots.range().granules());
+        page.write(offset::RTT_NUM_START, roots.granules());
     }
 }
 
@@ -126,23 +144,21 @@ impl Params {
 #[derive(Debug)]
 #[must_use = "a realm that is not destroyed keeps its memory"]
 pub struct Rd {
-    rd: GranuleRange<Delegated>,
-    roots: GranuleRange<Delegated>,
+    granules: RealmGranules,
     loans: Loans,
 }
 
 impl Rd {
     /// The realm's name.
     pub fn name(&self) -> RdName {
-        RdName(self.rd.range().base())
+        RdName(self.granules.rd.range().base())
     }
 
     /// Gives up on a realm that cannot be destroyed: what it is made of is leaked.
     pub fn leak<C: Conduit>(mut self, rmi: &Rmi<C>) {
         let lost = self.loans.write_off();
         rmi.count(|counts| counts.leak(lost));
-        self.rd.leak(rmi);
-        self.roots.leak(rmi);
+        self.granules.leak(rmi);
     }
 }
 
@@ -158,7 +174,7 @@ impl RdName {
     }
 }
 
-/// The granules that a realm is made of.
+/// The granules that a realm is made of, and its VMID.
 #[derive(Debug)]
 #[must_use = "memory that is not given back is lost"]
 pub struct RealmGranules {
@@ -166,6 +182,16 @@ pub struct RealmGranules {
     pub rd: GranuleRange<Delegated>,
     /// The starting tables: next to each other, aligned to their size.
     pub roots: GranuleRange<Delegated>,
+    /// Its VMID.
+    pub vmid: Vmid,
+}
+
+impl RealmGranules {
+    /// Gives up on them. The VMID stays in use as well: there may be a realm that has it.
+    fn leak<C: Conduit>(self, rmi: &Rmi<C>) {
+        self.rd.leak(rmi);
+        self.roots.leak(rmi);
+    }
 }
 
 /// What is left when a command that takes granules has failed: these, unless the RMM left unclear
@@ -185,7 +211,8 @@ pub struct Failed<G> {
 ///
 /// # Errors
 ///
-/// * ERROR_INPUT: a parameter is out of range, or a granule is not delegated.
+/// * ERROR_INPUT: a parameter is out of range, or a granule is not delegated; in RMI 1.0, the VMID is one
+///   that a realm has, or that the CPU has not.
 /// * ERROR_GLOBAL: the RMM has no room for another realm.
 pub fn create<C: Conduit, P: Pages, L: SharedPage>(
     rmi: &Rmi<C>,
@@ -195,7 +222,7 @@ pub fn create<C: Conduit, P: Pages, L: SharedPage>(
     pages: &P,
     list: &mut L,
 ) -> Result<Rd, Failed<RealmGranules>> {
-    params.write(&granules.roots, page);
+    params.write(&granules, page);
     let mut loans = Loans::new();
     let mut memory = Memory {
         pages,
@@ -205,11 +232,7 @@ pub fn create<C: Conduit, P: Pages, L: SharedPage>(
     let rd = granules.rd.range().base().raw();
     let result = rmi.with_memory(Fid::REALM_CREATE, &[rd, page.pa().raw()], &mut memory);
     match result {
-        Ok(_) => Ok(Rd {
-            rd: granules.rd,
-            roots: granules.roots,
-            loans,
-        }),
+        Ok(_) => Ok(Rd { granules, loans }),
         Err(error) => {
             memory.write_off(rmi);
             if error.changed_nothing() {
@@ -218,8 +241,7 @@ pub fn create<C: Conduit, P: Pages, L: SharedPage>(
                     error,
                 });
             }
-            granules.rd.leak(rmi);
-            granules.roots.leak(rmi);
+            granules.leak(rmi);
             Err(Failed {
                 granules: None,
                 error,
@@ -289,10 +311,7 @@ pub fn destroy<C: Conduit, P: Pages, L: SharedPage>(
     match rmi.with_memory(Fid::REALM_DESTROY, &args, &mut memory) {
         Ok(_) => {
             memory.write_off(rmi);
-            Ok(Some(RealmGranules {
-                rd: rd.rd,
-                roots: rd.roots,
-            }))
+            Ok(Some(rd.granules))
         }
         Err(error) if error.changed_nothing() => {
             *slot = Some(rd);
@@ -300,8 +319,7 @@ pub fn destroy<C: Conduit, P: Pages, L: SharedPage>(
         }
         Err(error) => {
             memory.write_off(rmi);
-            rd.rd.leak(rmi);
-            rd.roots.leak(rmi);
+            rd.granules.leak(rmi);
             Err(error)
         }
     }

@@ -83,6 +83,9 @@ unsafe extern "C" {
     /// `ID_AA64PFR0_EL1.RME`, the lowest value of all CPUs.
     pub(crate) safe fn kvm_rmi_helper_id_aa64pfr0_rme() -> u64;
 
+    /// `get_vmid_bits()` of `ID_AA64MMFR1_EL1`, the lowest value of all CPUs: 8 or 16.
+    pub(crate) safe fn kvm_rmi_helper_vmid_bits() -> u32;
+
     /// `apei_claim_sea()`: true if firmware has told of an external abort and that was dealt with.
     /// Interrupts are on.
     pub(crate) safe fn kvm_rmi_helper_claim_sea() -> bool;

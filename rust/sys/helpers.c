@@ -169,6 +169,11 @@ u64 kvm_rmi_helper_id_aa64pfr0_rme(void)
 	return SYS_FIELD_GET(ID_AA64PFR0_EL1, RME, pfr0);
 }
 
+unsigned int kvm_rmi_helper_vmid_bits(void)
+{
+	return get_vmid_bits(read_sanitised_ftr_reg(SYS_ID_AA64MMFR1_EL1));
+}
+
 bool kvm_rmi_helper_claim_sea(void)
 {
 	return !apei_claim_sea(NULL);

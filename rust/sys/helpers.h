@@ -44,6 +44,7 @@ bool kvm_rmi_helper_get_pages(phys_addr_t phys, u64 pages);
 void kvm_rmi_helper_cond_resched(void);
 bool kvm_rmi_helper_signal_pending(void);
 u64 kvm_rmi_helper_id_aa64pfr0_rme(void);
+unsigned int kvm_rmi_helper_vmid_bits(void);
 bool kvm_rmi_helper_claim_sea(void);
 bool kvm_rmi_helper_is_kdump_kernel(void);
 bool kvm_rmi_helper_is_kernel_in_hyp_mode(void);

@@ -111,6 +111,7 @@ impl<C: Component> Ops<C> {
             max_brps: settings.breakpoints - 1,
             max_wrps: settings.watchpoints - 1,
             max_pmu_counters: settings.pmu_counters.unwrap_or(0),
+            nr_lrs: settings.list_registers,
             vcpu_features,
             check_extension: Some(Self::check_extension),
             allows_cap: Some(Self::allows_cap),

@@ -25,6 +25,8 @@ pub struct Settings {
     pub watchpoints: u32,
     /// Most event counters of a VM's PMU; `None` if it can have no PMU.
     pub pmu_counters: Option<u32>,
+    /// List registers of a REC's vGIC, if the RMM switches that; or 0 if KVM does.
+    pub list_registers: u32,
     /// Capabilities that a VM has of those that KVM has.
     pub caps: &'static [u32],
 }

@@ -23,6 +23,11 @@ pub fn has_rme() -> bool {
     ffi::kvm_rmi_helper_id_aa64pfr0_rme() != 0
 }
 
+/// Bits of a VMID, 8 or 16, on every CPU.
+pub fn vmid_bits() -> u32 {
+    ffi::kvm_rmi_helper_vmid_bits()
+}
+
 /// `is_kernel_in_hyp_mode()`: true if the kernel is at EL2, with VHE.
 pub fn has_vhe() -> bool {
     ffi::kvm_rmi_helper_is_kernel_in_hyp_mode()

@@ -12,7 +12,7 @@ use kvm_arm_rmi::realm::table_map::TableMap;
 use kvm_arm_rmi::realm::{MissingTable, Tables};
 use kvm_arm_rmi::realm::{Refused, State};
 use kvm_arm_rmi::rmi::cmd::data::{self, Measure};
-use kvm_arm_rmi::rmi::cmd::realm::{self, HashAlgorithm, Params, RdName, RealmGranules};
+use kvm_arm_rmi::rmi::cmd::realm::{self, HashAlgorithm, Params, RdName, RealmGranules, Vmid};
 use kvm_arm_rmi::rmi::cmd::rec;
 use kvm_arm_rmi::rmi::cmd::rmm::{config_get, config_set, Config};
 use kvm_arm_rmi::rmi::cmd::rtt::{self, EntryState};
@@ -199,7 +199,6 @@ fn the_parameters_of_a_realm() {
         hash: HashAlgorithm::Sha512,
         rpv: [11, 12, 13, 14, 15, 16, 17, 18],
         rtt_level_start: -1,
-        vmid: 0,
     };
     for (given, flags, vl, counters) in [
         (params(false, None, None), 0, 0, 0),
@@ -217,7 +216,11 @@ fn the_parameters_of_a_realm() {
         let alloc = |order| world.alloc(order).unwrap().delegate(&rmi).done.unwrap();
         let (roots, rd) = (alloc(2), alloc(0));
         let base = roots.range().base().raw();
-        let granules = RealmGranules { rd, roots };
+        let granules = RealmGranules {
+            rd,
+            roots,
+            vmid: Vmid::new(0x1234),
+        };
         let mut page = Seen(Rc::new(RefCell::new(Page::new())));
         let list = &mut Page::new();
         assert!(realm::create(&rmi, granules, &given, &mut page, &world, list).is_ok());
@@ -225,7 +228,7 @@ fn the_parameters_of_a_realm() {
         let start = [flags, 41, vl, 5, 3, counters, 1];
         expected[..7].copy_from_slice(&start);
         expected[0x80..0x88].copy_from_slice(&[11, 12, 13, 14, 15, 16, 17, 18]);
-        expected[0x101..0x104].copy_from_slice(&[base, u64::MAX, 4]);
+        expected[0x100..0x104].copy_from_slice(&[0x1234, base, u64::MAX, 4]);
         assert_eq!(page.0.borrow().0, expected, "{given:?}");
     }
 }

@@ -114,6 +114,7 @@ fn what_is_not_made() {
         let granules = realm::RealmGranules {
             rd: delegated(&rmi, &world),
             roots: delegated(&rmi, &world),
+            vmid: realm::Vmid::new(0),
         };
         let (page, list) = (&mut Page::new(), &mut List::new());
         let failed = realm::create(&rmi, granules, &REALM, page, &world, list).unwrap_err();

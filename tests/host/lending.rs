@@ -4,7 +4,7 @@
 
 use crate::fake::{incomplete, rmm, status, success, Page};
 use crate::world::Shared;
-use kvm_arm_rmi::rmi::cmd::realm::{self, HashAlgorithm, Rd, RealmGranules};
+use kvm_arm_rmi::rmi::cmd::realm::{self, HashAlgorithm, Rd, RealmGranules, Vmid};
 use kvm_arm_rmi::rmi::cmd::rec;
 use kvm_arm_rmi::rmi::{
     Broken,
@@ -35,7 +35,6 @@ pub(crate) const REALM: realm::Params = realm::Params {
     hash: HashAlgorithm::Sha256,
     rpv: [0; 8],
     rtt_level_start: 1,
-    vmid: 0,
 };
 
 pub(crate) const REC: rec::Params = rec::Params {
@@ -104,6 +103,7 @@ pub(crate) fn make_realm<C: Conduit>(rmi: &Rmi<C>, world: &Shared) -> Rd {
     let granules = RealmGranules {
         rd: delegated(rmi, world),
         roots: delegated(rmi, world),
+        vmid: Vmid::new(0),
     };
     let mut page = Page::new();
     realm::create(rmi, granules, &REALM, &mut page, world, &mut List::new()).unwrap()

@@ -10,7 +10,7 @@ use kvm_arm_rmi::realm::table_map::TableMap;
 use kvm_arm_rmi::realm::Tables;
 use kvm_arm_rmi::realm::{destroy_tables, Realm, Refused, State};
 use kvm_arm_rmi::rmi::cmd::data::{self, Measure, Pieces, PIECES};
-use kvm_arm_rmi::rmi::cmd::realm::{HashAlgorithm, Params, RdName, RealmGranules};
+use kvm_arm_rmi::rmi::cmd::realm::{HashAlgorithm, Params, RdName, RealmGranules, Vmid};
 use kvm_arm_rmi::rmi::cmd::rec::{self, Rec};
 use kvm_arm_rmi::rmi::cmd::unprot::{Access, MemAttr};
 use kvm_arm_rmi::rmi::{
@@ -41,7 +41,6 @@ pub(crate) const PARAMS: Params = Params {
     hash: HashAlgorithm::Sha256,
     rpv: [0; 8],
     rtt_level_start: 1,
-    vmid: 0,
 };
 
 const PAGE: u64 = 0x1000;
@@ -70,6 +69,7 @@ impl<'h> Guest<'h> {
         let granules = RealmGranules {
             rd: guest.delegated(0),
             roots: guest.delegated(0),
+            vmid: Vmid::new(0),
         };
         let mut page = host.page();
         let list = guest.list.as_mut().unwrap();
@@ -466,6 +466,7 @@ fn states_have_an_order() {
         let granules = RealmGranules {
             rd: guest.delegated(0),
             roots: guest.delegated(0),
+            vmid: Vmid::new(0),
         };
         let mut page = host.page();
         let again = guest

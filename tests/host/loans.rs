@@ -6,7 +6,7 @@
 use crate::fake::{incomplete, rmm, status, success, Fake, Page};
 use crate::lending::{delegated, donate, make_realm, List, REALM, REC};
 use crate::world::Shared;
-use kvm_arm_rmi::rmi::cmd::realm::{self, RealmGranules};
+use kvm_arm_rmi::rmi::cmd::realm::{self, RealmGranules, Vmid};
 use kvm_arm_rmi::rmi::cmd::rec;
 use kvm_arm_rmi::rmi::{Fid, Regs, Rmi, SharedPage, Status};
 
@@ -130,7 +130,8 @@ fn a_realm_that_keeps_what_it_has_borrowed() {
         _ => gpt.move_granules(fid, args),
     });
     let (rd, roots) = (delegated(&rmi, &world), delegated(&rmi, &world));
-    let (granules, page) = (RealmGranules { rd, roots }, &mut Page::new());
+    let vmid = Vmid::new(0);
+    let (granules, page) = (RealmGranules { rd, roots, vmid }, &mut Page::new());
     let failed = realm::create(&rmi, granules, &REALM, page, &world, &mut list).unwrap_err();
     assert!(failed.granules.is_some());
     let counts = rmi.conduit().counts();

@@ -6,7 +6,7 @@
 use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
 use kvm_arm_rmi::rmi::cmd::rmm::Version;
 use kvm_arm_rmi::rmi::{
-    negotiate_down_to,
+    negotiate,
     AddrRange,
     Conduit,
     Counts,
@@ -136,7 +136,7 @@ impl Host {
         if dialect == rmm::rmi::Dialect::V1 {
             // The host has to know.
             let mut page = host.page();
-            let agreed = negotiate_down_to(Version::V1_0, &host.rmi, &mut page).expect("RMI 1.0");
+            let agreed = negotiate(&host.rmi, &mut page).expect("RMI 1.0");
             assert_eq!(agreed.version, Version::V1_0);
             host.put(page);
         }

@@ -39,6 +39,11 @@ pub fn has_rme() -> bool {
     machine().lacks() != Some(Lacks::Rme)
 }
 
+/// Bits of a VMID.
+pub fn vmid_bits() -> u32 {
+    8
+}
+
 /// True if the kernel is at EL2, with VHE.
 pub fn has_vhe() -> bool {
     machine().lacks() != Some(Lacks::Vhe)

@@ -3,7 +3,7 @@
 //! Commands that give a realm memory and take it away, granule by granule. Contents come by
 //! RMI_DATA_CREATE, which is the same as RMI_RTT_DATA_MAP_INIT of 2.0.
 
-use super::{go_on, map_each, AT_ONCE};
+use super::{come_to, go_on, map_each, AT_ONCE};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::{
     AddrRange,
@@ -79,7 +79,10 @@ pub(in crate::rmi::cmd) fn unmap<C: Conduit>(
     let fid = Fid::DATA_DESTROY;
     let mut at = range.base();
     for _ in 0..AT_ONCE {
-        let (code, regs) = rmi.patiently(fid, &[rd.raw(), at])?;
+        let (code, regs) = match rmi.patiently(fid, &[rd.raw(), at]) {
+            Ok(told) => told,
+            Err(error) => return come_to(range, at, error),
+        };
         let next = regs.x(2);
         match code.status() {
             Status::Success => {
@@ -91,9 +94,7 @@ pub(in crate::rmi::cmd) fn unmap<C: Conduit>(
                 each(granule.ok_or(Error::Broken(fid, Broken::Range { top: pa.raw() }))?);
             }
             Status::ErrorRtt if next > at => {}
-            // What was unmapped before is told first, and the error next time.
-            _ if at != range.base() => return Ok(at),
-            _ => return Err(Error::Refused(fid, code)),
+            _ => return come_to(range, at, Error::Refused(fid, code)),
         }
         at = go_on(fid, range, at, next)?;
         if at == range.top() {

@@ -36,15 +36,26 @@ fn map_each<C: Conduit, H>(
     for (pa, _) in memory.zip(0..fit).take(AT_ONCE) {
         match map(done, pa) {
             Ok(_) => done = done.saturating_add(block),
-            // What was mapped before is told first, and the error next time.
-            Err(error) if error.changed_nothing() && done != range.base() => break,
-            Err(error) => return Err(error),
+            Err(error) => return come_to(range, done, error),
         }
         rmi.pause();
     }
     match done == range.base() {
         true => Err(Error::Broken(fid, Broken::Range { top: done })),
         false => Ok(done),
+    }
+}
+
+/// What is told of a range of which everything below `at` is done, when the next command fails with `error`:
+/// what was done comes first, and the error next time.
+///
+/// # Errors
+///
+/// `error`, if nothing was done, or nobody knows what was.
+fn come_to<H>(range: IpaRange<H>, at: u64, error: Error) -> Result<u64, Error> {
+    match error.changed_nothing() && at != range.base() {
+        true => Ok(at),
+        false => Err(error),
     }
 }
 

@@ -2,7 +2,7 @@
 
 //! Commands that map memory of the host's in the unprotected half of a realm, entry by entry.
 
-use super::{go_on, map_each, AT_ONCE};
+use super::{come_to, go_on, map_each, AT_ONCE};
 use crate::rmi::cmd::realm::RdName;
 use crate::rmi::cmd::unprot::{Access, MemAttr};
 use crate::rmi::{
@@ -71,7 +71,10 @@ pub(in crate::rmi::cmd) fn unmap<C: Conduit>(
         if !fits {
             level = RttLevel::L3;
         }
-        let (code, regs) = rmi.patiently(fid, &[rd.raw(), at, level.raw()])?;
+        let (code, regs) = match rmi.patiently(fid, &[rd.raw(), at, level.raw()]) {
+            Ok(told) => told,
+            Err(error) => return come_to(range, at, error),
+        };
         let next = regs.x(1);
         match code.status() {
             Status::Success => {}
@@ -89,12 +92,10 @@ pub(in crate::rmi::cmd) fn unmap<C: Conduit>(
                         level = other;
                         continue;
                     }
-                    None if at != range.base() => return Ok(at),
-                    None => return Err(Error::Refused(fid, code)),
+                    None => return come_to(range, at, Error::Refused(fid, code)),
                 }
             }
-            _ if at != range.base() => return Ok(at),
-            _ => return Err(Error::Refused(fid, code)),
+            _ => return come_to(range, at, Error::Refused(fid, code)),
         }
         at = go_on(fid, range, at, next)?;
         if at == range.top() {

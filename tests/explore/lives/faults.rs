@@ -18,7 +18,7 @@ fn codes() -> Vec<u64> {
 }
 
 /// One of each kind, for calls that are not the first of their command.
-fn kinds() -> Vec<u64> {
+pub(super) fn kinds() -> Vec<u64> {
     const UNKNOWN: u64 = 0x77;
     let (statuses, rtt) = ([1, 2, 3, 10, 14], [4, 0x104, 0x204]);
     let incomplete = [0xd, 0x10d, 0x20d, 0x50d];
@@ -26,7 +26,7 @@ fn kinds() -> Vec<u64> {
 }
 
 /// The commands of a good life, and how often each is called.
-fn commands(dialect: Dialect) -> Vec<(Fid, u64)> {
+pub(super) fn commands(dialect: Dialect) -> Vec<(Fid, u64)> {
     let calls = good_life(dialect).calls.into_iter();
     calls
         .map(|(fid, (calls, _))| (Fid::from_raw(fid), calls))
@@ -43,7 +43,7 @@ const DIFFERENT: [Fid; 6] = [
     Fid::OP_MEM_RECLAIM,
 ];
 
-fn refused_once(dialect: Dialect, commands: Vec<(Fid, u64)>, codes: &[u64]) {
+pub(super) fn refused_once(dialect: Dialect, commands: Vec<(Fid, u64)>, codes: &[u64]) {
     let kinds = kinds();
     for (fid, calls) in commands {
         for place in places(calls) {
@@ -73,7 +73,7 @@ fn any_refusal_where_the_dialect_differs() {
     refused_once(Dialect::Bet2, commands, &kinds());
 }
 
-fn refused_for_ever(dialect: Dialect, commands: Vec<(Fid, u64)>) {
+pub(super) fn refused_for_ever(dialect: Dialect, commands: Vec<(Fid, u64)>) {
     for (fid, calls) in commands {
         for place in places(calls) {
             for code in [

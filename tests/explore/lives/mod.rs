@@ -13,6 +13,7 @@ mod nomem;
 mod refused;
 mod skipped;
 mod starts;
+mod v1;
 
 pub(crate) use crate::firmware::machine as rmm_machine;
 pub(crate) use crate::injection::{calls, refuse_some, replace, replace_some};

@@ -42,3 +42,9 @@ fn no_memory_at_any_moment_for_an_rmm_that_borrows_more() {
     // Another large piece for the realm.
     assert_eq!(each(Dialect::Bet2).len(), NOT_NEEDED + 3);
 }
+
+/// What a REC takes besides is lent before there is one.
+#[test]
+fn no_memory_at_any_moment_for_an_rmm_of_1_0() {
+    assert_eq!(each(Dialect::V1).len(), NOT_NEEDED + 2);
+}

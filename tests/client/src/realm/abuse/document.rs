@@ -12,7 +12,7 @@ use crate::realm::{ensure, Result};
 const DOCUMENT: &str = include_str!("../../../../../uapi/README.md");
 
 /// Errors by the names that the document has for them.
-const NAMES: [(i32, &str); 16] = [
+const NAMES: [(i32, &str); 17] = [
     (libc::EPERM, "EPERM"),
     (libc::EINTR, "EINTR"),
     (libc::EIO, "EIO"),
@@ -26,6 +26,7 @@ const NAMES: [(i32, &str); 16] = [
     (libc::EEXIST, "EEXIST"),
     (libc::ENODEV, "ENODEV"),
     (libc::EINVAL, "EINVAL"),
+    (libc::ENOSPC, "ENOSPC"),
     (libc::EOPNOTSUPP, "EOPNOTSUPP"),
     (libc::ENOENT, "ENOENT"),
     (libc::EHWPOISON, "EHWPOISON"),
@@ -58,6 +59,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 8] = [
             ("ENXIO", "realm-faults.sh"),
             ("EINTR", "a signal may come late"),
             ("ENOMEM", "realm-nomem.sh"),
+            ("ENOSPC", "explored with a model of KVM"),
             ("EIO", "realm-faults.sh"),
         ],
     ),
@@ -66,6 +68,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 8] = [
         &[
             ("EINTR", "a signal may come late"),
             ("ENOMEM", "realm-nomem.sh"),
+            ("ENOSPC", "explored with a model of KVM"),
             ("EIO", "realm-faults.sh"),
             ("ENXIO", "realm-faults.sh"),
         ],
