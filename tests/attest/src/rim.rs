@@ -3,7 +3,11 @@
 //! The Realm Initial Measurement, from what a VMM asks for.
 //!
 //! It begins as the hash of the realm's parameters, and is extended by each page that is populated and
-//! each CPU that is on at first, in the order in which the RMM is told of them.
+//! each CPU that is on at first, in the order in which the RMM is told of them; and with RMM 1.0 by what
+//! is RAM besides.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::hash::Hash;
 
@@ -14,6 +18,7 @@ pub const PAGE: usize = 4096;
 const DESCRIPTOR: usize = 256;
 const KIND_DATA: u64 = 0;
 const KIND_REC: u64 = 1;
+const KIND_RIPAS: u64 = 2;
 /// `RmiDataFlags`: the contents are measured.
 const MEASURE: u64 = 1;
 /// `RmiRecCreateFlags`: the CPU is on.
@@ -46,16 +51,33 @@ pub struct Params {
     pub pmu_counters: Option<u64>,
 }
 
+impl Params {
+    /// Sizes of what an entry of a table stands for, from the starting tables down. Up to 16 of those stand
+    /// side by side where that saves a level.
+    fn blocks(&self) -> &'static [u64] {
+        const PAGE: u64 = 1 << 12;
+        match self.ipa_bits {
+            ..=34 => &[PAGE << 9, PAGE],
+            35..=43 => &[PAGE << 18, PAGE << 9, PAGE],
+            _ => &[PAGE << 27, PAGE << 18, PAGE << 9, PAGE],
+        }
+    }
+}
+
 /// A measurement on its way.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rim {
     hash: Hash,
     value: Vec<u8>,
+    /// What was populated.
+    pages: BTreeSet<u64>,
+    blocks: &'static [u64],
 }
 
 impl Rim {
     /// That of a realm that is made so.
     pub fn new(hash: Hash, params: &Params) -> Self {
+        let blocks = params.blocks();
         let mut flags = 0;
         if params.ipa_bits > IPA_BITS_WITHOUT_LPA2 {
             flags |= LPA2;
@@ -78,6 +100,8 @@ impl Rim {
         Self {
             hash,
             value: hash.of(&params),
+            pages: BTreeSet::new(),
+            blocks,
         }
     }
 
@@ -92,6 +116,7 @@ impl Rim {
             (0x58, flags),
         ];
         self.extend(&fields, DATA_CONTENT_AT, &hash);
+        self.pages.insert(ipa);
     }
 
     /// Adds a CPU that is on and starts at `pc`, with `x0` in its first register and 0 in the others
@@ -100,6 +125,35 @@ impl Rim {
         let params = structure::<PAGE>(&[(0x0, RUNNABLE), (0x200, pc), (0x300, x0)]);
         let fields = [(0x0, KIND_REC), (0x8, DESCRIPTOR as u64)];
         self.extend(&fields, REC_CONTENT_AT, &self.hash.of(&params));
+    }
+
+    /// Adds what RMM 1.0 measures when the host declares a slot of private memory to be RAM, as it does
+    /// with one after the other, by address, when all pages and CPUs are there
+    /// (`RmmMeasurementDescriptorRipas`): each entry of a table that has no page. Tables go no further down
+    /// than the pages and the ends of slots take. Since RMM 2.0 nothing of that is measured.
+    ///
+    /// Both ends of `slot` are multiples of a page.
+    pub fn ram(&mut self, slot: Range<u64>) {
+        let mut at = slot.start;
+        while at < slot.end {
+            let is_one = |size: &u64| {
+                at % size == 0
+                    && slot.end - at >= *size
+                    && self.pages.range(at..at + size).next().is_none()
+            };
+            let entry = self.blocks.iter().copied().find(is_one);
+            let next = at + entry.unwrap_or(PAGE as u64);
+            if entry.is_some() {
+                let fields = [
+                    (0x0, KIND_RIPAS),
+                    (0x8, DESCRIPTOR as u64),
+                    (0x50, at),
+                    (0x58, next),
+                ];
+                self.extend(&fields, DATA_CONTENT_AT, &[]);
+            }
+            at = next;
+        }
     }
 
     /// The measurement.

@@ -53,6 +53,8 @@ const CONFIG: i128 = 2401;
 const PLATFORM_HASH: i128 = 2402;
 
 const REALM_PROFILE: &str = "tag:arm.com,2024:realm#2.0.0";
+/// That of RMM 1.0, which does not name the platform in the realm's claims.
+const REALM_PROFILE_1_0: &str = "tag:arm.com,2023:realm#1.0.0";
 const PLATFORM_PROFILES: [&str; 2] = [
     "tag:arm.com,2023:cca_platform#1.0.0",
     "tag:arm.com,2024:cca_platform#2.0.0",
@@ -182,7 +184,8 @@ pub fn platform_key(pem: &str) -> Result<VerifyingKey> {
 /// It is not there, or something else.
 fn part(parts: &Claims, tag: u64, key: i128, name: &'static str) -> Result<(CoseSign1, Claims)> {
     let signed = match parts.get(key, name)? {
-        Value::Bytes(bytes) if tag == OLD_TAG => bytes,
+        // That of an older platform, or of RMM 1.0, which has the new tag already.
+        Value::Bytes(bytes) => bytes,
         Value::Array(pair) if tag == TAG => match &pair[..] {
             [Value::Integer(format), Value::Bytes(bytes)] if *format == EAT_CWT.into() => bytes,
             _ => return Err(parts.wrong(key, name, "is not a CWT and its content format")),
@@ -210,7 +213,7 @@ impl Platform {
     ///
     /// A claim is missing, or not what it should be.
     fn of(claims: &Claims) -> Result<Self> {
-        profile(claims, &PLATFORM_PROFILES)?;
+        let _ = profile(claims, &PLATFORM_PROFILES)?;
         instance_id(claims)?;
         let _: [u8; 32] = claims.array(IMPLEMENTATION_ID, "implementation id")?;
         claims.bytes(CONFIG, "configuration")?;
@@ -234,8 +237,9 @@ impl Realm {
     ///
     /// A claim is missing, or not what it should be.
     fn of(claims: &Claims) -> Result<Self> {
-        profile(claims, &[REALM_PROFILE])?;
-        instance_id(claims)?;
+        if profile(claims, &[REALM_PROFILE, REALM_PROFILE_1_0])? == REALM_PROFILE {
+            instance_id(claims)?;
+        }
         let hash = claims.hash(HASH, "hash algorithm")?;
         let measurement = |key, what, value: &Value| match value {
             Value::Bytes(bytes) if bytes.len() == hash.size() => Ok(bytes.clone()),
@@ -260,13 +264,15 @@ impl Realm {
     }
 }
 
+/// Which of these profiles the claims are of.
+///
 /// # Errors
 ///
-/// The claims are of another profile.
-fn profile(claims: &Claims, known: &[&str]) -> Result<()> {
+/// They are of another one.
+fn profile<'c>(claims: &'c Claims, known: &[&str]) -> Result<&'c str> {
     let is = claims.text(PROFILE, "profile")?;
     match known.contains(&is) {
-        true => Ok(()),
+        true => Ok(is),
         false => Err(claims.wrong(PROFILE, "profile", &format!("is {is:?}"))),
     }
 }

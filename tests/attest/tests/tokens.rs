@@ -22,13 +22,18 @@ const RIM: u8 = 0x31;
 
 /// A token as the embedded RMM makes it, of a realm that has these in its first REM.
 fn token(hash: Hash, rem: u8) -> Vec<u8> {
+    token_of(Form::Rsi1_1, hash, rem)
+}
+
+/// The same by an RMM that speaks RSI 1.0 or 1.1.
+fn token_of(form: Form, hash: Hash, rem: u8) -> Vec<u8> {
     let mut instance_id = [7; 33];
     instance_id[0] = 1;
     let mut measurements = [[0; 64]; SLOTS];
     measurements[0] = [RIM; 64];
     measurements[1] = [rem; 64];
     let claims = Claims {
-        form: Form::Rsi1_1,
+        form,
         challenge: &CHALLENGE,
         instance_id: &instance_id,
         rpv: &RPV,
@@ -37,7 +42,7 @@ fn token(hash: Hash, rem: u8) -> Vec<u8> {
     };
     let (mut signed, mut token) = ([0; attest::MAX_CLAIMS], [0; 4096]);
     let size = attest::realm_claims(&claims, &mut signed).unwrap();
-    let size = attest::sign(&signed[..size], Form::Rsi1_1, &mut token).unwrap();
+    let size = attest::sign(&signed[..size], form, &mut token).unwrap();
     token[..size].to_vec()
 }
 
@@ -215,6 +220,14 @@ fn what_is_not_signed_is_told() {
         at(claims, 10).as_bytes_mut().unwrap()[31] ^= 1;
     });
     assert_eq!(check(&hash), [Wrong::PlatformSignature, Wrong::Binding]);
+}
+
+#[test]
+fn the_token_of_rmm_1_0_is_taken() {
+    let token = Token::open(&token_of(Form::Rsi1_0, Hash::Sha512, 0)).unwrap();
+    assert_eq!(token.check(&wanted(Hash::Sha512)), []);
+    let extended = Token::open(&token_of(Form::Rsi1_0, Hash::Sha256, 9)).unwrap();
+    assert_eq!(extended.check(&wanted(Hash::Sha256)), [Wrong::Rem(0)]);
 }
 
 #[test]

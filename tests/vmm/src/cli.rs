@@ -39,8 +39,8 @@ Prints the hash algorithm, the realm initial measurement (rim) and the realm per
 the realm that a run with the same options makes; the files are read, and nothing is run. The measurement is
 worked out here, and not asked of anybody.
 
-Four things depend on the host, unless they are given: --hash, --sve-bits, --breakpoints and --watchpoints.
-If one of them is missing, a VM is made by /dev/kvm to see what a realm of this host would have. If all are
+Five things depend on the host, unless they are given: --hash, --sve-bits, --breakpoints and --watchpoints,
+and whether its RMM speaks RMI 1.0: --rmi-1-0. If one of the first four is missing, a VM is made by /dev/kvm to see what a realm of this host would have. If all are
 given this works on any machine.";
 
 /// Options of `measure`.
@@ -64,6 +64,10 @@ pub struct Measure {
     #[arg(long, value_name = "N", help_heading = "The host",
         value_parser = clap::value_parser!(u64).range(1..=64))]
     pub watchpoints: Option<u64>,
+
+    /// The RMM speaks RMI 1.0, which measures what is RAM as well
+    #[arg(long = "rmi-1-0", help_heading = "The host")]
+    pub rmi_1_0: bool,
 }
 
 const VERIFY_HELP: &str = "\

@@ -27,6 +27,8 @@ pub struct Host {
     pub breakpoints: u64,
     /// Watchpoints.
     pub watchpoints: u64,
+    /// The RMM speaks RMI 1.0, which measures what is RAM as well.
+    pub rmi_1_0: bool,
 }
 
 /// How a realm is measured, and what is attested beside that.
@@ -67,6 +69,7 @@ pub fn main(options: &Measure) -> Result<Measured> {
                 sve_bits: options.sve_bits.unwrap_or(asked.sve_bits),
                 breakpoints: options.breakpoints.unwrap_or(asked.breakpoints),
                 watchpoints: options.watchpoints.unwrap_or(asked.watchpoints),
+                rmi_1_0: options.rmi_1_0 || asked.rmi_1_0,
             }
         }
     };
@@ -80,6 +83,7 @@ fn given(options: &Measure) -> Option<Host> {
         sve_bits: options.sve_bits?,
         breakpoints: options.breakpoints?,
         watchpoints: options.watchpoints?,
+        rmi_1_0: options.rmi_1_0,
     })
 }
 
@@ -129,6 +133,9 @@ pub fn measure(args: &Args, host: &Host) -> Result<Measured> {
         }
     }
     rim.rec(loaded.entry, loaded.fdt);
+    if host.rmi_1_0 {
+        rim.ram(layout::RAM..layout::RAM.saturating_add(args.memory));
+    }
     Ok(Measured {
         hash: host.hash,
         rim: rim.value().to_vec(),
@@ -147,6 +154,7 @@ mod tests {
         sve_bits: 0,
         breakpoints: 6,
         watchpoints: 4,
+        rmi_1_0: false,
     };
 
     /// A kernel that can be loaded, and a disk for it, in a directory of their own.
@@ -254,6 +262,10 @@ mod tests {
                 hash: Hash::Sha384,
                 ..HOST
             },
+            Host {
+                rmi_1_0: true,
+                ..HOST
+            },
         ] {
             assert_ne!(plain, measure(&args, &host).unwrap().rim, "{host:?}");
         }
@@ -267,6 +279,7 @@ mod tests {
             sve_bits: Some(2048),
             breakpoints: Some(2),
             watchpoints: Some(2),
+            rmi_1_0: false,
         };
         let measured = main(&options).unwrap();
         assert_eq!(

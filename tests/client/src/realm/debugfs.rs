@@ -22,6 +22,12 @@ fn value(file: &str, key: &str) -> Result<u64> {
     Ok(value.ok_or_else(|| format!("{file}: no {key}"))?.parse()?)
 }
 
+/// True if the RMM speaks RMI 1.0.
+pub(crate) fn is_rmi_1_0() -> Result<bool> {
+    let state = read_to_string(format!("{DIRECTORY}/state"))?;
+    Ok(state.lines().any(|line| line == "abi: 1.0"))
+}
+
 /// True if the component has files there, as every host of ours.
 pub(crate) fn is_there() -> bool {
     std::fs::exists(DIRECTORY).is_ok_and(|exists| exists)

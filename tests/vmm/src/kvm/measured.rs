@@ -11,7 +11,7 @@ use kvm_ioctls::VcpuFd;
 use realm_attest::hash::Hash;
 
 use super::vm::Vm;
-use super::{attributes, cpu, host};
+use super::{attributes, component, cpu, host};
 use crate::args::Args;
 use crate::error::{Error, Result, Trying};
 use crate::layout::RAM_UNIT;
@@ -53,6 +53,7 @@ pub fn ask(args: &Args) -> Result<Host> {
         sve_bits: sve_bits(&cpu),
         breakpoints: field(BRPS),
         watchpoints: field(WRPS),
+        rmi_1_0: component::is_rmi_1_0(),
     })
 }
 

@@ -10,12 +10,12 @@
 //! An ordinary VM goes the same way: what only a realm needs asks for [`vm::Vm::private`].
 
 pub mod attributes;
+pub mod component;
 pub mod convert;
 pub mod cpu;
 pub mod devices;
 pub mod exits;
 pub mod host;
-pub mod maps;
 pub mod measured;
 pub mod populate;
 pub mod prefault;

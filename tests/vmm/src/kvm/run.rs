@@ -11,7 +11,7 @@ use super::populate::populate;
 use super::prefault::prefault;
 use super::threads::{self, Guest};
 use super::vm::Vm;
-use super::{attributes, cpu, devices, host, maps};
+use super::{attributes, component, cpu, devices, host};
 use crate::args::{Args, Transport};
 use crate::end::{self, End, News};
 use crate::error::{Result, Trying};
@@ -93,7 +93,7 @@ fn boot(
     let _terminal = Raw::new().trying("the terminal")?;
     threads::read_input(devices.input, news.clone(), guest.gate.clone())?;
     threads::go_on(devices.rest, guest.gate.clone())?;
-    let before = maps::private();
+    let before = component::private_maps();
     let began = Instant::now();
     let running = (0..).zip(cpus).map(|(id, cpu)| {
         threads::run_cpu(cpu, id, guest.clone(), news.clone()) //
@@ -101,7 +101,7 @@ fn boot(
     let running: Vec<_> = running.collect::<Result<_>>()?;
     let end = end::first(listen, running.len());
     stats.run_microseconds.set_time(began.elapsed());
-    if let (Some(before), Some(now)) = (before, maps::private()) {
+    if let (Some(before), Some(now)) = (before, component::private_maps()) {
         stats.private_maps.add(now - before);
     }
     threads::stop(&guest, running)?;

@@ -10,6 +10,7 @@ use realm_guest::{rsi, Op, Order, BASE, IMAGE_SIZE, PAGE_SIZE};
 
 use super::{FIRST_CHUNK, X0};
 use crate::realm::cpu::{Cpu, DFR0};
+use crate::realm::debugfs;
 use crate::realm::memory::Mapping;
 use crate::realm::vm::{guest_image, Vm};
 use crate::realm::{ensure, Result};
@@ -72,6 +73,12 @@ pub(crate) fn expected(
         rim.page(*ipa, None);
     }
     rim.rec(BASE, x0);
+    if debugfs::is_rmi_1_0()? {
+        let private = cpu.vm.slots.iter().filter(|slot| slot.memfd.is_some());
+        let mut private: Vec<_> = private.map(|slot| slot.base..slot.top()).collect();
+        private.sort_unstable_by_key(|slot| slot.start);
+        private.into_iter().for_each(|slot| rim.ram(slot));
+    }
     Ok(rim.value().to_vec())
 }
 
