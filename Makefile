@@ -10,7 +10,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm_arm_rmi
 -include local.mk
 
 export CACHE
-export $(filter KDIR FIRMWARE RMM PLATFORM FVP VMM CROSS_COMPILE LLVM QEMU SMP MEM GUEST CPUS MEMORY BENCH_JSON,$(.VARIABLES))
+export $(filter KDIR FIRMWARE RMM RMI PLATFORM FVP VMM CROSS_COMPILE LLVM QEMU SMP MEM GUEST CPUS MEMORY BENCH_JSON,$(.VARIABLES))
 
 .PHONY: help run shell test bench doctor kernel module deb firmware rmm fmt lint clean
 
@@ -33,6 +33,7 @@ help:
 	@echo '  KDIR           your own Linux 7.3 tree: patched or not, configured or not'
 	@echo '  FIRMWARE       a flash image to boot instead of ours, such as TF-A with TF-RMM'
 	@echo '  RMM            an RMM image for our TF-A instead of ours'
+	@echo '  RMI            of make run and make shell: what our RMM speaks, 2.0 (default) or 1.0'
 	@echo '  PLATFORM       of make run and make firmware: qemu, or fvp, for which FVP names the model (untried)'
 	@echo '  CROSS_COMPILE  prefix of the arm64 gcc for TF-A (aarch64-linux-gnu-)'
 	@echo '  LLVM           as for the kernel: -19 (default), a version suffix or a directory/'

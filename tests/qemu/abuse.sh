@@ -52,7 +52,7 @@ if [ "$component" = module ]; then
 	exec 9<"$component_debugfs/state"
 	refused "unloading while a file is open" unload
 	read -r line <&9 || fail "the open file cannot be read"
-	[ "$line" = "abi: 2.0" ] || fail "the open file says: $line"
+	[ "$line" = "$(head -n 1 "$component_debugfs/state")" ] || fail "the open file says: $line"
 	exec 9<&-
 	unload || fail "the component does not unload"
 	load

@@ -26,7 +26,7 @@ load || fail "the component did not load: $(dmesg | grep kvm_arm_rmi | tail -n 1
 echo
 echo 'The host, Linux at EL2:'
 dmesg | grep 'kvm_arm_rmi: RMI' | sed 's/^/  /' | tee /tmp/lines
-grep -q 'RMI 2\.0' /tmp/lines || fail 'the kernel log does not say that RMI 2.0 is active'
+grep -q 'RMI [12]\.0 active' /tmp/lines || fail 'the kernel log does not say that RMI is active'
 
 echo
 echo "The guest, Linux in a realm with ${cpus:=2} vCPUs and ${memory:=256} MiB:"

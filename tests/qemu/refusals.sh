@@ -49,15 +49,15 @@ case "${mode:-}" in
 '')
 	refused 'the parameter enabled=0 says so' enabled=0
 	load
-	# RMI_VERSION: nobody there, as EL3 says it; and versions from 3.1 to 3.2, or 1.0.
+	# RMI_VERSION: nobody there, as EL3 says it; versions from 3.1 to 3.2; and 1.0, as an answer to 2.0.
 	answers c4000150 ffffffffffffffff 0 0
 	refused 'no RMM answers'
 	load
 	answers c4000150 1 30001 30002
-	refused 'the RMM speaks RMI 3.1 to 3.2, this kernel 2.0'
+	refused 'the RMM speaks RMI 3.1 to 3.2, this kernel 1.0 and 2.0'
 	load
 	answers c4000150 0 10000 10000
-	refused 'the RMM speaks RMI 1.0 to 1.0, this kernel 2.0'
+	refused 'the RMM speaks RMI 1.0 to 1.0, this kernel 1.0 and 2.0'
 	load
 	realm 60 many 1
 	unload
