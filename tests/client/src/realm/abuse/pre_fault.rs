@@ -106,10 +106,14 @@ fn running(cases: &mut Cases, cpu: &mut Cpu<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The commands that map private memory, of RMI 2.0 and of 1.0.
+const MAPS: [&str; 2] = ["RTT_DATA_MAP", "DATA_CREATE_UNKNOWN"];
+
 /// How often private memory was mapped for the realm.
 fn private_maps() -> Result<u64> {
     let smcs = debugfs::smcs()?;
-    let maps = smcs.get("RTT_DATA_MAP").map_or(0, |(calls, _)| *calls);
+    let calls = MAPS.iter().filter_map(|name| smcs.get(*name));
+    let maps = calls.map(|(calls, _)| *calls).sum();
     ensure!(maps > 0, "nothing is mapped");
     Ok(maps)
 }
