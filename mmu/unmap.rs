@@ -6,7 +6,10 @@
 //! memory away as soon as it returns. If the RMM does not do what it is told, the realm is killed: none
 //! of its vCPUs runs then and none ever will, so that nobody uses what is still mapped. That stays
 //! noted, and is tried again at the end. What is private is kept from everybody else, for its file
-//! gives up nothing that is noted; what is shared is forgotten when the RMM terminates the realm.
+//! gives up nothing that is noted; what is shared is forgotten when the RMM terminates the realm. An RMM of
+//! version 1.0 does not hear of that. Nobody enters its RECs then, for KVM lets none but the process run that
+//! has made the VM, whose memory is going; but TLBs may have what is mapped, under a VMID that another realm
+//! will have: so it is unmapped.
 
 use super::{Part, Parting};
 use crate::{

@@ -13,13 +13,17 @@ use super::{
 use crate::{
     rmi::{
         cmd::realm::{Params, RealmGranules},
-        needs_lpa2, //
+        needs_lpa2,
+        Status, //
     },
     sys::{
         memory::Page,
         prelude::*, //
     }, //
 };
+
+/// VMIDs that are tried for a realm where the host chooses them.
+const VMID_TRIES: u32 = 8;
 
 /// None becomes New.
 ///
@@ -33,12 +37,8 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
     let mut page = Page::new()?;
     let objects = List::new()?;
     let granules = granules(vm)?;
-    let rmi = vm.rmi(Pause::Resched);
     let (at, root) = (granules.rd.range().base(), granules.roots.range().base());
-    let list = &mut lifecycle.list;
-    let created = lifecycle
-        .realm
-        .create(&rmi, granules, &params, &mut page, (&HostPages, list));
+    let created = begin(vm, lifecycle, granules, &params, &mut page);
     match created {
         Ok(()) => {
             vm.settle_attributes();
@@ -51,6 +51,37 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
         Err((refused, granules)) => {
             granules.into_iter().for_each(|granules| give_back(vm, granules));
             Err(refusal(refused))
+        }
+    }
+}
+
+/// Has the RMM make the realm. Where the host chooses the VMID, others are tried if the RMM refuses it, which
+/// may have a realm of that from before.
+///
+/// # Errors
+///
+/// As for [`super::Realm::create`].
+fn begin(
+    vm: &Vm,
+    lifecycle: &mut Lifecycle,
+    mut granules: RealmGranules,
+    params: &Params,
+    page: &mut Page,
+) -> Result<(), (Refused, Option<RealmGranules>)> {
+    let Lifecycle { realm, list, .. } = lifecycle;
+    let rmi = vm.rmi(Pause::Resched);
+    let mut tries = 1..VMID_TRIES;
+    loop {
+        let (refused, back) = match realm.create(&rmi, granules, params, page, (&HostPages, list)) {
+            Err((Refused::Rmm(error), Some(back))) => (error, back),
+            made => return made,
+        };
+        granules = back;
+        let another = refused.status() == Some(Status::ErrorInput)
+            && tries.next().is_some()
+            && vm.host.vmids.lock().exchange(&mut granules.vmid);
+        if !another {
+            return Err((Refused::Rmm(refused), Some(granules)));
         }
     }
 }

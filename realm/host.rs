@@ -185,7 +185,7 @@ fn obstacle() -> Option<&'static str> {
 ///
 /// As for [`start`].
 fn check_new_ram(host: &Host, range: AddrRange) -> Result {
-    rmi::check_ram(&host.rmi, range).map_err(|reason| {
+    rmi::check_unused_ram(&host.rmi, range).map_err(|reason| {
         pr_err!("new memory stays offline: {}\n", reason);
         declined(reason)
     })

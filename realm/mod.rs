@@ -198,7 +198,8 @@ impl Realm {
         }
     }
 
-    /// New and Active become Dying; None becomes Dead at once.
+    /// New and Active become Dying; None becomes Dead at once. False if the RMM is not told, see
+    /// [`cmd::terminate`].
     ///
     /// # Errors
     ///
@@ -207,19 +208,19 @@ impl Realm {
         &mut self,
         rmi: &Rmi<C>,
         (pages, list): (&P, &mut L),
-    ) -> Result<(), Refused> {
-        match self {
+    ) -> Result<bool, Refused> {
+        let told = match self {
             Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) => {
-                cmd::terminate(rmi, rd, pages, list).map_err(Refused::Rmm)?;
+                cmd::terminate(rmi, rd, pages, list).map_err(Refused::Rmm)?
             }
-            Self::None => {}
-            Self::Dying(_) | Self::Dead => return Ok(()),
-        }
+            Self::None => true,
+            Self::Dying(_) | Self::Dead => return Ok(true),
+        };
         *self = match core::mem::replace(self, Self::Dead) {
             Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) => Self::Dying(rd),
             _ => Self::Dead,
         };
-        Ok(())
+        Ok(told)
     }
 
     /// Dying becomes Dead: the last step, when its RECs, its memory and its tables are gone.

@@ -54,8 +54,7 @@ impl Shape {
     }
 }
 
-/// Whether the PMU of a realm can have so many event counters. None at all would take FEAT_HPMN0, which
-/// the RMM does not tell of.
+/// Whether the PMU of a realm can have so many event counters.
 pub fn pmu_can_have(features: &Features, counters: u64) -> bool {
     features.pmu() && (1..=features.pmu_counters()).contains(&counters)
 }

@@ -7,7 +7,7 @@
 //! 1. [`super::Realm::terminate`]: no REC runs any more, so nothing is faulted in.
 //! 2. The RECs.
 //! 3. Protected memory goes back to whom it came from (`guest_memfd`); unprotected memory is simply
-//!    forgotten.
+//!    forgotten, by an RMM that knows of the first step.
 //! 4. [`destroy_tables`]: from the lowest level up, one command per table.
 //! 5. [`super::Realm::destroy`], and the descriptor and the starting tables are the host's again.
 //! 6. [`Rmi::write_off`]: what the RMM has kept in spite of all this is leaked.

@@ -24,10 +24,9 @@
 //!    done in one.
 //!
 //! [`Vm::table_cache`], [`Vm::objects`], the host's [list of realms](Host::realms) and [VMIDs](Host::vmids) come
-//! last; nothing is
-//! taken while one of them is held, and none is taken where `mmu_lock` is held. Nothing is asked of the RMM
-//! under them, and but for the pages of a list nothing allocated: all vCPUs take them, and hold them for
-//! a moment.
+//! last; nothing is taken while one of them is held, and none is taken where `mmu_lock` is held. Nothing is
+//! asked of the RMM under them, and but for the pages of a list nothing allocated: all vCPUs take them, and
+//! hold them for a moment.
 //!
 //! [`Vm::parting`], by whoever takes private memory out, comes after what KVM holds then (`slots_lock`, or
 //! the file's invalidation lock), with `mmu_lock` dropped, and before [`Vm::making`], which splitting a block
@@ -47,7 +46,7 @@ use super::{
     table_cache::TableCache,
     table_map::{MissingTable, TableMap},
     tables::Tables,
-    Layout, Realm, State,
+    Layout, Realm,
 };
 use crate::{
     rmi::{
@@ -287,7 +286,7 @@ impl Vm {
     }
 
     /// No vCPU will run any more: the realm is Dying from now on. `None` if that was so before; false if
-    /// the RMM does not terminate it.
+    /// the RMM does not terminate it, so that it has what is shared still.
     pub fn terminate(&self) -> Option<bool> {
         if self.flushed.swap(true, Ordering::Relaxed) {
             return None;
@@ -295,11 +294,12 @@ impl Vm {
         let mut lifecycle = self.lifecycle.lock();
         let Lifecycle { realm, list, .. } = &mut *lifecycle;
         let rmi = self.rmi(Pause::Resched);
-        if realm.terminate(&rmi, (&HostPages, list)).is_err() {
+        let told = realm.terminate(&rmi, (&HostPages, list));
+        if told.is_err() {
             // It has to be kept from the host's memory in another way.
             self.kill(fmt!("it cannot be terminated"));
         }
-        Some(matches!(realm.state(), State::Dying | State::Dead))
+        Some(told == Ok(true))
     }
 
     /// Removes its files from debugfs. Nobody reads them when this returns.

@@ -10,7 +10,9 @@ use crate::{
     mmu::{self, Step},
     realm::{
         create::{self, refusal},
+        first_missing,
         host::errno,
+        next_span,
         smc::Pause,
         vm::{Lifecycle, Vm},
         Shape,
@@ -151,17 +153,24 @@ fn prepare(vm: &RealmVm, ours: &mut Option<KBox<RecVcpu>>) -> Result {
     ours.prepare(vm)
 }
 
-/// Declares the memory of a guest_memfd slot to be RAM.
+/// Declares the memory of a guest_memfd slot to be RAM. What has been populated is already, and RMI 1.0 does not
+/// pass over it.
 ///
 /// # Errors
 ///
 /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
 fn init_ripas(vm: &Vm, name: RdName, gfns: Range<u64>) -> Result {
-    let mut left = vm
-        .space
-        .protected(gfns.start * GRANULE_SIZE, gfns.end * GRANULE_SIZE);
-    while let Some(range) = left {
-        left = init_ripas_step(vm, name, range)?;
+    let mut from = gfns.start;
+    while from < gfns.end {
+        let rest = from..gfns.end;
+        let populated = next_span(&vm.pages, &rest).map_or(rest.end, |span| span.start);
+        let mut left = vm
+            .space
+            .protected(from * GRANULE_SIZE, populated * GRANULE_SIZE);
+        while let Some(range) = left {
+            left = init_ripas_step(vm, name, range)?;
+        }
+        from = first_missing(&vm.pages, &(populated..gfns.end));
     }
     Ok(())
 }

@@ -95,9 +95,9 @@ impl Features {
         self.get(0, 25, 20).saturating_add(1)
     }
 
-    /// Realms may use a PMU.
+    /// Realms may use a PMU. One without event counters would take FEAT_HPMN0, which nobody tells of.
     pub fn pmu(&self) -> bool {
-        self.get(0, 26, 26) != 0
+        self.get(0, 26, 26) != 0 && self.pmu_counters() != 0
     }
 
     /// Event counters that the PMU of a realm may have. Meaningful with [`Self::pmu`].

@@ -53,7 +53,7 @@ pub use granule::{Delegated, GranuleRange, GranuleState, Moved, Undelegated};
 pub use ipa::{IpaRange, IpaSpace, Protected, RttLevel, Unprotected};
 pub use loan::Loans;
 pub use memory::{Memory, Pages};
-pub use negotiate::{check_ram, negotiate, Decline, Negotiated};
+pub use negotiate::{check_ram, check_unused_ram, negotiate, Decline, Negotiated};
 pub use pending::Pending;
 pub use spare::Spare;
 pub use status::{MemoryRequest, ReturnCode, Status};

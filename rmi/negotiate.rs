@@ -6,7 +6,9 @@
 //! take granules. An RMM that somebody has activated before (the firmware layer of a newer kernel,
 //! or an earlier load of this module) is as good as one that we activate.
 
-use super::cmd::granule::{tracking_get, Category, Tracking, TrackingInfo};
+use super::cmd::granule::{
+    range_delegate, range_undelegate, tracking_get, Category, Tracking, TrackingInfo,
+};
 use super::cmd::rmm::{
     activate, config_get, config_set, features, version, Config, Version, Versions,
 };
@@ -15,9 +17,11 @@ use super::{
     Conduit,
     Error,
     Features,
+    PhysAddr,
     Rmi,
     SharedPage,
-    Status, //
+    Status,
+    GRANULE_SIZE, //
 };
 use core::fmt;
 
@@ -183,6 +187,27 @@ fn configure<C: Conduit>(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// As [`check_ram`], for memory that nobody uses yet: an RMM that speaks RMI 1.0 is asked to take the first and
+/// the last granule of it, and to give them back.
+///
+/// # Errors
+///
+/// As for [`check_ram`], or the refusal.
+pub fn check_unused_ram<C: Conduit>(rmi: &Rmi<C>, range: AddrRange) -> Result<(), Decline> {
+    if !rmi.is_v1() {
+        return check_ram(rmi, range);
+    }
+    let last = PhysAddr::new(range.top().raw().saturating_sub(GRANULE_SIZE));
+    for end in [
+        range,
+        AddrRange::new(last, range.top()).ok_or(Decline::GranuleSize)?,
+    ] {
+        range_delegate(rmi, end)?;
+        range_undelegate(rmi, end)?;
+    }
+    Ok(())
 }
 
 /// Checks that every granule of a range of the host's memory can be delegated. An RMM that speaks RMI 1.0

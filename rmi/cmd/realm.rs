@@ -207,7 +207,7 @@ pub struct Failed<G> {
 
 /// RMI_REALM_CREATE (0xC4000158): makes a realm, in state New.
 ///
-/// `page` holds the parameters during the call; it must be zeroed.
+/// `page` holds the parameters during the call; it must be zeroed, but for what the same parameters have left.
 ///
 /// # Errors
 ///
@@ -260,8 +260,9 @@ pub fn activate<C: Conduit>(rmi: &Rmi<C>, rd: RdName) -> Result<(), Error> {
     Ok(())
 }
 
-/// RMI_REALM_TERMINATE (0xC4000201): no REC of the realm will run again. RMI 1.0 has no such thing: that none
-/// is entered is the host's word then.
+/// RMI_REALM_TERMINATE (0xC4000201): no REC of the realm will run again, and what the host shares with it is
+/// forgotten. False on an RMM that is not told, for RMI 1.0 has no such thing: that none is entered is the
+/// host's word then, and what is shared has to be unmapped.
 ///
 /// # Errors
 ///
@@ -271,9 +272,9 @@ pub fn terminate<C: Conduit, P: Pages, L: SharedPage>(
     rd: &mut Rd,
     pages: &P,
     list: &mut L,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     if rmi.is_v1() {
-        return Ok(());
+        return Ok(false);
     }
     let args = [rd.name().raw()];
     let mut memory = Memory {
@@ -282,7 +283,7 @@ pub fn terminate<C: Conduit, P: Pages, L: SharedPage>(
         loans: &mut rd.loans,
     };
     rmi.with_memory(Fid::REALM_TERMINATE, &args, &mut memory)?;
-    Ok(())
+    Ok(true)
 }
 
 /// RMI_REALM_DESTROY (0xC4000159): the end of a terminated realm that has no RECs, tables or data.

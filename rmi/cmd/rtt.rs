@@ -178,12 +178,13 @@ pub fn init_ripas<C: Conduit>(
     rd: RdName,
     range: IpaRange<Protected>,
 ) -> Result<u64, Error> {
-    let args = [rd.raw(), range.base(), range.top()];
-    let done = ranged(rmi, Fid::RTT_INIT_RIPAS, &args, range);
-    match done {
-        Err(error) if rmi.is_v1() => v1::rtt::ram_already(rmi, rd, range, error),
-        done => done,
+    if rmi.is_v1() {
+        if let Some(done) = v1::rtt::ram_already(rmi, rd, range)? {
+            return Ok(done);
+        }
     }
+    let args = [rd.raw(), range.base(), range.top()];
+    ranged(rmi, Fid::RTT_INIT_RIPAS, &args, range)
 }
 
 /// RMI_RTT_SET_RIPAS (0xC4000169): carries out the change that the REC has asked for at its last

@@ -31,7 +31,7 @@ impl<C: Component> Registration<C> {
     ///
     /// # Errors
     ///
-    /// `ENODEV` if KVM cannot run realms on this host, `EBUSY` if it has a component already, `ENOMEM`.
+    /// `ENODEV` if KVM cannot run realms on this host, `EOPNOTSUPP` if the RMM's vGIC is not enough, `EBUSY` if it has a component already, `ENOMEM`.
     pub fn new(
         module: &'static ThisModule,
         host: &Arc<C::Host>,
@@ -45,7 +45,10 @@ impl<C: Component> Registration<C> {
         let table = KBox::pin(table, GFP_KERNEL)?;
         // SAFETY: The table is complete, and stays where it is until it is unregistered.
         let result = to_result(unsafe { bindings::kvm_rmi_register(table.ops.get()) });
-        result.inspect_err(|_| pr_err!("no realms: KVM cannot run them on this host\n"))?;
+        result.inspect_err(|error| match *error == EOPNOTSUPP {
+            true => pr_err!("no realms: the RMM switches a lesser vGIC than KVM uses\n"),
+            false => pr_err!("no realms: KVM cannot run them on this host\n"),
+        })?;
         // INVARIANT: Right here.
         Ok(Self(table))
     }

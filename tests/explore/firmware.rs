@@ -10,7 +10,6 @@ use kvm_arm_rmi::sys::guest::{Guest, Op};
 use kvm_arm_rmi::sys::machine::Firmware;
 use rmm::granule::State;
 use rmm::rec::{Context, Trap};
-use rmm::rmi::Dialect;
 use rmm::rtt::{block_size, Entry, Table, ENTRIES};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -259,10 +258,6 @@ impl Firmware for Embedded {
 
     fn ram(&self) -> Range<u64> {
         pa(512)..RAM_TOP
-    }
-
-    fn ends_realms(&self) -> bool {
-        self.machine.rmm.dialect() != Dialect::V1
     }
 }
 

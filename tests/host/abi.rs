@@ -88,7 +88,9 @@ fn features_read_as_on_tf_rmm() {
 fn the_pmu_has_a_number_of_counters() {
     let of = |register| Features::new([register, 0, 0, 0, 0]);
     assert!(!of(31 << 27).pmu());
-    for counters in [0, 1, 6, 31] {
+    // None at all would take FEAT_HPMN0: realms can have no such PMU.
+    assert!(!of(1 << 26).pmu());
+    for counters in [1, 6, 31] {
         let features = of(counters << 27 | 1 << 26 | u64::MAX << 32);
         assert!(features.pmu());
         assert_eq!(features.pmu_counters(), counters);
@@ -126,8 +128,9 @@ fn what_the_rmm_has_is_a_bit_each() {
     ];
     for register in 0..5 {
         for bit in 0..64 {
-            let mut regs = [0; 5];
-            regs[register] = 1 << bit;
+            // The PMU has a counter, if there is one.
+            let mut regs = [1 << 27, 0, 0, 0, 0];
+            regs[register] |= 1 << bit;
             let expected = bits.map(|place| place == (register, bit));
             assert_eq!(is_there(Features::new(regs)), expected, "{register}: {bit}");
         }

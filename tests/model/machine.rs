@@ -39,12 +39,6 @@ pub trait Firmware {
 
     /// The memory that the host can use.
     fn ram(&self) -> Range<u64>;
-
-    /// True if the firmware learns that no realm of a VM runs any more. Otherwise that is the host's to
-    /// keep, from when the VM's end begins.
-    fn ends_realms(&self) -> bool {
-        true
-    }
 }
 
 /// What is known of a task.
@@ -67,8 +61,7 @@ pub struct Machine {
     /// Those that come later fail as well.
     fails_on: Cell<bool>,
     allocations: Cell<u64>,
-    /// A VM is dead, or ends on an RMM that does not hear of it: it will never run again, whatever the RMM
-    /// has mapped for it.
+    /// A VM is dead: it will never run again, whatever the RMM has mapped for it.
     killed: Cell<bool>,
     tasks: RefCell<HashMap<ThreadId, Task>>,
     log: RefCell<Vec<String>>,
@@ -193,13 +186,6 @@ impl Machine {
     /// A VM is dead.
     pub(super) fn kill(&self) {
         self.killed.set(true);
-    }
-
-    /// A VM's end begins.
-    pub(super) fn end(&self) {
-        if !self.firmware.ends_realms() {
-            self.kill();
-        }
     }
 
     /// One of these pages of the host's that a realm can reach which may run.

@@ -329,14 +329,12 @@ impl<C: Component> Vm<C> {
 
     /// `kvm_flush_shadow_all()`: the process ends, and others may still have the VM.
     pub fn flush(&self) {
-        machine().end();
         self.0.ours.flush();
     }
 
     /// The process ends: nobody uses the VM any more.
     pub fn destroy(self) {
         let vm = &self.0;
-        machine().end();
         vm.ours.flush();
         // A file has a reference to its VM.
         let slots = vm.kvm.0.slots.lock().unwrap().clone();

@@ -27,6 +27,7 @@ before=$(calls GRANULE_RANGE_DELEGATE)
 echo 1 >"$component_debugfs/selftest/cycle"
 rmm=one-by-one
 if [ $(($(calls GRANULE_RANGE_DELEGATE) - before)) -lt 256 ]; then rmm=ranges; fi
+if [ "$(value state abi)" = 1.0 ]; then rmm=1.0; fi
 phases=/tmp/bench.tsv
 awk -f /tests/phases.awk $lines >$phases || fail 'there are no phases'
 awk -f /tests/check.awk rmm=$rmm /tests/limits.tsv $phases || fail 'see above'

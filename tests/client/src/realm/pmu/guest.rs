@@ -240,6 +240,17 @@ core::arch::global_asm!(
     "    msr daifset, #2",
     "    cmp x26, #0",
     "    wrong_if_ne 6",
+    // Counter 0 has run over and is disabled: the CPU is interrupted, and the RMM calls it no overflow.
+    "    bl pmu_reset",
+    "    mov x6, #1",
+    "    msr pmintenset_el1, x6",
+    "    msr pmovsset_el0, x6",
+    "    mov x6, #0x41",
+    "    msr pmcr_el0, x6",
+    "    isb",
+    "    away",
+    "    spin 1000",
+    "    away",
     // The cycle counter runs over while the guest does something else, a million cycles from now.
     "    bl pmu_reset",
     "    mov x26, #0",
