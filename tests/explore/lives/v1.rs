@@ -108,6 +108,19 @@ fn vmids_are_exhausted() {
     life.assert_idle("one VMID");
 }
 
+/// However a life ends, all VMIDs are there afterwards.
+#[test]
+fn vmids_that_are_given_back() {
+    let left = on_host(Dialect::V1, |host| {
+        for fails in [0, 40, 60] {
+            machine::machine().fail_allocation(fails);
+            let _ = host.life();
+        }
+        left(host)
+    });
+    assert_eq!(left, Vec::from_iter(0..VMIDS));
+}
+
 /// Of a realm that the RMM may have still the VMID is not given to another one.
 #[test]
 fn the_vmid_of_a_realm_that_stays() {
