@@ -49,7 +49,7 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
             Ok(())
         }
         Err((refused, granules)) => {
-            granules.into_iter().for_each(|granules| give_back(vm, granules));
+            granules.into_iter().for_each(|granules| vm.free_realm(granules));
             Err(refusal(refused))
         }
     }
@@ -106,19 +106,6 @@ fn granules(vm: &Vm) -> Result<RealmGranules> {
             vm.host.vmids.lock().give(vmid);
             vm.free(rd);
             Err(error)
-        }
-    }
-}
-
-/// What was a realm is free again.
-pub fn give_back(vm: &Vm, granules: RealmGranules) {
-    let RealmGranules { rd, roots, vmid } = granules;
-    vm.host.vmids.lock().give(vmid);
-    match rd.merge(roots) {
-        Ok(both) => vm.free(both),
-        Err((rd, roots)) => {
-            vm.free(rd);
-            vm.free(roots);
         }
     }
 }

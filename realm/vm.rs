@@ -37,7 +37,6 @@ use super::{
     bitmap::Bitmap,
     blocks::Blocks,
     chunk::{block_of, chunk_of, CHUNK},
-    create,
     dump::Objects,
     host::{self, report, Host},
     lock_set::LockSet,
@@ -52,7 +51,7 @@ use crate::{
     rmi::{
         cmd::{
             data::Pieces,
-            realm::RdName,
+            realm::{RdName, RealmGranules},
         },
         Counts, Delegated, GranuleRange, IpaSpace, Pending, Rmi, GRANULE_SIZE,
     },
@@ -237,6 +236,19 @@ impl Vm {
         let _ = host::undelegate(&self.rmi(Pause::Resched), granules);
     }
 
+    /// What a realm was made of is free again, and so is its VMID.
+    pub fn free_realm(&self, granules: RealmGranules) {
+        let RealmGranules { rd, roots, vmid } = granules;
+        self.host.vmids.lock().give(vmid);
+        match rd.merge(roots) {
+            Ok(both) => self.free(both),
+            Err((rd, roots)) => {
+                self.free(rd);
+                self.free(roots);
+            }
+        }
+    }
+
     /// Takes pages of guest_memfd back. What the RMM keeps is leaked, and the realm with it: its file
     /// would offer such a page again. Returns whether it keeps none.
     pub fn give_back(&self, pages: GranuleRange<Delegated>) -> bool {
@@ -330,7 +342,7 @@ impl Vm {
         match realm.destroy(&rmi, (&HostPages, list)) {
             Ok(granules) => granules
                 .into_iter()
-                .for_each(|granules| create::give_back(self, granules)),
+                .for_each(|granules| self.free_realm(granules)),
             Err(_) => {
                 pr_err_once!("a realm cannot be destroyed; its memory is lost\n");
                 realm.abandon(&rmi);

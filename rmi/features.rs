@@ -40,7 +40,7 @@ impl Features {
                 0,
             ],
             // CAST: 4 bits.
-            list_registers: (reg0 >> 34 & 0xf) as u32 + 1,
+            list_registers: ((reg0 >> 34 & 0xf) as u32).saturating_add(1),
         }
     }
 

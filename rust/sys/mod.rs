@@ -38,8 +38,8 @@ pub mod prelude {
         pr_err_once,
         prelude::{
             fmt, pr_err, pr_info, CStr, Error, KBox, KVVec, KVec, Result, EAGAIN, EBUSY, EEXIST,
-            EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC,
-            ENXIO, EOPNOTSUPP, EPERM, ESHUTDOWN, GFP_KERNEL, GFP_KERNEL_ACCOUNT,
+            EFAULT, EHWPOISON, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENXIO,
+            EOPNOTSUPP, EPERM, ESHUTDOWN, GFP_KERNEL, GFP_KERNEL_ACCOUNT,
         }, //
     };
 }

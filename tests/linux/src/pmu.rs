@@ -77,7 +77,7 @@ impl Counter {
 
     fn set(&self, request: libc::c_ulong) -> io::Result<()> {
         // SAFETY: No pointers.
-        match unsafe { libc::ioctl(self.0.as_raw_fd(), request as _, 0) } {
+        match unsafe { libc::ioctl(self.0.as_raw_fd(), request as libc::Ioctl, 0) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
