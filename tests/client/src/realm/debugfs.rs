@@ -22,10 +22,10 @@ fn value(file: &str, key: &str) -> Result<u64> {
     Ok(value.ok_or_else(|| format!("{file}: no {key}"))?.parse()?)
 }
 
-/// True if the RMM speaks RMI 1.0.
-pub(crate) fn is_rmi_1_0() -> Result<bool> {
-    let state = read_to_string(format!("{DIRECTORY}/state"))?;
-    Ok(state.lines().any(|line| line == "abi: 1.0"))
+/// Whether the RMM speaks RMI 1.0; `None` if nobody says so.
+pub(crate) fn is_rmi_1_0() -> Option<bool> {
+    let state = read_to_string(format!("{DIRECTORY}/state")).ok()?;
+    Some(state.lines().any(|line| line == "abi: 1.0"))
 }
 
 /// True if the component has files there, as every host of ours.

@@ -71,7 +71,9 @@ fn life(hash: Hash, mut wanted: Wanted) -> Result<()> {
     set(&vm, KVM_ARM_VM_RMI_HASH_ALGO, number(hash as u64))?;
     set(&vm, KVM_ARM_VM_RMI_RPV, RPV)?;
     on_cpu(&vm, |cpu| {
-        let rim = expected(cpu, hash, &[], 0)?;
+        let [rim] = &expected(cpu, hash, &[], 0)?[..] else {
+            return Err("nobody says what the RMM speaks".into());
+        };
         wanted.rim = Some(rim.clone());
         let token = fetch(cpu)?;
         let opened = Token::open(&token)?;
@@ -81,7 +83,7 @@ fn life(hash: Hash, mut wanted: Wanted) -> Result<()> {
             "{}: {} bytes, measured {}",
             hash.name(),
             token.len(),
-            hex(&rim)
+            hex(rim)
         );
         // Another realm's would not have been taken.
         wanted.rpv = Some([0; 64]);
