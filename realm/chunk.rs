@@ -10,7 +10,7 @@ pub const CHUNK: u64 = 32;
 
 /// Granules in a block, a power of two: the most that is faulted in at once.
 pub const BLOCK: u64 = RttLevel::L2.block_size() / GRANULE_SIZE;
-const _: () = assert!(BLOCK.is_multiple_of(CHUNK));
+const _: () = assert!(BLOCK % CHUNK == 0);
 
 /// The number of the chunk that a granule is in.
 pub fn chunk_of(gfn: u64) -> u64 {

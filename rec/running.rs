@@ -107,8 +107,8 @@ impl Running<'_, '_> {
             Err(Refused::NotReady) => Err(EAGAIN),
             Err(Refused::TurnedOff) => Ok(Next::Off),
             Err(Refused::Failed(code)) => {
-                let why = fmt!("a REC cannot be entered: {:?}", code.status());
-                Ok(self.internal_error(code.raw(), why))
+                let status = code.status();
+                Ok(self.internal_error(code.raw(), fmt!("a REC cannot be entered: {status:?}")))
             }
         }
     }
@@ -144,8 +144,8 @@ impl Running<'_, '_> {
                 Ok(self.internal_error(esr, fmt!("an unknown exit, ESR {esr:#x}")))
             }
             Exit::Unknown { reason } => {
-                let why = fmt!("a REC exited with unknown reason {reason}");
-                Ok(self.internal_error(reason.into(), why))
+                let detail = reason.into();
+                Ok(self.internal_error(detail, fmt!("a REC exited with unknown reason {reason}")))
             }
             Exit::Malformed(what) => {
                 Ok(self.internal_error(0, fmt!("an exit that cannot be: {what:x?}")))
@@ -204,8 +204,10 @@ impl Running<'_, '_> {
         match next {
             Err(error) if error == EIO => {
                 let reason = run::Exit::of(&self.rec.run).reason();
-                let why = fmt!("the RMM refuses what an exit asks for, of reason {reason}");
-                Ok(self.internal_error(reason.into(), why))
+                Ok(self.internal_error(
+                    reason.into(),
+                    fmt!("the RMM refuses what an exit asks for, of reason {reason}"),
+                ))
             }
             next => next,
         }
