@@ -3,8 +3,10 @@
 //! Which of KVM's capabilities a realm's VM has, apart from ours, SVE and the PMU; and which numbers
 //! ours may have.
 
-use crate::sys::platform::CapNumbers;
-use kernel::{bindings, prelude::*};
+use crate::sys::{
+    kernel::{bindings, prelude::*},
+    platform::CapNumbers, //
+};
 
 /// The highest number that KVM has given to one of its own.
 const LAST: u32 = bindings::KVM_CAP_ARM_PMU_V3_STRICT;

@@ -16,14 +16,16 @@
     reason = "public for the library that tests use"
 )]
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
 use realm::{host, status};
+use sys::kernel::{
+    bindings::PAGE_SHIFT,
+    prelude::*,
+    sync::Arc,
+    Module, //
+};
 
 /// log2 of the granule size in bytes: the RMM is told to use the kernel's page size.
-pub(crate) const GRANULE_SHIFT: u32 = kernel::bindings::PAGE_SHIFT;
+pub(crate) const GRANULE_SHIFT: u32 = PAGE_SHIFT;
 
 #[path = "../rmi/mod.rs"]
 mod rmi;
@@ -71,7 +73,7 @@ struct KvmArmRmi {
     _all: Arc<kvm::AllVms>,
 }
 
-impl kernel::Module for KvmArmRmi {
+impl Module for KvmArmRmi {
     fn init(module: &'static ThisModule) -> Result<Self> {
         caps::check(&sys::platform::CapNumbers::get())?;
         let (host, ram) = host::start()?;

@@ -3,9 +3,8 @@
 //! The kernel's print macros format by a trait of their own; what the kernel-free folders can print
 //! is told to it here.
 
-use crate::{mmu, rmi};
+use crate::{mmu, rmi, sys::kernel::fmt};
 use core::fmt::Display;
-use kernel::fmt;
 
 /// Lets the kernel print types that have `core`'s `Display`.
 macro_rules! printable {

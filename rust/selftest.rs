@@ -14,13 +14,17 @@
 use crate::{
     realm::host::{alloc_delegated, errno, undelegate, Host},
     rmi::{Conduit, Delegated, GranuleRange, Regs, GRANULE_SIZE},
-    sys::{debugfs::Spec, memory, platform}, //
-};
-use kernel::{
-    fmt,
-    new_mutex,
-    prelude::*,
-    sync::{Arc, Mutex}, //
+    sys::{
+        debugfs::Spec,
+        kernel::{
+            fmt,
+            new_mutex,
+            prelude::*,
+            sync::{Arc, Mutex}, //
+        },
+        memory,
+        platform, //
+    }, //
 };
 
 /// Memory is moved in blocks of `1 << 9` granules, which every host has plenty of.

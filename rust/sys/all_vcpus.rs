@@ -9,6 +9,11 @@
 //! likes (its ioctl touches memory that user space has to bring first), and may want `slots_lock` or
 //! another lock before it is done. Who finds such a vCPU has to drop what it holds before it waits.
 
+use super::kernel::{
+    bindings,
+    prelude::*,
+    types::NotThreadSafe, //
+};
 use super::{
     ffi,
     slots::SlotsLock,
@@ -16,11 +21,6 @@ use super::{
     vcpu::{Held, Locked}, //
 };
 use core::marker::PhantomData;
-use kernel::{
-    bindings,
-    prelude::*,
-    types::NotThreadSafe, //
-};
 
 type List<D> = KVec<(*mut bindings::kvm_vcpu, PhantomData<D>)>;
 

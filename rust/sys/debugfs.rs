@@ -4,7 +4,7 @@
 //! (`rust/sys/debugfs.c`).
 
 use super::ffi;
-use kernel::{
+use super::kernel::{
     alloc::AllocError,
     bindings,
     error::from_result,

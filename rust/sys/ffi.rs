@@ -9,11 +9,11 @@
               to them cross"
 )]
 
-use core::sync::atomic::{AtomicU32, AtomicU8};
-use kernel::{
+use super::kernel::{
     bindings,
     prelude::*, //
 };
+use core::sync::atomic::{AtomicU32, AtomicU8};
 
 /// Prints a file's contents.
 #[cfg(CONFIG_DEBUG_FS)]

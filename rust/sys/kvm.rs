@@ -2,15 +2,16 @@
 
 //! KVM's VM, and `kvm->mmu_lock`.
 
+use super::kernel::{
+    bindings,
+    ffi::c_ulong,
+    types::NotThreadSafe, //
+};
 use super::{ffi, vcpu::Vcpu};
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
     ops::Range, //
-};
-use kernel::{
-    bindings,
-    types::NotThreadSafe, //
 };
 
 /// KVM's VM.
@@ -68,7 +69,7 @@ impl Kvm {
 
     /// True if all granules are private, or all are not; see [`Self::is_private`].
     pub fn are(&self, gfns: &Range<u64>, private: bool) -> bool {
-        let mask = bindings::KVM_MEMORY_ATTRIBUTE_PRIVATE as kernel::ffi::c_ulong;
+        let mask = bindings::KVM_MEMORY_ATTRIBUTE_PRIVATE as c_ulong;
         let wanted = if private { mask } else { 0 };
         // SAFETY: The VM is alive.
         unsafe {
@@ -126,12 +127,7 @@ impl Kvm {
     /// The vCPU with an MPIDR, of which only affinity fields count.
     pub fn vcpu_by_mpidr(&self, mpidr: u64) -> Option<Vcpu<'_>> {
         // SAFETY: The VM is alive, and its vCPUs as long.
-        unsafe {
-            Vcpu::new(bindings::kvm_mpidr_to_vcpu(
-                self.0,
-                mpidr as kernel::ffi::c_ulong,
-            ))
-        }
+        unsafe { Vcpu::new(bindings::kvm_mpidr_to_vcpu(self.0, mpidr as c_ulong)) }
     }
 
     /// `kvm_vm_dead()`: no vCPU of the VM runs when this returns, and none will.
@@ -174,7 +170,7 @@ impl<'a> MmuReadLock<'a> {
 
     /// True if memory of the VM was invalidated since [`Kvm::invalidate_seq`], or `gfns` are right now.
     pub fn invalidated_since(&self, seq: Seq, gfns: &Range<u64>) -> bool {
-        let seq = seq as kernel::ffi::c_ulong;
+        let seq = seq as c_ulong;
         // SAFETY: The lock is held.
         unsafe { ffi::kvm_rmi_helper_mmu_invalidate_retry(self.kvm.0, seq, gfns.start, gfns.end) }
     }

@@ -6,16 +6,16 @@
 //! whether they came from the page allocator or from a file of guest_memfd.
 
 use super::ffi;
-use crate::rmi::{AddrRange, GranuleRange, PhysAddr, SharedPage, Undelegated, GRANULE_SIZE};
-use core::{num::NonZeroU64, ptr::NonNull};
-use kernel::{
+use super::kernel::{
     alloc::AllocError,
     bindings,
     error::to_result,
-    page::PAGE_SIZE,
+    page::{self, PAGE_SIZE},
     prelude::*,
     sync::Arc, //
 };
+use crate::rmi::{AddrRange, GranuleRange, PhysAddr, SharedPage, Undelegated, GRANULE_SIZE};
+use core::{num::NonZeroU64, ptr::NonNull};
 
 /// A page of the host that the RMM may read and write during a call.
 ///
@@ -23,7 +23,7 @@ use kernel::{
 ///
 /// `words` is the page in the kernel's linear map.
 pub struct Page {
-    page: kernel::page::Page,
+    page: page::Page,
     words: NonNull<u64>,
 }
 
@@ -37,7 +37,7 @@ impl Page {
     ///
     /// `ENOMEM`.
     pub fn new() -> Result<Self> {
-        let page = kernel::page::Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO)?;
+        let page = page::Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO)?;
         // SAFETY: The page is valid.
         let words = unsafe { ffi::kvm_rmi_helper_page_address(page.as_ptr()) };
         Ok(Self {

@@ -12,6 +12,7 @@ pub mod all_vcpus;
 #[cfg_attr(not(CONFIG_DEBUG_FS), path = "no_debugfs.rs")]
 pub mod debugfs;
 mod ffi;
+pub(crate) mod kernel;
 pub mod kvm;
 pub mod memory;
 mod operations;
@@ -32,8 +33,7 @@ pub use registration::Registration;
 
 /// What nearly every file wants.
 pub mod prelude {
-    pub use super::sync::{mutex, Arc, Mutex, SetOnce};
-    pub use kernel::{
+    pub use super::kernel::{
         fmt,
         pr_err_once,
         prelude::{
@@ -42,4 +42,5 @@ pub mod prelude {
             EOPNOTSUPP, EPERM, ESHUTDOWN, GFP_KERNEL, GFP_KERNEL_ACCOUNT,
         }, //
     };
+    pub use super::sync::{mutex, Arc, Mutex, SetOnce};
 }

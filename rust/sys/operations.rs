@@ -3,6 +3,14 @@
 //! The operations of the C seam (`struct kvm_rmi_ops`), for a [`Component`]: each turns KVM's pointers
 //! into what the component works on, and its results into what KVM wants.
 
+use super::kernel::{
+    bindings,
+    error::from_result,
+    prelude::*,
+    sync::Arc,
+    types::Opaque,
+    uaccess::{UserPtr, UserSlice}, //
+};
 use super::{
     ffi,
     kvm::{Kvm, MmuReadLock},
@@ -17,14 +25,6 @@ use crate::{
     uapi::KvmArmRmiPopulate, //
 };
 use core::marker::PhantomData;
-use kernel::{
-    bindings,
-    error::from_result,
-    prelude::*,
-    sync::Arc,
-    types::Opaque,
-    uaccess::{UserPtr, UserSlice}, //
-};
 
 // What the C seam knows of the RMI as well.
 const _: () = {

@@ -3,9 +3,9 @@
 //! The machine and its firmware, and the module's parameters.
 
 use super::ffi;
+use super::kernel::{error::to_result, prelude::*};
 use crate::rmi::PhysAddr;
 use core::sync::atomic::Ordering;
-use kernel::{error::to_result, prelude::*};
 
 /// Module parameter `enabled`: the RMM may be called.
 pub fn is_enabled() -> bool {

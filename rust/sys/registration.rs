@@ -2,16 +2,16 @@
 
 //! Making a component known to KVM.
 
-use super::{
-    operations::{Ops, Table},
-    ops::{Component, Settings}, //
-};
-use kernel::{
+use super::kernel::{
     bindings,
     error::to_result,
     prelude::*,
     sync::Arc,
     types::Opaque, //
+};
+use super::{
+    operations::{Ops, Table},
+    ops::{Component, Settings}, //
 };
 
 /// KVM knows the component as long as this lives.

@@ -3,7 +3,7 @@
 //! The current task, and others that want the CPU.
 
 use super::ffi;
-use kernel::{
+use super::kernel::{
     current,
     time::{delay::fsleep, Delta}, //
 };

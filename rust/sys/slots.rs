@@ -2,6 +2,12 @@
 
 //! Memory slots, and `kvm->slots_lock`.
 
+use super::kernel::{
+    bindings,
+    error::{from_result, to_result},
+    prelude::*,
+    types::NotThreadSafe, //
+};
 use super::{
     ffi,
     kvm::{Kvm, MmuReadLock},
@@ -9,12 +15,6 @@ use super::{
 };
 use crate::rmi::{GranuleRange, PhysAddr, Undelegated};
 use core::{marker::PhantomData, ops::Range};
-use kernel::{
-    bindings,
-    error::to_result,
-    prelude::*,
-    types::NotThreadSafe, //
-};
 
 /// Pages that [`Memslot::with_present`] looks for at once.
 pub const PRESENT: usize = 16;
@@ -272,7 +272,7 @@ impl<'a> SlotsLock<'a> {
             };
             match flags & bindings::KVM_MEM_GUEST_MEMFD {
                 0 => 0,
-                _ => kernel::error::from_result(|| visit(base..base + pages).map(|()| 0)),
+                _ => from_result(|| visit(base..base + pages).map(|()| 0)),
             }
         }
         // SAFETY: The VM is alive, its `slots_lock` is held, and `visit` outlives the call.

@@ -2,10 +2,10 @@
 
 //! SMC calls, as the SMC Calling Convention 1.2 has them.
 
+use super::kernel::bindings;
 use super::trace;
 use crate::rmi::Regs;
 use core::mem::MaybeUninit;
-use kernel::bindings;
 
 /// The SMC instruction.
 ///

@@ -2,13 +2,16 @@
 
 //! Locks, and what else is shared between tasks.
 
-use kernel::prelude::*;
+use super::kernel::{
+    prelude::*,
+    sync, //
+};
 
+pub use super::kernel::sync::{Arc, SetOnce};
 pub use core::sync::atomic;
-pub use kernel::sync::{Arc, SetOnce};
 
 /// A mutex. It lies in an allocation of its own, so that what has it can be moved until it is shared.
-pub struct Mutex<T>(Pin<KBox<kernel::sync::Mutex<T>>>);
+pub struct Mutex<T>(Pin<KBox<sync::Mutex<T>>>);
 
 impl<T> Mutex<T> {
     /// For [`mutex!`].
@@ -17,7 +20,7 @@ impl<T> Mutex<T> {
     ///
     /// `ENOMEM`.
     #[doc(hidden)]
-    pub fn from_init(init: impl PinInit<kernel::sync::Mutex<T>>) -> Result<Self> {
+    pub fn from_init(init: impl PinInit<sync::Mutex<T>>) -> Result<Self> {
         KBox::pin_init(init, GFP_KERNEL_ACCOUNT).map(Self)
     }
 
@@ -33,8 +36,7 @@ impl<T> Mutex<T> {
 }
 
 /// A [`Mutex`] that is held.
-pub type MutexGuard<'a, T> =
-    kernel::sync::lock::Guard<'a, T, kernel::sync::lock::mutex::MutexBackend>;
+pub use super::kernel::sync::MutexGuard;
 
 /// `mutex!(value, "name")`: a new mutex, of a class of its own to lockdep; `ENOMEM` if there is no
 /// memory for it.
@@ -42,7 +44,7 @@ pub type MutexGuard<'a, T> =
 #[doc(hidden)]
 macro_rules! rmi_mutex {
     ($value:expr, $name:literal) => {
-        $crate::sys::sync::Mutex::from_init(kernel::new_mutex!($value, $name))
+        $crate::sys::sync::Mutex::from_init($crate::sys::kernel::new_mutex!($value, $name))
     };
 }
 pub use crate::rmi_mutex as mutex;

@@ -5,12 +5,14 @@
 //! While nobody listens each of them is a branch that is not taken: what it says of something is
 //! looked up only after that.
 
-use crate::rmi::{Fid, Regs, ReturnCode, Status};
-use core::ops::Range;
-use kernel::{
+use super::kernel::{
+    bindings,
     ffi,
+    jump_label::static_branch_unlikely,
     macros::paste, //
 };
+use crate::rmi::{Fid, Regs, ReturnCode, Status};
+use core::ops::Range;
 
 /// Declares events: for each a module that knows whether somebody listens, and that tells them.
 ///
@@ -24,7 +26,7 @@ macro_rules! events {
             paste! {
                 #[cfg(CONFIG_TRACEPOINTS)]
                 unsafe extern "C" {
-                    static mut [<__tracepoint_ $name>]: kernel::bindings::tracepoint;
+                    static mut [<__tracepoint_ $name>]: bindings::tracepoint;
                     fn [<rust_do_trace_ $name>]($($arg: $type),*);
                 }
 
@@ -34,9 +36,9 @@ macro_rules! events {
                     #[cfg(CONFIG_TRACEPOINTS)]
                     // SAFETY: The key is that of a tracepoint, which `rust/sys/trace.c` defines.
                     return unsafe {
-                        kernel::jump_label::static_branch_unlikely!(
+                        static_branch_unlikely!(
                             [<__tracepoint_ $name>],
-                            kernel::bindings::tracepoint,
+                            bindings::tracepoint,
                             key
                         )
                     };

@@ -2,7 +2,7 @@
 
 //! What user space passes.
 
-use kernel::{
+use super::kernel::{
     bindings,
     prelude::*,
     uaccess::{UserPtr, UserSlice}, //

@@ -5,6 +5,10 @@
 //! `struct kvm_vcpu` is written by other CPUs, and `struct kvm_run` by user space, at any time. So there
 //! never is a reference to either, but to fields that only the task has that runs the vCPU.
 
+use super::kernel::{
+    bindings,
+    prelude::*, //
+};
 use super::{
     ffi,
     memory::Page, //
@@ -16,10 +20,6 @@ use crate::{
 use core::{
     marker::PhantomData,
     sync::atomic::{AtomicU32, Ordering}, //
-};
-use kernel::{
-    bindings,
-    prelude::*, //
 };
 
 /// A vCPU, of which only little is known at any time.

@@ -2,6 +2,16 @@
 
 //! The operations of the C seam that are about a VM, see [`super::operations`].
 
+use super::kernel::{
+    bindings,
+    container_of,
+    error::from_result,
+    ioctl::_IOW,
+    prelude::*,
+    sync::Arc,
+    types::Opaque,
+    uaccess::{UserPtr, UserSlice}, //
+};
 use super::{
     kvm::{Kvm, MmuWriteLock},
     operations::{vm, Ops, Table},
@@ -11,15 +21,6 @@ use super::{
     user::VmAttr, //
 };
 use crate::uapi::KvmArmRmiPopulate;
-use kernel::{
-    bindings,
-    error::from_result,
-    ioctl::_IOW,
-    prelude::*,
-    sync::Arc,
-    types::Opaque,
-    uaccess::{UserPtr, UserSlice}, //
-};
 
 // Macros that bindgen does not evaluate.
 const KVM_SET_DEVICE_ATTR: c_uint = _IOW::<bindings::kvm_device_attr>(bindings::KVMIO, 0xe1);
@@ -58,7 +59,7 @@ impl<C: Component> Ops<C> {
         // that KVM has taken.
         unsafe {
             let ops = (*kvm).arch.rmi.ops;
-            &*kernel::container_of!(Opaque::cast_from(ops), Table<C>, ops)
+            &*container_of!(ops.cast::<Opaque<bindings::kvm_rmi_ops>>(), Table<C>, ops)
         }
     }
 

@@ -5,13 +5,13 @@
 //! The kernel crate's `XArray` lends an entry only while its lock is held, since an entry may be
 //! removed. Here none is before the array goes, so that a look at one takes no lock.
 
-use core::{marker::PhantomData, ops::RangeInclusive};
-use kernel::{
+use super::kernel::{
     bindings,
     error::to_result,
     prelude::*,
     types::Opaque, //
 };
+use core::{marker::PhantomData, ops::RangeInclusive};
 
 /// `XA_FLAGS_ACCOUNT`, a macro with a cast that the bindings do not have: the array's nodes, which the
 /// flags of a store do not reach before the first attempt has failed, are charged as well.
