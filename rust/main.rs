@@ -50,6 +50,7 @@ mod uapi;
 
 mod caps;
 mod kvm;
+#[cfg(not(linux_6_12))]
 mod print;
 #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
 mod selftest;

@@ -85,7 +85,8 @@ static struct folio *folio_from(unsigned long pfn, unsigned long pages,
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
 
-	*nr = min(pages, folio_nr_pages(folio) - folio_page_idx(folio, page));
+	*nr = min_t(unsigned long, pages,
+		    folio_nr_pages(folio) - folio_page_idx(folio, page));
 	return folio;
 }
 

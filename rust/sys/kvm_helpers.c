@@ -148,7 +148,12 @@ struct kvm_vcpu *kvm_rmi_helper_get_vcpu_by_id(struct kvm *kvm, int id)
 
 bool kvm_rmi_helper_trylock_vcpu(struct kvm_vcpu *vcpu, struct mutex *nest)
 {
+#ifdef mutex_trylock_nest_lock
 	return mutex_trylock_nest_lock(&vcpu->mutex, nest);
+#else
+	/* Linux 6.12 cannot tell lockdep that there may be many. */
+	return mutex_trylock(&vcpu->mutex);
+#endif
 }
 
 bool kvm_rmi_helper_vcpu_is_initialized(struct kvm_vcpu *vcpu)

@@ -12,6 +12,7 @@ pub mod all_vcpus;
 #[cfg_attr(not(CONFIG_DEBUG_FS), path = "no_debugfs.rs")]
 pub mod debugfs;
 mod ffi;
+#[cfg_attr(linux_6_12, path = "kernel_6_12/mod.rs")]
 pub(crate) mod kernel;
 pub mod kvm;
 pub mod memory;
