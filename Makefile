@@ -10,7 +10,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm_arm_rmi
 -include local.mk
 
 export CACHE
-export $(filter KDIR FIRMWARE RMM RMI PLATFORM FVP VMM CROSS_COMPILE LLVM QEMU SMP MEM GUEST CPUS MEMORY BENCH_JSON,$(.VARIABLES))
+export $(filter KERNEL KDIR FIRMWARE RMM RMI PLATFORM FVP VMM CROSS_COMPILE LLVM QEMU SMP MEM GUEST CPUS MEMORY BENCH_JSON,$(.VARIABLES))
 
 .PHONY: help run shell test bench doctor kernel module deb firmware rmm fmt lint clean
 
@@ -30,7 +30,8 @@ help:
 	@echo 'Variables (make run NAME=value, or in local.mk):'
 	@echo '  CACHE          everything that is downloaded and built: $(CACHE)'
 	@echo '  CONFIG         of make kernel and make deb: plain, debug, fleet, hardened or debian'
-	@echo '  KDIR           your own Linux 7.3 tree: patched or not, configured or not'
+	@echo '  KERNEL         the kernel of the host: 7.3 (default) or 6.12, Debian 13'"'"'s'
+	@echo '  KDIR           your own tree of Linux 7.3 or 6.12: patched or not, configured or not'
 	@echo '  FIRMWARE       a flash image to boot instead of ours, such as TF-A with TF-RMM'
 	@echo '  RMM            an RMM image for our TF-A instead of ours'
 	@echo '  RMI            of make run and make shell: what our RMM speaks, 2.0 (default) or 1.0'

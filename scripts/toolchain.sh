@@ -43,6 +43,9 @@ if [[ -z ${BINDGEN:-} ]]; then
 	if [[ ! -x $BINDGEN ]]; then BINDGEN=bindgen; fi
 fi
 
+# What compiles Rust for the kernel; tree.sh says where that is another one.
+KERNEL_RUSTC=$RUSTC
+
 # The variables of every `make` in a kernel tree.
 kernel_vars=(ARCH=arm64 "LLVM=$LLVM" "RUSTC=$RUSTC" "RUSTDOC=$RUSTDOC" "RUSTFMT=$RUSTFMT"
 	"BINDGEN=$BINDGEN" "CLIPPY_DRIVER=$CLIPPY_DRIVER"
@@ -51,6 +54,6 @@ kernel_vars=(ARCH=arm64 "LLVM=$LLVM" "RUSTC=$RUSTC" "RUSTDOC=$RUSTDOC" "RUSTFMT=
 # toolchain_id: what a key needs to know of the tools that build a kernel
 toolchain_id() {
 	"$CLANG" --version | sed -n 1p
-	"$RUSTC" --version
+	"$KERNEL_RUSTC" --version
 	"$BINDGEN" --version
 }

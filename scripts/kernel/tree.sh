@@ -13,8 +13,28 @@
 #   ORIG        the tree that SRC is patched from; empty if KDIR is patched already
 #   ORIG_KEY    what ORIG is
 #   KDIR_BUILT  set if KDIR is a configured and built tree, to be used as it is
+#
+# Overrides: KERNEL, the series: 7.3 unless KDIR is another that we have patches for.
 
-KERNEL_SERIES=7.3
+# shellcheck source=/dev/null
+source "$REPO/scripts/kernel/rust.sh"
+
+KERNEL_SERIES=${KERNEL:-7.3}
+
+# The patches for the newest kernel, and in folders of their own those for others.
+patches_dir() {
+	local dir=scripts/patches
+	if [[ $KERNEL_SERIES != 7.3 ]]; then dir+=/$KERNEL_SERIES; fi
+	echo "$dir"
+}
+
+# check_series: whether we have patches for the series
+check_series() {
+	case $KERNEL_SERIES in
+	7.3 | 6.12) ;;
+	*) die "$1 Linux $KERNEL_SERIES; our patches are for 7.3 and 6.12" ;;
+	esac
+}
 
 # What the kernel's build reads of this repository.
 COMPONENT_PATHS=(Kbuild Kconfig rust rmi realm rec exit mmu guest_memfd uapi)
@@ -43,9 +63,9 @@ unpack_kernel() {
 }
 
 # The page beside them changes nothing that is built.
-patches_contents() { (cd "$REPO" && contents scripts/patches/*.patch); }
+patches_contents() { (cd "$REPO" && contents "$(patches_dir)"/*.patch); }
 
-all_patches() { find "$REPO/scripts/patches" -name '*.patch' | sort; }
+all_patches() { find "$REPO/$(patches_dir)" -maxdepth 1 -name '*.patch' | sort; }
 
 # apply_patches ORIG PATCH...: bring SRC from the patches it has to these
 apply_patches() {
@@ -64,7 +84,7 @@ apply_patches() {
 	done <"$dir/touched"
 	for patch in "${patches[@]}"; do
 		patch -d "$stage" -p1 -f -s --fuzz=0 --no-backup-if-mismatch <"$patch" >&2 ||
-			die "${patch##*/} does not apply to this kernel (${WORK##*/})"
+			die "${patch##*/} does not apply to ${KDIR:-${WORK##*/}}: this is not Linux $KERNEL_SERIES as it was published, or has other patches"
 	done
 	while read -r file; do
 		if [[ -e $stage/$file ]]; then
@@ -103,8 +123,12 @@ kdir_tree() {
 	KDIR=$(realpath "$KDIR")
 	if [[ -e $KDIR/source ]]; then source=$(realpath "$KDIR/source"); fi
 	[[ -e $source/Kbuild && -d $source/arch/arm64/kvm ]] || die "KDIR=$KDIR is not a kernel tree"
-	[[ $(kernel_series "$source") == "$KERNEL_SERIES" ]] ||
-		die "KDIR=$KDIR is Linux $(kernel_series "$source"); our patches are for $KERNEL_SERIES"
+	KERNEL_SERIES=$(kernel_series "$source")
+	check_series "KDIR=$KDIR is"
+	[[ ${KERNEL:-$KERNEL_SERIES} == "$KERNEL_SERIES" ]] ||
+		die "KDIR=$KDIR is Linux $KERNEL_SERIES, not $KERNEL as KERNEL= says"
+	[[ -e $source/rust/kernel/lib.rs ]] ||
+		die "KDIR=$KDIR has no Rust (rust/kernel), which the component is written in"
 	TREE_KEY=$KDIR$(git -C "$source" rev-parse HEAD 2>/dev/null || true)
 	WORK=$CACHE/linux/kdir-$(key <<<"$TREE_KEY")
 	mkdir -p "$WORK"
@@ -113,6 +137,8 @@ kdir_tree() {
 		if [[ -e $KDIR/.config ]]; then
 			[[ -e $KDIR/Module.symvers && -e $KDIR/arch/arm64/boot/Image ]] ||
 				die "KDIR=$KDIR is configured but not built: run 'make ARCH=arm64 LLVM=$LLVM Image modules' there"
+			grep -qx CONFIG_RUST=y "$KDIR/.config" ||
+				die "KDIR=$KDIR is built without Rust (CONFIG_RUST), which the component is written in"
 			KDIR_BUILT=1
 		elif grep -q arm64/kvm/rmi "$KDIR/arch/arm64/kvm/Kconfig" &&
 			[[ ! -e $KDIR/arch/arm64/kvm/rmi/Kconfig ]]; then
@@ -132,8 +158,11 @@ kernel_tree() {
 	ORIG='' ORIG_KEY='' KDIR_BUILT=''
 	if [[ ${KDIR:-} ]]; then
 		kdir_tree
+		kernel_rust
 		return
 	fi
+	check_series "KERNEL=$KERNEL_SERIES is"
+	kernel_rust
 	DEB=$(downloaded "linux-source-${KERNEL_SERIES}_*.deb")
 	if [[ -z $DEB ]]; then
 		need_space 5 "the kernel's source and build"
