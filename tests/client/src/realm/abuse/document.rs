@@ -168,6 +168,9 @@ pub(super) fn capabilities(cases: &mut Cases) -> Result<()> {
         .map(number_of)
         .collect::<Result<Vec<u64>>>()?;
     documented.retain(|number| !sometimes.contains(number) || has(number));
+    if super::is_linux_6_12()? {
+        documented.remove(&number_of("GUEST_MEMFD_FLAGS")?);
+    }
     let unknown: Vec<_> = kernel.difference(&documented).collect();
     cases.equal("capabilities that the document has not", unknown, vec![]);
     let missing: Vec<_> = documented.difference(&kernel).collect();

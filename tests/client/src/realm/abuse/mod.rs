@@ -31,6 +31,12 @@ const MIB: u64 = 1 << 20;
 /// The first IPA of the shared half, with the default width.
 const SHARED: u64 = 1 << 39;
 
+/// True if the host is Linux 6.12, which knows less than newer kernels do.
+fn is_linux_6_12() -> Result<bool> {
+    let version = std::fs::read_to_string("/proc/version")?;
+    Ok(version.starts_with("Linux version 6.12."))
+}
+
 /// What was tried so far.
 #[derive(Debug, Default)]
 pub(super) struct Cases {
