@@ -245,6 +245,9 @@ unsafe extern "C" {
     /// `kvm_vcpu_has_pmu()`.
     pub(crate) fn kvm_rmi_helper_vcpu_has_pmu(vcpu: *mut bindings::kvm_vcpu) -> bool;
 
+    /// Event counters of the PMU of a VM's vCPUs, as they stand now.
+    pub(crate) fn kvm_rmi_helper_nr_pmu_counters(kvm: *mut bindings::kvm) -> u8;
+
     /// `kvm_vcpu_read_pmcr()`, of a vCPU without EL2.
     pub(crate) fn kvm_rmi_helper_vcpu_read_pmcr(vcpu: *mut bindings::kvm_vcpu) -> u64;
 

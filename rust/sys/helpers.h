@@ -83,6 +83,7 @@ bool kvm_rmi_helper_vcpu_has_psci_0_2(struct kvm_vcpu *vcpu);
 u32 kvm_rmi_helper_vcpu_sve_vq(struct kvm_vcpu *vcpu);
 bool kvm_rmi_helper_sve_vq_available(u32 vq);
 bool kvm_rmi_helper_vcpu_has_pmu(struct kvm_vcpu *vcpu);
+u8 kvm_rmi_helper_nr_pmu_counters(struct kvm *kvm);
 u64 kvm_rmi_helper_vcpu_read_pmcr(struct kvm_vcpu *vcpu);
 u64 kvm_rmi_helper_vcpu_mpidr_aff(struct kvm_vcpu *vcpu);
 void kvm_rmi_helper_prepare_memory_fault_exit(struct kvm_vcpu *vcpu, u64 gpa,

@@ -37,7 +37,7 @@ pub const DFR0_BRPS: u32 = bindings::ID_AA64DFR0_EL1_BRPs_SHIFT;
 pub const DFR0_WRPS: u32 = bindings::ID_AA64DFR0_EL1_WRPs_SHIFT;
 
 /// The feature of a vCPU that has a PMU.
-const PMU_V3: kernel::ffi::c_ulong = 1 << bindings::KVM_ARM_VCPU_PMU_V3;
+const PMU_V3: c_ulong = 1 << bindings::KVM_ARM_VCPU_PMU_V3;
 
 impl Kvm {
     /// # Safety
@@ -103,7 +103,7 @@ impl Kvm {
         let (features, counters) = unsafe {
             (
                 (&raw const (*self.0).arch.vcpu_features).read_volatile(),
-                (&raw const (*self.0).arch.nr_pmu_counters).read_volatile(),
+                ffi::kvm_rmi_helper_nr_pmu_counters(self.0),
             )
         };
         let [features] = features;

@@ -186,10 +186,15 @@ bool kvm_rmi_helper_vcpu_has_pmu(struct kvm_vcpu *vcpu)
 	return kvm_vcpu_has_pmu(vcpu);
 }
 
+u8 kvm_rmi_helper_nr_pmu_counters(struct kvm *kvm)
+{
+	return READ_ONCE(kvm->arch.nr_pmu_counters);
+}
+
 u64 kvm_rmi_helper_vcpu_read_pmcr(struct kvm_vcpu *vcpu)
 {
 	return u64_replace_bits(__vcpu_sys_reg(vcpu, PMCR_EL0),
-				vcpu->kvm->arch.nr_pmu_counters,
+				kvm_rmi_helper_nr_pmu_counters(vcpu->kvm),
 				ARMV8_PMU_PMCR_N);
 }
 
