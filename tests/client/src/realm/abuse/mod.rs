@@ -32,7 +32,7 @@ const MIB: u64 = 1 << 20;
 const SHARED: u64 = 1 << 39;
 
 /// True if the host is Linux 6.12, which knows less than newer kernels do.
-fn is_linux_6_12() -> Result<bool> {
+pub(super) fn is_linux_6_12() -> Result<bool> {
     let version = std::fs::read_to_string("/proc/version")?;
     Ok(version.starts_with("Linux version 6.12."))
 }
