@@ -31,7 +31,8 @@ impl<C: Component> Registration<C> {
     ///
     /// # Errors
     ///
-    /// `ENODEV` if KVM cannot run realms on this host, `EOPNOTSUPP` if the RMM's vGIC is not enough, `EBUSY` if it has a component already, `ENOMEM`.
+    /// `ENODEV` if KVM cannot run realms on this host, `EOPNOTSUPP` if the RMM's vGIC is not enough,
+    /// `EBUSY` if it has a component already, `ENOMEM`.
     pub fn new(
         module: &'static ThisModule,
         host: &Arc<C::Host>,

@@ -40,8 +40,8 @@ the realm that a run with the same options makes; the files are read, and nothin
 worked out here, and not asked of anybody.
 
 Five things depend on the host, unless they are given: --hash, --sve-bits, --breakpoints and --watchpoints,
-and whether its RMM speaks RMI 1.0: --rmi-1-0. If one of the first four is missing, a VM is made by /dev/kvm to see what a realm of this host would have. If all are
-given this works on any machine.";
+and whether its RMM speaks RMI 1.0: --rmi-1-0. If one of the first four is missing, a VM is made by /dev/kvm
+to see what a realm of this host would have. If all are given this works on any machine.";
 
 /// Options of `measure`.
 #[derive(Clone, PartialEq, Eq, Debug, clap::Args)]
