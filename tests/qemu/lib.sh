@@ -61,12 +61,32 @@ nothing_left() {
 	expect_value granules leaked 0
 }
 
+# wait_for PID LOG WHAT COMMAND...: waits until the command succeeds, as long as that process is there, which
+# writes this log, and two minutes at most: what never comes is said, before the whole boot runs out of time
+wait_for() {
+	process=$1 log=$2 awaited=$3 tries=1200
+	shift 3
+	until "$@"; do
+		tries=$((tries - 1))
+		if ! kill -0 "$process" 2>/dev/null || [ $tries = 0 ]; then
+			tail -n 20 "$log" | sed 's/^/  | /'
+			fail "$awaited: not $([ $tries = 0 ] && echo 'within two minutes' || echo 'before it ended')"
+		fi
+		sleep 0.1
+	done
+}
+
 # all_back COUNT: waits until the RMM has just so many granules, but not for ever
 all_back() {
 	for _ in $(seq 100); do
 		if [ "$(value granules delegated)" = "$1" ]; then break; fi
 		sleep 0.1
 	done
+}
+
+# more_than COUNT: the RMM has more granules than that
+more_than() {
+	[ "$(value granules delegated)" -gt "$1" ]
 }
 
 # hold NAME [running]: a VM that is there until `let_go NAME`; sets pid, and vm to its directory.
@@ -79,10 +99,7 @@ hold() {
 	pid=$!
 	sleep 1000 >"/tmp/$vm_name" &
 	echo "$pid $!" >"/tmp/$vm_name.pids"
-	until grep -q held "/tmp/$vm_name.out"; do
-		kill -0 $pid || fail "there is no VM $vm_name"
-		sleep 0.1
-	done
+	wait_for $pid "/tmp/$vm_name.out" "a VM $vm_name" grep -q held "/tmp/$vm_name.out"
 	set -- "$component_debugfs/vm-$pid-"*
 	if [ $# != 1 ] || [ ! -d "$1" ]; then fail "the directories of process $pid: $*"; fi
 	# shellcheck disable=SC2034 # for the caller
@@ -100,10 +117,7 @@ let_go() {
 victim() {
 	rmi-client realm victim "$1" >/tmp/victim &
 	victim=$!
-	until grep -q ready /tmp/victim; do
-		kill -0 $victim || fail "$1: it has not begun"
-		sleep 0.1
-	done
+	wait_for $victim /tmp/victim "the beginning of $1" grep -q ready /tmp/victim
 }
 
 # killed DOING: it did so until now, and is killed
@@ -242,10 +256,7 @@ linux_killed() {
 		</dev/null >/tmp/killed.log 2>&1 &
 	vmm=$!
 	# More than what it starts with, less than what a guest that is up has.
-	until [ "$(value granules delegated)" -gt 5000 ]; do
-		kill -0 $vmm 2>/dev/null || fail "it ended: $(tail -n 1 /tmp/killed.log)"
-		sleep 0.1
-	done
+	wait_for $vmm /tmp/killed.log 'the middle of its boot' more_than 5000
 	kill -9 $vmm
 	wait $vmm || true
 	! grep -q '^guest: ' /tmp/killed.log || fail 'it was killed too late'
@@ -285,10 +296,12 @@ linux_paused() {
 
 # until_said REGEX TIMES: waits until as many lines of $log match, which the process $vmm writes
 until_said() {
-	until [ "$(grep -c "$1" "$log")" -ge "$2" ]; do
-		kill -0 "$vmm" 2>/dev/null || fail "it ended: $(tail -n 1 "$log")"
-		sleep 0.1
-	done
+	wait_for "$vmm" "$log" "'$1', $2 times" log_has "$1" "$2"
+}
+
+# log_has REGEX TIMES: as many lines of $log match, if it is there already
+log_has() {
+	[ -e "$log" ] && [ "$(grep -c "$1" "$log")" -ge "$2" ]
 }
 
 # selftests ci|hand SECONDS: KVM's own tests that run then, in this time each; all of them end as

@@ -66,10 +66,7 @@ to_online online_kernel "$2"
 to_online online_kernel "$3"
 to_online online_movable "$4"
 victim touch
-until [ "$(value granules delegated)" -gt 60000 ]; do
-	kill -0 "$victim" || fail 'the realm has ended'
-	sleep 0.1
-done
+wait_for "$victim" /tmp/victim 'a realm that holds memory' more_than 60000
 busy=0
 gone=
 for memory in "$blocks"/memory[0-9]*; do

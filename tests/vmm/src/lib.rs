@@ -9,6 +9,7 @@
 pub mod args;
 pub mod bus;
 pub mod cli;
+pub mod console;
 pub mod end;
 pub mod error;
 pub mod fdt;

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser};
 use realm_vmm::args::Args;
 use realm_vmm::cli::{Cli, Command};
 use realm_vmm::error::Error;
-use realm_vmm::{end, measure, verify};
+use realm_vmm::{console, end, measure, verify};
 
 fn main() {
     let cli = Cli::parse();
@@ -61,7 +61,7 @@ fn wrong(error: &str) -> ! {
 }
 
 fn failed(error: &Error) -> i32 {
-    eprintln!("realm-vmm: {error}");
+    console::say(error);
     end::FAILED
 }
 
@@ -71,7 +71,7 @@ fn run(args: &Args) -> i32 {
     match realm_vmm::kvm::run::run(args) {
         Ok(end) => {
             if !args.quiet {
-                eprintln!("realm-vmm: {end}");
+                console::say(&end);
             }
             end.status()
         }

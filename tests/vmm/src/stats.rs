@@ -86,7 +86,7 @@ stats! {
 }
 
 impl Stats {
-    /// A line or two for people; none if the guest did not get as far.
+    /// A line for people, without its end; empty if the guest did not get as far.
     pub fn summary(&self) -> String {
         let seconds = |count: &Count| count.get() as f64 / 1e6;
         let mib = |count: &Count| count.get() as f64 / f64::from(1 << 20);
@@ -109,10 +109,8 @@ impl Stats {
                 text += &format!("{} times to {name}: {:.1} MiB; ", count.get(), mib(bytes));
             }
         }
-        match text.strip_suffix("; ") {
-            Some(text) => format!("realm-vmm: {text}\n"),
-            None => text,
-        }
+        text.truncate(text.trim_end_matches("; ").len());
+        text
     }
 }
 
@@ -125,13 +123,13 @@ mod tests {
         let stats = Stats::default();
         assert_eq!(stats.summary(), "");
         stats.run_microseconds.set_time(Duration::from_millis(2300));
-        assert_eq!(stats.summary(), "realm-vmm: ran 2.3 s\n");
+        assert_eq!(stats.summary(), "ran 2.3 s");
         stats.populate_bytes.add(10 << 20);
         stats.to_shared.add(2);
         stats.to_shared_bytes.add(5 << 19);
         assert_eq!(
             stats.summary(),
-            "realm-vmm: populated 10.0 MiB in 0.0 s; ran 2.3 s; 2 times to shared: 2.5 MiB\n"
+            "populated 10.0 MiB in 0.0 s; ran 2.3 s; 2 times to shared: 2.5 MiB"
         );
     }
 

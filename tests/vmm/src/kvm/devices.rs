@@ -2,7 +2,6 @@
 
 //! The guest's devices, and where they are.
 
-use std::io;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +11,7 @@ use super::threads::Rest;
 use super::vm::Vm;
 use crate::args::{self, Args, Transport};
 use crate::bus::{lock, Bus, Place};
+use crate::console;
 use crate::end::{End, News};
 use crate::error::{Error, Result, Trying};
 use crate::layout;
@@ -46,7 +46,7 @@ pub struct Devices {
 pub fn make(vm: &Vm, args: &Args, news: &Sender<News>) -> Result<Devices> {
     let mut bus = Bus::default();
     let irq = vm.interrupt(layout::SERIAL_IRQ)?;
-    let serial = Arc::new(Mutex::new(Serial::new(Box::new(io::stdout()), irq)));
+    let serial = Arc::new(Mutex::new(Serial::new(Box::new(console::output()), irq)));
     bus.add(layout::SERIAL, layout::SERIAL_SIZE, serial.clone());
 
     let news = news.clone();
@@ -72,7 +72,7 @@ pub fn make(vm: &Vm, args: &Args, news: &Sender<News>) -> Result<Devices> {
         functions: Vec::new(),
         later,
     };
-    let console = match virtio.add(Console::new(Box::new(io::stdout())))? {
+    let console = match virtio.add(Console::new(Box::new(console::output())))? {
         Added::Mmio(console) => console as Arc<Mutex<dyn Typed>>,
         Added::Pci(console) => console,
     };

@@ -13,6 +13,7 @@ use super::threads::{self, Guest};
 use super::vm::Vm;
 use super::{attributes, component, cpu, devices, host};
 use crate::args::{Args, Transport};
+use crate::console;
 use crate::end::{self, End, News};
 use crate::error::{Result, Trying};
 use crate::gate::{self, Gate};
@@ -30,8 +31,9 @@ pub fn run(args: &Args) -> Result<End> {
     let stats = Arc::new(Stats::default());
     let (news, listen) = channel();
     let result = boot(args, &stats, news, &listen);
-    if !args.quiet {
-        eprint!("{}", stats.summary());
+    let summary = stats.summary();
+    if !args.quiet && !summary.is_empty() {
+        console::say(summary);
     }
     if let Some(path) = &args.stats {
         fs::write(path, stats.to_string()).trying(path.display())?;

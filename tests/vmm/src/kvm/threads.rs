@@ -17,6 +17,7 @@ use vmm_sys_util::signal::{block_signal, create_sigset};
 use super::exits::{step, Faults, Next};
 use super::vm::Vm;
 use crate::bus::{lock, Bus};
+use crate::console;
 use crate::end::{End, News};
 use crate::error::{Error, Result, Trying};
 use crate::gate::Gate;
@@ -59,7 +60,7 @@ pub fn wait_for_signals(news: Sender<News>, gate: Arc<Gate>, quiet: bool) -> Res
     let set = create_sigset(&all).trying("a set of signals")?;
     let say = move |what| {
         if !quiet {
-            eprintln!("realm-vmm: {what}");
+            console::say(what);
         }
     };
     spawn("signals", move || {
@@ -79,8 +80,8 @@ pub fn wait_for_signals(news: Sender<News>, gate: Arc<Gate>, quiet: bool) -> Res
                     let _ = news.send(Err(Error::plain("the guest cannot be paused")));
                 }
                 RESUME => {
-                    gate.resume();
                     say("the guest goes on");
+                    gate.resume();
                 }
                 _ => {
                     let signal = End::Signal(number);
