@@ -319,29 +319,29 @@ fn ram() -> Result<Vec<Range<u64>>> {
     Ok(ranges)
 }
 
-/// The same by `read()`. What is delegated is an error.
+/// The same by `read()`. What is delegated is an error, of all that is read with it: around it, pages are read one by one.
 fn dev_mem() -> Result<()> {
     let file = File::open("/dev/mem")?;
+    let is_memory = |at: u64, memory: &mut [u8]| match file.read_exact_at(memory, at) {
+        Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(false),
+        Err(error) => Err(format!("/dev/mem at {at:#x}: {error}")),
+        Ok(()) => Ok(true),
+    };
     let mut found = Found::default();
     let mut errors = 0u64;
     let mut memory = vec![0; PIECE];
     for range in ram()? {
-        let mut at = range.start;
-        while at < range.end {
-            let piece = (PIECE as u64).min(range.end - at) as usize;
-            match file.read_at(&mut memory[..piece], at) {
-                Ok(read) if read > 0 => {
-                    found.look(&memory[..read]);
-                    at += read as u64;
-                }
-                Ok(_) => return Err(format!("/dev/mem ends at {at:#x}").into()),
-                Err(error) => {
-                    ensure!(
-                        error.raw_os_error() == Some(libc::EFAULT),
-                        "/dev/mem at {at:#x}: {error}"
-                    );
+        for start in range.clone().step_by(PIECE) {
+            let piece = (PIECE as u64).min(range.end - start);
+            if is_memory(start, &mut memory[..piece as usize])? {
+                found.look(&memory[..piece as usize]);
+                continue;
+            }
+            for at in (start..start + piece).step_by(PAGE) {
+                if is_memory(at, &mut memory[..PAGE])? {
+                    found.look(&memory[..PAGE]);
+                } else {
                     errors += 1;
-                    at += PAGE as u64;
                 }
             }
         }
