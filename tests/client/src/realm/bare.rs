@@ -27,6 +27,8 @@ const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
 /// PMCR_EL0, and how many event counters it says that there are.
 pub(super) const PMCR: u64 = 0x6030_0000_0013_dce0;
 pub(super) const PMCR_N: u64 = 0x1f << 11;
+/// `KVM_ARM_VCPU_PMU_V3_STRICT`, which the crate's copy of KVM's header has not got yet.
+pub(super) const KVM_ARM_VCPU_PMU_V3_STRICT: u32 = 9;
 /// The interrupt of a vCPU's PMU: a private one.
 pub(super) const PMU_INTERRUPT: u32 = 23;
 

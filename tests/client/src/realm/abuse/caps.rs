@@ -17,6 +17,7 @@ use kvm_bindings::{
 use realm_guest::{BASE, PAGE_SIZE};
 
 use super::Cases;
+use crate::realm::bare::KVM_ARM_VCPU_PMU_V3_STRICT;
 use crate::realm::cpu::init;
 use crate::realm::memory::check;
 use crate::realm::vm::{Shape, Vm};
@@ -73,9 +74,6 @@ const REFUSED: [(u64, &str); 22] = [
     (9999, "anything that is new"),
 ];
 
-/// What the crate's copy of KVM's header has not got yet.
-const KVM_ARM_VCPU_PMU_V3_STRICT: u32 = 9;
-
 /// KVM_ARM_SET_DEVICE_ADDR and KVM_ARM_SET_COUNTER_OFFSET.
 const SET_DEVICE_ADDR: u64 = 0x4010_aeab;
 const SET_COUNTER_OFFSET: u64 = 0x4010_aeb5;
@@ -119,16 +117,17 @@ pub(super) fn cases(cases: &mut Cases) -> Result<()> {
     cases.errno("mapping a GICv2", check(set), libc::ENODEV);
 
     let cpu = vm.fd.create_vcpu(0)?;
-    for (feature, name) in [
-        (KVM_ARM_VCPU_EL1_32BIT, "AArch32"),
-        (KVM_ARM_VCPU_HAS_EL2, "nested virtualisation"),
-        (KVM_ARM_VCPU_PMU_V3_STRICT, "a strict PMU"),
+    let is_old = super::is_linux_6_12()?;
+    for (feature, name, is_newer) in [
+        (KVM_ARM_VCPU_EL1_32BIT, "AArch32", false),
+        (KVM_ARM_VCPU_HAS_EL2, "nested virtualisation", true),
+        (KVM_ARM_VCPU_PMU_V3_STRICT, "a strict PMU", true),
     ] {
         let mut init = init(&vm, 0)?;
         init.features[0] |= 1 << feature;
         let what = format!("a CPU with {name}");
         let result = cpu.vcpu_init(&init);
-        if feature == KVM_ARM_VCPU_HAS_EL2 && super::is_linux_6_12()? {
+        if is_old && is_newer {
             // That has never heard of it.
             let unknown = result.err().map(|error| error.errno());
             cases.equal(&what, unknown, Some(libc::ENOENT));

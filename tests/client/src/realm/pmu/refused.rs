@@ -14,14 +14,13 @@ use realm_guest::{BASE, PAGE_SIZE};
 
 use super::guest;
 use crate::realm::abuse::is_linux_6_12;
-use crate::realm::bare::{init_pmu, pmcr, set_pmu, PMCR, PMCR_N};
+use crate::realm::bare::{init_pmu, pmcr, set_pmu, KVM_ARM_VCPU_PMU_V3_STRICT, PMCR, PMCR_N};
 use crate::realm::cpu::init;
 use crate::realm::memory::Mapping;
 use crate::realm::vm::{Shape, Vm};
 use crate::realm::{ensure, Result};
 
 /// What the crate's copy of KVM's header has not got yet.
-const KVM_ARM_VCPU_PMU_V3_STRICT: u32 = 9;
 const KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS: u32 = 4;
 
 /// `what` fails with `errno`; with 0 it works.
