@@ -279,9 +279,9 @@ linux_paused() {
 	until_said '^tick' 3
 	kill -USR1 $vmm
 	until_said '^realm-vmm: the guest is paused' 1
-	ticks=$(grep -c '^tick' $log)
+	ticks=$(grep -c '^tick' "$log")
 	sleep 3
-	now=$(grep -c '^tick' $log)
+	now=$(grep -c '^tick' "$log")
 	[ "$now" = "$ticks" ] || fail "a guest that is paused went from tick $ticks to $now"
 	kill -USR2 $vmm
 	until_said '^tick' $((ticks + 3))
