@@ -319,7 +319,8 @@ fn ram() -> Result<Vec<Range<u64>>> {
     Ok(ranges)
 }
 
-/// The same by `read()`. What is delegated is an error, of all that is read with it: around it, pages are read one by one.
+/// The same by `read()`. What is delegated is an error, and so is all that is read with it: around it, pages
+/// are read one by one.
 fn dev_mem() -> Result<()> {
     let file = File::open("/dev/mem")?;
     let is_memory = |at: u64, memory: &mut [u8]| match file.read_exact_at(memory, at) {
