@@ -29,7 +29,7 @@ help:
 	@echo
 	@echo 'Variables (make run NAME=value, or in local.mk):'
 	@echo '  CACHE          everything that is downloaded and built: $(CACHE)'
-	@echo '  CONFIG         of make kernel and make deb: plain, debug, fleet, hardened or debian'
+	@echo '  CONFIG         of make kernel and make deb: plain, debug, fleet, hardened, kcsan or debian'
 	@echo '  KERNEL         the kernel of the host: 7.3 (default) or 6.12, Debian 13'"'"'s'
 	@echo '  KDIR           your own tree of Linux 7.3 or 6.12: patched or not, configured or not'
 	@echo '  FIRMWARE       a flash image to boot instead of ours, such as TF-A with TF-RMM'
