@@ -26,7 +26,7 @@ fn main() {
             Ok((says, wrong)) => {
                 print!("{says}");
                 for wrong in &wrong {
-                    eprintln!("realm-vmm: {wrong}");
+                    console::say(wrong);
                 }
                 if wrong.is_empty() {
                     0

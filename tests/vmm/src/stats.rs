@@ -90,27 +90,30 @@ impl Stats {
     pub fn summary(&self) -> String {
         let seconds = |count: &Count| count.get() as f64 / 1e6;
         let mib = |count: &Count| count.get() as f64 / f64::from(1 << 20);
-        let mut text = String::new();
+        let mut parts = Vec::new();
         if self.populate_bytes.get() != 0 {
-            text += &format!(
-                "populated {:.1} MiB in {:.1} s; ",
+            parts.push(format!(
+                "populated {:.1} MiB in {:.1} s",
                 mib(&self.populate_bytes),
                 seconds(&self.populate_microseconds)
-            );
+            ));
         }
         if self.run_microseconds.get() != 0 {
-            text += &format!("ran {:.1} s; ", seconds(&self.run_microseconds));
+            parts.push(format!("ran {:.1} s", seconds(&self.run_microseconds)));
         }
         for (name, count, bytes) in [
             ("shared", &self.to_shared, &self.to_shared_bytes),
             ("private", &self.to_private, &self.to_private_bytes),
         ] {
             if count.get() != 0 {
-                text += &format!("{} times to {name}: {:.1} MiB; ", count.get(), mib(bytes));
+                parts.push(format!(
+                    "{} times to {name}: {:.1} MiB",
+                    count.get(),
+                    mib(bytes)
+                ));
             }
         }
-        text.truncate(text.trim_end_matches("; ").len());
-        text
+        parts.join("; ")
     }
 }
 
