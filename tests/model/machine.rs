@@ -56,6 +56,10 @@ pub struct Machine {
     references: RefCell<BTreeMap<u64, u32>>,
     free: RefCell<BTreeSet<u64>>,
     bad: RefCell<BTreeSet<u64>>,
+    /// Firmware has told of an external abort, and nobody has asked since.
+    sea: Cell<bool>,
+    /// How often it was asked.
+    asked_for_sea: Cell<u64>,
     /// Allocations until one fails; 0 for never.
     fails: Cell<u64>,
     /// Those that come later fail as well.
@@ -101,6 +105,8 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         references: RefCell::default(),
         free: RefCell::new(ram.step_by(GRANULE_SIZE as usize).collect()),
         bad: RefCell::default(),
+        sea: Cell::new(false),
+        asked_for_sea: Cell::new(0),
         fails: Cell::new(0),
         fails_on: Cell::new(false),
         allocations: Cell::new(0),
@@ -354,6 +360,21 @@ impl Machine {
 
     pub(super) fn is_bad(&self, pa: u64) -> bool {
         self.bad.borrow().contains(&pa)
+    }
+
+    /// Firmware tells of an external abort: the host's RAS deals with it when it is asked next.
+    pub fn tell_of_sea(&self) {
+        self.sea.set(true);
+    }
+
+    pub(super) fn claim_sea(&self) -> bool {
+        self.asked_for_sea.set(self.asked_for_sea.get() + 1);
+        self.sea.take()
+    }
+
+    /// How often the host's RAS was asked for an external abort so far.
+    pub fn asked_for_sea(&self) -> u64 {
+        self.asked_for_sea.get()
     }
 
     /// True if nobody has the page.

@@ -59,9 +59,9 @@ pub fn set_dump(list: PhysAddr) {
     machine().set_dump(list.raw());
 }
 
-/// True if firmware has told of an external abort.
+/// True if firmware has told of an external abort and that was dealt with.
 pub fn claim_sea() -> bool {
-    false
+    machine().claim_sea()
 }
 
 /// True if the host has SVE vectors of `vq` quadwords.

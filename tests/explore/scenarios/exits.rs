@@ -43,6 +43,8 @@ const HVC: u64 = 0x16 << 26 | IL;
 /// A synchronous external abort, which the realm can be told or not.
 const TOLD: u64 = 0x24 << 26 | 0x10;
 const NOT_TOLD: u64 = TOLD | 2 << 11;
+/// One of a fetch, by a walk of the tables, which it is not told.
+const FETCH_NOT_TOLD: u64 = 0x20 << 26 | 2 << 11 | 0x17;
 /// SErrors that are corrected, and that harm more than the realm.
 const CORRECTED: u64 = 0x2f << 26 | 6 << 10 | 0x11;
 const UNCONTAINABLE: u64 = 0x2f << 26 | 0x11;
@@ -119,6 +121,46 @@ fn exits_that_are_the_end() {
             assert_eq!(log.iter().filter(told).count(), 1, "{log:?}");
             let again = world.vm.run(0, &mut Guest::new(private(0..1)));
             assert_eq!(again, Err((EIO, Exit::None)), "{why}");
+        });
+    }
+}
+
+/// The host's RAS is asked first, once for each external abort, whether the realm has been told or not. What
+/// it has dealt with is no end, and nobody else hears of it.
+#[test]
+fn external_aborts_are_the_hosts_first() {
+    for (esr, claimed, goes_on) in [
+        (TOLD, false, true),
+        (TOLD, true, true),
+        (NOT_TOLD, true, true),
+        (FETCH_NOT_TOLD, true, true),
+        (NOT_TOLD, false, false),
+        (FETCH_NOT_TOLD, false, false),
+    ] {
+        alone(move |world| {
+            assert!(world.run(0, []).is_empty());
+            let log = machine().lines();
+            if claimed {
+                machine().tell_of_sea();
+            }
+            report(0, SYNC, esr, 0, 0);
+            let mut guest = Guest::new(private(0..1));
+            let result = world.vm.run(0, &mut guest);
+            end();
+            let what = format!("{esr:#x} claimed: {claimed}");
+            // Not for the faults of the realm that runs on either.
+            assert_eq!(machine().asked_for_sea(), 1, "{what}");
+            match goes_on {
+                true => {
+                    assert_eq!(
+                        (result, guest.results),
+                        (Ok(Exit::None), vec![true]),
+                        "{what}"
+                    );
+                    assert_eq!(machine().lines(), log, "{what}");
+                }
+                false => assert_eq!(result, Ok(Exit::InternalError(esr | IL)), "{what}"),
+            }
         });
     }
 }
