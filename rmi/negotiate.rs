@@ -56,7 +56,7 @@ pub enum Decline {
     /// A command failed that has to work.
     Command(Error),
     /// Memory of the host cannot be delegated.
-    Ram(AddrRange, TrackingInfo),
+    Ram(TrackingInfo),
 }
 
 impl From<Error> for Decline {
@@ -93,10 +93,10 @@ impl fmt::Display for Decline {
                 config.granule_size, config.tracking_region_size
             ),
             Decline::Command(error) => write!(f, "{error}"),
-            Decline::Ram(range, info) => write!(
+            Decline::Ram(info) => write!(
                 f,
-                "memory {range} cannot be delegated ({:?}, tracking {:?})",
-                info.category, info.tracking
+                "memory {} cannot be delegated ({:?}, tracking {:?})",
+                info.range, info.category, info.tracking
             ),
         }
     }
@@ -224,9 +224,9 @@ pub fn check_ram<C: Conduit>(rmi: &Rmi<C>, range: AddrRange) -> Result<(), Decli
     while let Some(todo) = AddrRange::new(at, range.top()) {
         let info = tracking_get(rmi, todo)?;
         if (info.category, info.tracking) != (Category::Conventional, Tracking::Fine) {
-            return Err(Decline::Ram(todo, info));
+            return Err(Decline::Ram(info));
         }
-        at = info.top;
+        at = info.range.top();
         rmi.pause();
     }
     Ok(())

@@ -42,8 +42,8 @@ pub struct TrackingInfo {
     pub category: Category,
     /// How it is tracked.
     pub tracking: Tracking,
-    /// How far this is true.
-    pub top: PhysAddr,
+    /// What this is true of: what was asked of, or the first part of it.
+    pub range: AddrRange,
 }
 
 /// RMI_GRANULE_RANGE_DELEGATE (0xC40001F1): gives granules to the realm world, from the base on, as
@@ -108,7 +108,7 @@ pub fn tracking_get<C: Conduit>(rmi: &Rmi<C>, range: AddrRange) -> Result<Tracki
             4 => Tracking::Intermediate,
             other => Tracking::Unknown(other),
         },
-        top: progress(fid, range, &regs, 3)?,
+        range: progress(fid, range, &regs, 3)?,
     })
 }
 
@@ -121,19 +121,19 @@ fn range_command<C: Conduit>(rmi: &Rmi<C>, fid: Fid, range: AddrRange) -> Result
     let base = range.base().raw();
     let args = [base, range.top().raw()];
     let regs = rmi.ranged(fid, &args, |regs| regs.x(1) == base)?;
-    progress(fid, range, &regs, 1)
+    progress(fid, range, &regs, 1).map(|done| done.top())
 }
 
-/// The end of a range that the RMM put in register `n`: past the base of the request, not past its
-/// top, and on a granule.
+/// The part of a range up to the end that the RMM put in register `n`: past the base of the request, not
+/// past its top, and on a granule.
 ///
 /// # Errors
 ///
 /// [`Broken::Range`].
-fn progress(fid: Fid, range: AddrRange, regs: &Results, n: usize) -> Result<PhysAddr, Error> {
+fn progress(fid: Fid, range: AddrRange, regs: &Results, n: usize) -> Result<AddrRange, Error> {
     let top = PhysAddr::new(regs.x(n));
     match range.split(top) {
-        Some((Some(_), _)) => Ok(top),
+        Some((Some(done), _)) => Ok(done),
         _ => Err(Error::Broken(fid, Broken::Range { top: top.raw() })),
     }
 }

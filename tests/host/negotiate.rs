@@ -178,11 +178,11 @@ fn memory_that_cannot_be_delegated_is_named() {
     ] {
         let rmi = rmm(|_, args| match args.x(1) {
             0x4000_0000 => success(&[0, 2, 0x6000_0000]),
-            _ => success(&[category, tracking, args.x(2)]),
+            _ => success(&[category, tracking, 0x6000_3000]),
         });
         let declined = check_ram(&rmi, ram()).unwrap_err();
         assert!(
-            declined.to_string().contains("0x60000000..0x80000000"),
+            declined.to_string().contains("0x60000000..0x60003000"),
             "{declined}"
         );
         assert!(matches!(declined, Decline::Ram(..)));
@@ -206,7 +206,7 @@ fn tracking_has_names() {
     let said = |category, tracking| {
         let rmi = rmm(move |_, args: &Regs| success(&[category, tracking, args.x(2)]));
         match check_ram(&rmi, ram()).unwrap_err() {
-            Decline::Ram(_, info) => (info.category, info.tracking),
+            Decline::Ram(info) => (info.category, info.tracking),
             other => panic!("{other}"),
         }
     };
