@@ -3,7 +3,7 @@
 //! Loading: which RMMs we work with, and what we say to the others.
 
 use crate::fake::{incomplete, not_forwarded, rmm, status, success, Page};
-use kvm_arm_rmi::rmi::cmd::granule::{Category, Tracking};
+use kvm_arm_rmi::rmi::cmd::granule::{Category, Tracking, TrackingInfo};
 use kvm_arm_rmi::rmi::{
     check_ram,
     negotiate,
@@ -16,6 +16,8 @@ use kvm_arm_rmi::rmi::{
     Regs,
     Status, //
 };
+use std::cell::RefCell;
+use std::ops::Range;
 
 /// How TF-RMM answers a host that does everything right.
 fn good(fid: Fid, args: &Regs) -> Regs {
@@ -149,8 +151,12 @@ fn a_refused_configuration_or_activation_is_declined() {
     );
 }
 
+fn range(range: &Range<u64>) -> AddrRange {
+    AddrRange::new(PhysAddr::new(range.start), PhysAddr::new(range.end)).unwrap()
+}
+
 fn ram() -> AddrRange {
-    AddrRange::new(PhysAddr::new(0x4000_0000), PhysAddr::new(0x8000_0000)).unwrap()
+    range(&(0x4000_0000..0x8000_0000))
 }
 
 #[test]
@@ -186,6 +192,89 @@ fn memory_that_cannot_be_delegated_is_named() {
             "{declined}"
         );
         assert!(matches!(declined, Decline::Ram(..)));
+    }
+}
+
+/// Memory with holes, which begins and ends in the middle of the RMM's regions.
+const APART: [Range<u64>; 3] = [
+    0x4190_0000..0x7f80_0000,
+    0x8000_1000..0xc800_0000,
+    0x8_8123_4000..0x9_0000_3000,
+];
+
+/// Bytes of a region, at the end of which the RMM's answers stop.
+const REGION: u64 = 1 << 30;
+
+/// The RMM is asked of memory with holes, range by range. There is `odd` somewhere, which it says that of.
+/// Returns what comes of it, and what was asked.
+fn check_apart(odd: &Range<u64>, says: (u64, u64)) -> (Result<(), Decline>, Vec<Range<u64>>) {
+    let asked = RefCell::new(Vec::new());
+    let rmi = rmm(|_, args| {
+        let (base, top) = (args.x(1), args.x(2));
+        asked.borrow_mut().push(base..top);
+        let ((category, tracking), end) = match base {
+            _ if odd.contains(&base) => (says, odd.end),
+            _ if base < odd.start => ((0, 2), odd.start),
+            _ => ((0, 2), top),
+        };
+        let region = (base / REGION + 1) * REGION;
+        success(&[category, tracking, top.min(end).min(region)])
+    });
+    let mut apart = APART.iter();
+    let result = apart.try_for_each(|memory| check_ram(&rmi, range(memory)));
+    (result, asked.into_inner())
+}
+
+/// All of it, from where an answer stops on, and nothing of the holes.
+#[test]
+fn memory_with_holes_is_asked_of_range_by_range() {
+    for odd in [0..0, 0x7f80_0000..0x8000_1000, 0xc800_0000..0x8_0000_0000] {
+        let (result, asked) = check_apart(&odd, (2, 1));
+        assert_eq!(result, Ok(()), "{odd:x?}");
+        assert_eq!(
+            asked,
+            [
+                0x4190_0000..0x7f80_0000,
+                0x8000_1000..0xc800_0000,
+                0xc000_0000..0xc800_0000,
+                0x8_8123_4000..0x9_0000_3000,
+                0x8_c000_0000..0x9_0000_3000,
+                0x9_0000_0000..0x9_0000_3000,
+            ],
+            "{odd:x?}"
+        );
+    }
+}
+
+/// Wherever it is, and even if the holes beside it are no better. Nothing else is asked then.
+#[test]
+fn the_part_that_cannot_be_delegated_is_named() {
+    for (odd, named) in [
+        (0x4190_0000..0x4190_1000, 0x4190_0000..0x4190_1000),
+        (0x5000_0000..0x5fff_f000, 0x5000_0000..0x5fff_f000),
+        (0x7f70_0000..0x8000_0000, 0x7f70_0000..0x7f80_0000),
+        (0x7f80_0000..0x8000_2000, 0x8000_1000..0x8000_2000),
+        // In two regions: it is named as far as the answer goes.
+        (0xbfff_f000..0xc000_1000, 0xbfff_f000..0xc000_0000),
+        (0xc000_0000..0xc000_1000, 0xc000_0000..0xc000_1000),
+        (0x8_0000_0000..0x9_1000_0000, 0x8_8123_4000..0x8_c000_0000),
+        (0x9_0000_2000..0x9_0000_3000, 0x9_0000_2000..0x9_0000_3000),
+    ] {
+        for (says, category, tracking) in [
+            ((1, 2), Category::DeviceNonCoherent, Tracking::Fine),
+            ((0, 1), Category::Conventional, Tracking::None),
+            ((0, 3), Category::Conventional, Tracking::Coarse),
+        ] {
+            let (result, asked) = check_apart(&odd, says);
+            let info = TrackingInfo {
+                category,
+                tracking,
+                range: range(&named),
+            };
+            assert_eq!(result, Err(Decline::Ram(info)), "{odd:x?}");
+            let last = asked.last().map(|asked| asked.start);
+            assert_eq!(last, Some(named.start), "{odd:x?}");
+        }
     }
 }
 
