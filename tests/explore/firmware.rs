@@ -4,7 +4,7 @@
 //! realms run on, which goes by their tables.
 
 use crate::injection;
-use crate::rmm_machine::{pa, Machine, Pas, RAM_TOP};
+use crate::rmm_machine::{pa, Machine, Pas, BANK2, RAM_TOP};
 use kvm_arm_rmi::rmi::{Fid, PhysAddr, Regs, ReturnCode, Status, GRANULE_SIZE};
 use kvm_arm_rmi::sys::guest::{Guest, Op};
 use kvm_arm_rmi::sys::machine::Firmware;
@@ -256,8 +256,13 @@ impl Firmware for Embedded {
         self.machine.fake().host_write(pa, &[0; 512]);
     }
 
-    fn ram(&self) -> Range<u64> {
-        pa(512)..RAM_TOP
+    fn ram(&self) -> Vec<Range<u64>> {
+        // The first hole is memory that is somebody else's, the second none.
+        vec![
+            pa(256)..pa(320),
+            pa(512)..RAM_TOP,
+            BANK2..BANK2 + 4 * GRANULE_SIZE,
+        ]
     }
 }
 

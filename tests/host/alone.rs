@@ -60,7 +60,7 @@ impl Firmware for Nothing {
         panic!("{pa:#x}")
     }
 
-    fn ram(&self) -> Range<u64> {
-        0..0
+    fn ram(&self) -> Vec<Range<u64>> {
+        Vec::new()
     }
 }

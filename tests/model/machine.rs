@@ -37,8 +37,8 @@ pub trait Firmware {
     /// Clears a page of the host's memory.
     fn clear(&self, pa: u64);
 
-    /// The memory that the host can use.
-    fn ram(&self) -> Range<u64>;
+    /// The memory that the host can use, in the order of addresses, with holes.
+    fn ram(&self) -> Vec<Range<u64>>;
 }
 
 /// What is known of a task.
@@ -99,11 +99,12 @@ pub fn machine() -> Rc<Machine> {
 
 /// Runs `test` on a new machine with that firmware; inside of `shuttle`.
 pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R) -> R {
-    let ram = firmware.ram();
+    let ram = firmware.ram().into_iter();
+    let pages = |range: Range<u64>| range.step_by(GRANULE_SIZE as usize);
     let machine = Rc::new(Machine {
         firmware: Box::new(firmware),
         references: RefCell::default(),
-        free: RefCell::new(ram.step_by(GRANULE_SIZE as usize).collect()),
+        free: RefCell::new(ram.flat_map(pages).collect()),
         bad: RefCell::default(),
         sea: Cell::new(false),
         asked_for_sea: Cell::new(0),

@@ -4,6 +4,7 @@
 
 use super::{machine::machine, mm, prelude::*};
 use crate::rmi::{AddrRange, GranuleRange, PhysAddr, SharedPage, Undelegated, GRANULE_SIZE};
+use std::ops::Range;
 
 /// A page of the host that the RMM may read and write during a call.
 #[derive(Debug)]
@@ -149,9 +150,10 @@ pub fn is_bad(pa: PhysAddr) -> bool {
 /// # Errors
 ///
 /// The first that `visit` returns.
-pub fn for_each_ram(mut visit: impl FnMut(AddrRange) -> Result) -> Result {
-    let ram = machine().firmware().ram();
-    AddrRange::new(PhysAddr::new(ram.start), PhysAddr::new(ram.end)).map_or(Ok(()), &mut visit)
+pub fn for_each_ram(visit: impl FnMut(AddrRange) -> Result) -> Result {
+    let ram = machine().firmware().ram().into_iter();
+    let range = |ram: Range<u64>| AddrRange::new(PhysAddr::new(ram.start), PhysAddr::new(ram.end));
+    ram.filter_map(range).try_for_each(visit)
 }
 
 /// Pages of user space, pinned.

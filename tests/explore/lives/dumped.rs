@@ -47,8 +47,8 @@ fn made() -> Vec<(u64, u64)> {
         Some(State::Rtt) => Some((pa, 4)),
         _ => None,
     };
-    let ram = machine().firmware().ram();
-    ram.step_by(GRANULE_SIZE as usize)
+    let ram = machine().firmware().ram().into_iter();
+    ram.flat_map(|range| range.step_by(GRANULE_SIZE as usize))
         .filter_map(kind)
         .collect()
 }

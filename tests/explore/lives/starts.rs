@@ -9,6 +9,9 @@ use kvm_arm_rmi::rmi::{AddrRange, PhysAddr};
 use kvm_arm_rmi::sys::machine::machine;
 use kvm_arm_rmi::sys::platform::Lacks;
 use kvm_arm_rmi::sys::prelude::{EBUSY, EINVAL, ENODEV};
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
 
 /// Starts on such a machine. Returns what that says, and the log.
 fn starts(lacks: Option<Lacks>, refused: Option<(Fid, u64)>) -> (Option<Error>, String) {
@@ -77,6 +80,79 @@ fn machines_without_realms() {
     assert!(log.contains("activated"), "{log}");
 }
 
+/// A command on a range of memory.
+type Asked = (Fid, Range<u64>);
+
+/// From now on what the RMM is asked of, and what it is given, is written down; it says that `odd` is a
+/// device's.
+fn watch_memory(odd: Range<u64>) -> Rc<RefCell<Vec<Asked>>> {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let told = seen.clone();
+    replace(move |args, rmm| {
+        let (fid, range) = (Fid::from_raw(args.x(0) as u32), args.x(1)..args.x(2));
+        if [Fid::GRANULE_TRACKING_GET, Fid::GRANULE_RANGE_DELEGATE].contains(&fid) {
+            told.borrow_mut().push((fid, range.clone()));
+        }
+        match (fid, range) {
+            (Fid::GRANULE_TRACKING_GET, asked) if odd.contains(&asked.start) => {
+                Regs::new(0, &[2, 2, odd.end])
+            }
+            (Fid::GRANULE_TRACKING_GET, asked) if asked.contains(&odd.start) => {
+                Regs::new(0, &[0, 2, odd.start])
+            }
+            _ => rmm(args),
+        }
+    });
+    seen
+}
+
+/// What is in the holes is not the host's: the RMM is not asked of it, and is not given any of it.
+#[test]
+fn memory_with_holes() {
+    on_host(Dialect::Main, |host| {
+        let ram = machine().firmware().ram();
+        let seen = watch_memory(0..0);
+        host.all = super::start();
+        host.life().unwrap();
+        end();
+        let (asked, given): (Vec<_>, Vec<_>) = seen
+            .take()
+            .into_iter()
+            .partition(|(fid, _)| *fid == Fid::GRANULE_TRACKING_GET);
+        let asked: Vec<_> = asked.into_iter().map(|(_, range)| range).collect();
+        assert_eq!(asked, ram);
+        let within = |given: &Range<u64>| {
+            let is = |ram: &Range<u64>| ram.start <= given.start && given.end <= ram.end;
+            ram.iter().position(is)
+        };
+        let places: Vec<_> = given.iter().map(|(_, range)| within(range)).collect();
+        assert!(!places.contains(&None), "{given:x?}");
+        // There was some on either side of one.
+        assert!(places.contains(&Some(0)) && places.contains(&Some(1)));
+    });
+}
+
+/// A part of one range is no memory that the RMM takes: that part is named, and that is the end of it.
+#[test]
+fn memory_that_is_a_devices_in_part() {
+    on_host(Dialect::Main, |_| {
+        let ram = machine().firmware().ram();
+        let odd = ram[1].start + 5 * GRANULE_SIZE..ram[1].start + 7 * GRANULE_SIZE;
+        let seen = watch_memory(odd.clone());
+        let error = host::start().err();
+        end();
+        assert_eq!(error, Some(ENODEV));
+        let named = format!(
+            "memory {:#x}..{:#x} cannot be delegated",
+            odd.start, odd.end
+        );
+        assert_eq!(machine().told(&named), 1, "{:?}", machine().lines());
+        let asked = [ram[0].clone(), ram[1].clone(), odd.start..ram[1].end];
+        let asked = asked.map(|range| (Fid::GRANULE_TRACKING_GET, range));
+        assert_eq!(seen.take(), asked);
+    });
+}
+
 /// Memory that comes later is the RMM's to judge, as that which is there is: what it does not take stays
 /// offline, and the log says so.
 #[test]
@@ -87,10 +163,11 @@ fn memory_that_comes_later() {
                 let (_host, watch) = host::start().unwrap();
                 let said = machine.lines().len();
                 let ram = machine.firmware().ram();
+                let new = ram[0].end..ram[1].start;
                 replace_some(Fid::GRANULE_TRACKING_GET, (0, 1), move |args, _| {
                     Regs::new(0, &[info[0], info[1], args.x(2)])
                 });
-                let (base, top) = (PhysAddr::new(ram.start), PhysAddr::new(ram.end));
+                let (base, top) = (PhysAddr::new(new.start), PhysAddr::new(new.end));
                 let came = watch.comes(AddrRange::new(base, top).unwrap());
                 assert_eq!(came.is_ok(), taken, "{info:?}: {came:?}");
                 let told = machine.lines()[said..].concat();
@@ -153,7 +230,7 @@ fn vectors_are_as_long_as_the_rmm_has_them() {
     // Of feature register 0: there is SVE, with vectors of 2 quadwords.
     const SVE: u64 = 1 << 9 | 1 << 10;
     let told = on_host(Dialect::Main, |host| {
-        let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let seen = Rc::new(RefCell::new(Vec::new()));
         let told = seen.clone();
         replace(move |args, rmm| {
             let is = |fid: Fid| args.x(0) == u64::from(fid.raw());
