@@ -74,6 +74,24 @@ impl AddrRange {
         self.bytes() >> crate::GRANULE_SHIFT
     }
 
+    /// Its first granule.
+    pub fn first(&self) -> Self {
+        // INVARIANT: A range has at least one granule, so that this does not run over.
+        Self {
+            base: self.base,
+            top: PhysAddr(self.base.0.saturating_add(GRANULE_SIZE)),
+        }
+    }
+
+    /// Its last granule, which may be the first.
+    pub fn last(&self) -> Self {
+        // INVARIANT: As above.
+        Self {
+            base: PhysAddr(self.top.0.saturating_sub(GRANULE_SIZE)),
+            top: self.top,
+        }
+    }
+
     /// Cuts the range at `at`: what lies below and what lies above, either of which may be nothing.
     ///
     /// Returns `None` if `at` is not a granule boundary of the range (its ends included).

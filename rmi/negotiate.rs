@@ -17,11 +17,9 @@ use super::{
     Conduit,
     Error,
     Features,
-    PhysAddr,
     Rmi,
     SharedPage,
-    Status,
-    GRANULE_SIZE, //
+    Status, //
 };
 use core::fmt;
 
@@ -199,13 +197,9 @@ pub fn check_unused_ram<C: Conduit>(rmi: &Rmi<C>, range: AddrRange) -> Result<()
     if !rmi.is_v1() {
         return check_ram(rmi, range);
     }
-    let last = PhysAddr::new(range.top().raw().saturating_sub(GRANULE_SIZE));
-    for end in [
-        range,
-        AddrRange::new(last, range.top()).ok_or(Decline::GranuleSize)?,
-    ] {
-        range_delegate(rmi, end)?;
-        range_undelegate(rmi, end)?;
+    for granule in [range.first(), range.last()] {
+        range_delegate(rmi, granule)?;
+        range_undelegate(rmi, granule)?;
     }
     Ok(())
 }

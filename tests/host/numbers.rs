@@ -55,6 +55,8 @@ fn ranges_of_memory() {
             let bytes = u128::from(top) - u128::from(base);
             assert_eq!(u128::from(made.bytes()), bytes);
             assert_eq!(u128::from(made.granules()), bytes / SIZE);
+            assert_eq!(ends(made.first()), (base, base + GRANULE_SIZE));
+            assert_eq!(ends(made.last()), (top - GRANULE_SIZE, top));
         }
     }
 }

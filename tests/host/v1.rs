@@ -25,9 +25,12 @@ use kvm_arm_rmi::rmi::{
     Pages,
     PhysAddr,
     Regs,
+    ReturnCode,
     RttLevel,
     Status, //
 };
+use std::cell::RefCell;
+use std::rc::Rc;
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 0x10_0000;
@@ -100,24 +103,56 @@ fn one_feature_register_says_everything() {
         let ram = AddrRange::new(PhysAddr::new(0x4000_0000), PhysAddr::new(0x8000_0000));
         check_ram(&host.rmi, ram.unwrap()).unwrap();
         assert_eq!(calls(&host, Fid::GRANULE_TRACKING_GET), 0);
-        // Where nobody uses it yet that is tried at both ends.
-        let unused = host.alloc(3).unwrap();
-        let free = unused.range();
-        check_unused_ram(&host.rmi, free).unwrap();
-        let tried = [Fid::GRANULE_DELEGATE, Fid::GRANULE_UNDELEGATE];
-        assert_eq!(tried.map(|fid| calls(&host, fid)), [2, 2]);
-        for at in [free.base().raw(), free.top().raw() - PAGE] {
-            let delegate = u64::from(Fid::GRANULE_DELEGATE.raw());
-            let instead = move |args: &Regs, rmm: &dyn Fn(&Regs) -> Regs| match *args {
-                args if args.x(0) == delegate && args.x(1) == at => Regs::new(1, &[]),
-                args => rmm(&args),
-            };
-            host.rmi.conduit().replace(instead);
-            let refused = check_unused_ram(&host.rmi, free).unwrap_err();
-            assert!(matches!(refused, Decline::Command(_)), "{refused}");
+        host.assert_idle();
+    });
+}
+
+/// From now on the granules are written down that the RMM is given, and that it is to give back. It refuses
+/// one of that.
+fn watch_granules(host: &Host, refused: Option<(Fid, u64)>) -> Rc<RefCell<Vec<(Fid, u64)>>> {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let told = seen.clone();
+    let instead = move |args: &Regs, rmm: &dyn Fn(&Regs) -> Regs| {
+        let asked = (Fid::from_raw(args.x(0) as u32), args.x(1));
+        told.borrow_mut().push(asked);
+        match Some(asked) == refused {
+            true => Regs::new(1, &[]),
+            false => rmm(args),
         }
-        assert_eq!(host.machine.fake().realm_granules(), 0);
-        host.free(unused);
+    };
+    host.rmi.conduit().replace(instead);
+    seen
+}
+
+const DELEGATE: Fid = Fid::GRANULE_DELEGATE;
+const UNDELEGATE: Fid = Fid::GRANULE_UNDELEGATE;
+
+/// Where nobody uses memory yet its first granule is tried, then its last one; nothing else is, and nothing
+/// stays with the RMM if it refuses either.
+#[test]
+fn unused_memory_is_tried_at_both_ends() {
+    alone(|| {
+        let host = host();
+        for order in [0, 1, 6] {
+            let unused = host.alloc(order).unwrap();
+            let free = unused.range();
+            let ends = [free.base().raw(), free.top().raw() - PAGE];
+            let all = ends.map(|at| [(DELEGATE, at), (UNDELEGATE, at)]).concat();
+            let seen = watch_granules(&host, None);
+            check_unused_ram(&host.rmi, free).unwrap();
+            assert_eq!(*seen.borrow(), all);
+            for at in ends {
+                let refused = (DELEGATE, at);
+                let seen = watch_granules(&host, Some(refused));
+                let declined = check_unused_ram(&host.rmi, free).unwrap_err();
+                let why = Decline::Command(Error::Refused(DELEGATE, ReturnCode::new(1)));
+                assert_eq!(declined, why);
+                let last = all.iter().position(|asked| *asked == refused);
+                assert_eq!(*seen.borrow(), all[..=last.unwrap()]);
+            }
+            assert_eq!(host.machine.fake().realm_granules(), 0);
+            host.free(unused);
+        }
         host.assert_idle();
     });
 }

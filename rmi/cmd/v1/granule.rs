@@ -2,7 +2,7 @@
 
 //! Commands on granules.
 
-use crate::rmi::{AddrRange, Conduit, Error, Fid, PhysAddr, Rmi, GRANULE_SIZE};
+use crate::rmi::{AddrRange, Conduit, Error, Fid, PhysAddr, Rmi};
 
 /// RMI_GRANULE_DELEGATE (0xC4000151): gives the first granule of a range to the realm world. Returns its end.
 ///
@@ -34,7 +34,6 @@ pub(in crate::rmi::cmd) fn undelegate<C: Conduit>(
 ///
 /// Those of the command.
 fn first<C: Conduit>(rmi: &Rmi<C>, fid: Fid, range: AddrRange) -> Result<PhysAddr, Error> {
-    let base = range.base().raw();
-    rmi.plain(fid, &[base])?;
-    Ok(PhysAddr::new(base.saturating_add(GRANULE_SIZE)))
+    rmi.plain(fid, &[range.base().raw()])?;
+    Ok(range.first().top())
 }
