@@ -6,9 +6,7 @@
 //! take granules. An RMM that somebody has activated before (the firmware layer of a newer kernel,
 //! or an earlier load of this module) is as good as one that we activate.
 
-use super::cmd::granule::{
-    range_delegate, range_undelegate, tracking_get, Category, Tracking, TrackingInfo,
-};
+use super::cmd::granule::{tracking_get, Category, Tracking, TrackingInfo};
 use super::cmd::rmm::{
     activate, config_get, config_set, features, version, Config, Version, Versions,
 };
@@ -17,9 +15,11 @@ use super::{
     Conduit,
     Error,
     Features,
+    GranuleRange,
     Rmi,
     SharedPage,
-    Status, //
+    Status,
+    Undelegated, //
 };
 use core::fmt;
 
@@ -198,10 +198,24 @@ pub fn check_unused_ram<C: Conduit>(rmi: &Rmi<C>, range: AddrRange) -> Result<()
         return check_ram(rmi, range);
     }
     for granule in [range.first(), range.last()] {
-        range_delegate(rmi, granule)?;
-        range_undelegate(rmi, granule)?;
+        try_granule(rmi, granule)?;
     }
     Ok(())
+}
+
+/// Delegates a granule that nobody uses yet, and takes it back. What the RMM keeps is leaked.
+///
+/// # Errors
+///
+/// The refusal.
+fn try_granule<C: Conduit>(rmi: &Rmi<C>, granule: AddrRange) -> Result<(), Error> {
+    let there = GranuleRange::<Undelegated>::of(granule).delegate(rmi);
+    let (kept, error) = match there.done.map(|granule| granule.undelegate(rmi)) {
+        Some(back) => (back.rest, back.error),
+        None => (None, there.error),
+    };
+    kept.into_iter().for_each(|kept| kept.leak(rmi));
+    error.map_or(Ok(()), Err)
 }
 
 /// Checks that every granule of a range of the host's memory can be delegated. An RMM that speaks RMI 1.0

@@ -157,6 +157,25 @@ fn unused_memory_is_tried_at_both_ends() {
     });
 }
 
+/// What it does not give back is known to be lost, though nobody uses it: another kernel might.
+#[test]
+fn unused_memory_that_is_kept() {
+    alone(|| {
+        for last in [false, true] {
+            let host = host();
+            let unused = host.alloc(6).unwrap().into_range();
+            let kept = if last { unused.last() } else { unused.first() };
+            let seen = watch_granules(&host, Some((UNDELEGATE, kept.base().raw())));
+            let declined = check_unused_ram(&host.rmi, unused).unwrap_err();
+            let why = Decline::Command(Error::Refused(UNDELEGATE, ReturnCode::new(1)));
+            assert_eq!(declined, why);
+            assert_eq!(seen.borrow().len(), if last { 4 } else { 2 });
+            assert_eq!(host.machine.fake().in_realm_space(), [kept.base().raw()]);
+            assert_eq!(host.counts(), (1, 1));
+        }
+    });
+}
+
 #[test]
 fn a_realm_lives_and_leaves_nothing() {
     alone(|| {
