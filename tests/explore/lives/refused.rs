@@ -249,3 +249,20 @@ fn a_page_that_is_kept_while_others_are_populated() {
     life.assert_accounted("kept");
     assert_eq!(life.counts, (1, 1));
 }
+
+/// The RMM does not part from private memory when the process ends: its file is closed after that, and
+/// nobody gets what the RMM has still.
+#[test]
+fn private_memory_that_is_not_unmapped_at_the_end() {
+    let life = on_host(Dialect::Main, |host| {
+        let world = host.vm().unwrap();
+        run(&world, 0, private(0..4)).unwrap();
+        refuse(Fid::RTT_DATA_UNMAP, u64::MAX);
+        world.end();
+        end();
+        host.outcome(Ok(()))
+    });
+    life.assert_accounted("kept at the end");
+    // The pages, two tables, the starting table and the RD.
+    assert_eq!(life.counts, (8, 8));
+}
