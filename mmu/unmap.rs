@@ -21,7 +21,7 @@ use crate::{
         vm::Vm,
         MissingTable, //
     },
-    rmi::{Rmi, BLOCKED_TRIES, GRANULE_SIZE},
+    rmi::{Fid, Rmi, GRANULE_SIZE},
     sys::{
         kvm::MmuWriteLock,
         prelude::*,
@@ -98,7 +98,7 @@ pub fn shared(vm: &Vm, gfns: Range<u64>, lock: &mut MmuWriteLock<'_>, may_block:
     let mut left = gfns;
     let mut blocked = 0;
     while let Some(part) = realm.shared(&left) {
-        if part.is_blocked() && blocked < BLOCKED_TRIES {
+        if part.is_blocked() && vm.may_try_again(Fid::RTT_UNPROT_UNMAP, blocked) {
             // An operation has to end first, which may be another realm's and sleep.
             blocked += 1;
             if may_block {

@@ -3,8 +3,24 @@
 //! The way to the RMM: for the host as a whole, and on behalf of one realm.
 
 use crate::{
-    rmi::{cmd::realm::RdName, Conduit, Counts, Dialect, GranuleRange, Pages, Regs, Undelegated},
-    sys::{memory, prelude::*, sched, smc::Smc}, //
+    rmi::{
+        cmd::realm::RdName,
+        Conduit,
+        Counts,
+        Dialect,
+        Fid,
+        GranuleRange,
+        Pages,
+        Regs,
+        Undelegated, //
+    },
+    sys::{
+        memory,
+        prelude::*,
+        sched,
+        smc::Smc,
+        sync::atomic::{AtomicU64, Ordering}, //
+    }, //
 };
 
 /// The SMC instruction, what went that way, and what is known of who is at its end.
@@ -72,6 +88,32 @@ pub struct RealmSmc<'a> {
     pub name: &'a SetOnce<RdName>,
     /// What may happen between two calls.
     pub pause: Pause,
+    /// The realm's patience.
+    pub patience: &'a Patience,
+}
+
+/// Which commands a realm has waited for in vain: a bit for each. Two that have the same one, of which there
+/// are some, share their patience.
+#[derive(Debug, Default)]
+pub struct Patience(AtomicU64);
+
+impl Patience {
+    fn bit(fid: Fid) -> u64 {
+        1 << (fid.raw() % u64::BITS)
+    }
+
+    /// See [`Conduit::is_patient`]. What one CPU finds out another may not know yet, and finds out as well.
+    pub fn has(&self, fid: Fid) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::bit(fid) == 0
+    }
+
+    /// See [`Conduit::set_patience`].
+    pub fn set(&self, fid: Fid, patient: bool) {
+        match patient {
+            true => self.0.fetch_and(!Self::bit(fid), Ordering::Relaxed),
+            false => self.0.fetch_or(Self::bit(fid), Ordering::Relaxed),
+        };
+    }
 }
 
 /// A realm as events and the log have it: the address of its RD, or 0.
@@ -97,6 +139,14 @@ impl Conduit for RealmSmc<'_> {
 
     fn may_wait(&self) -> bool {
         self.pause == Pause::Resched
+    }
+
+    fn is_patient(&self, fid: Fid) -> bool {
+        self.patience.has(fid)
+    }
+
+    fn set_patience(&self, fid: Fid, patient: bool) {
+        self.patience.set(fid, patient);
     }
 
     fn dialect(&self) -> &Dialect {

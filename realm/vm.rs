@@ -41,7 +41,7 @@ use super::{
     host::{self, report, Host},
     lock_set::LockSet,
     shape::{Choice, Shape},
-    smc::{rd, HostPages, Pause, RealmSmc},
+    smc::{rd, HostPages, Patience, Pause, RealmSmc},
     table_cache::TableCache,
     table_map::{MissingTable, TableMap},
     tables::Tables,
@@ -53,7 +53,7 @@ use crate::{
             data::Pieces,
             realm::{RdName, RealmGranules},
         },
-        Counts, Delegated, GranuleRange, IpaSpace, Pending, Rmi, GRANULE_SIZE,
+        Counts, Delegated, Fid, GranuleRange, IpaSpace, Pending, Rmi, BLOCKED_TRIES, GRANULE_SIZE,
     },
     sys::{
         debugfs::Dir,
@@ -126,8 +126,10 @@ pub struct Vm {
     pub files: Mutex<Option<Dir<Vm>>>,
     /// Whether memory attributes count, from when the realm is made: see `halves.rs`.
     pub(super) attributes: AtomicU32,
-    /// Its memory has been taken back; nothing is mapped any more.
+    /// Its memory has been taken back, as far as the RMM gives it.
     flushed: AtomicBool,
+    /// How long it waits for the RMM.
+    patience: Patience,
     /// See [`Vm::kill`].
     killed: AtomicBool,
 }
@@ -168,6 +170,7 @@ impl Vm {
             files: mutex!(None, "kvm_arm_rmi::files")?,
             attributes: AtomicU32::new(0),
             flushed: AtomicBool::new(false),
+            patience: Patience::default(),
             killed: AtomicBool::new(false),
         };
         let vm = Arc::new(vm, GFP_KERNEL_ACCOUNT)?;
@@ -181,7 +184,17 @@ impl Vm {
             counts: &self.counts,
             name: &self.name,
             pause,
+            patience: &self.patience,
         })
+    }
+
+    /// A command was BLOCKED under a lock, `tries` times in a row. True if it may be tried again after a
+    /// while, without the lock.
+    pub fn may_try_again(&self, fid: Fid, tries: u32) -> bool {
+        if tries >= BLOCKED_TRIES {
+            self.patience.set(fid, false);
+        }
+        self.patience.has(fid)
     }
 
     /// The tables.
@@ -298,9 +311,9 @@ impl Vm {
     }
 
     /// No vCPU will run any more: the realm is Dying from now on. `None` if that was so before; false if
-    /// the RMM does not terminate it, so that it has what is shared still.
+    /// the RMM does not terminate it, so that it has what is shared still. Then it may be tried again.
     pub fn terminate(&self) -> Option<bool> {
-        if self.flushed.swap(true, Ordering::Relaxed) {
+        if self.flushed.load(Ordering::Relaxed) {
             return None;
         }
         let mut lifecycle = self.lifecycle.lock();
@@ -311,6 +324,7 @@ impl Vm {
             // It has to be kept from the host's memory in another way.
             self.kill(fmt!("it cannot be terminated"));
         }
+        self.flushed.store(told.is_ok(), Ordering::Relaxed);
         Some(told == Ok(true))
     }
 

@@ -15,10 +15,10 @@ use crate::{
     rmi::{
         cmd::realm::RdName,
         Delegated,
+        Fid,
         GranuleRange,
         Pending,
         RttLevel,
-        BLOCKED_TRIES,
         GRANULE_SIZE, //
     },
     sys::{
@@ -85,7 +85,7 @@ impl Vm {
         let rmi = self.rmi(Pause::Never);
         let at = granule.range().base();
         let mut left = Some(granule);
-        for _ in 0..BLOCKED_TRIES {
+        for tries in 1.. {
             let Some(granule) = left.take() else { break };
             let lock = MmuReadLock::new(&self.kvm);
             let created = self.tables().create(&rmi, name, table, granule);
@@ -97,6 +97,9 @@ impl Vm {
                 }
                 Err(failed) if failed.error.is_blocked() => left = failed.granules,
                 Err(failed) => return (failed.granules, Err(errno(failed.error))),
+            }
+            if !self.may_try_again(Fid::RTT_CREATE, tries) {
+                break;
             }
             sched::sleep_1ms();
         }

@@ -8,6 +8,10 @@ use super::{Conduit, Counts, Error, Fid, Regs, Results, ReturnCode, Status};
 /// a matter of seconds; an RMM that is busy for longer is taken for broken rather than waited for.
 const BUSY_TRIES: u32 = 10_000;
 
+/// The same where that was in vain before, see [`Conduit::is_patient`]: what another CPU does to the same
+/// granule at the same time takes less.
+const BUSY_TRIES_AGAIN: u32 = 100;
+
 /// How often a call is made while the RMM answers BLOCKED: an operation has to end first that may be
 /// another realm's, which this one can only wait for. At most that waits for memory, which takes the
 /// host that runs it some milliseconds. [`Conduit::wait`] is called between two tries, so this
@@ -86,6 +90,11 @@ impl<C: Conduit> Rmi<C> {
     pub(super) fn patiently(&self, fid: Fid, args: &[u64]) -> Result<(ReturnCode, Results), Error> {
         let mut busy = 0u32;
         let mut blocked = 0u32;
+        let patient = self.conduit.is_patient(fid);
+        let busy_tries = match patient {
+            true => BUSY_TRIES,
+            false => BUSY_TRIES_AGAIN,
+        };
         loop {
             let (code, regs) = self.once(fid, args);
             if code == ReturnCode::NOT_FORWARDED {
@@ -94,19 +103,29 @@ impl<C: Conduit> Rmi<C> {
             match code.status() {
                 Status::Busy => {
                     busy = busy.saturating_add(1);
-                    if busy >= BUSY_TRIES {
+                    if busy >= busy_tries {
+                        self.conduit.set_patience(fid, false);
                         return Err(Error::StillBusy(fid));
                     }
                     self.conduit.pause();
                 }
                 Status::Blocked => {
+                    if !patient || !self.conduit.may_wait() {
+                        return Err(Error::Refused(fid, code));
+                    }
                     blocked = blocked.saturating_add(1);
-                    if blocked >= BLOCKED_TRIES || !self.conduit.may_wait() {
+                    if blocked >= BLOCKED_TRIES {
+                        self.conduit.set_patience(fid, false);
                         return Err(Error::Refused(fid, code));
                     }
                     self.conduit.wait();
                 }
-                _ => return Ok((code, regs)),
+                _ => {
+                    if !patient {
+                        self.conduit.set_patience(fid, true);
+                    }
+                    return Ok((code, regs));
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 //! How a call reaches the RMM, and the memory that a call may point to.
 
-use super::{Counts, Dialect, PhysAddr};
+use super::{Counts, Dialect, Fid, PhysAddr};
 
 /// Number of registers in an SMCCC 1.2 call: x0..x17.
 pub const NREGS: usize = 18;
@@ -70,6 +70,15 @@ pub trait Conduit {
     fn may_wait(&self) -> bool {
         true
     }
+
+    /// False if it was waited for this command in vain: it is tried, and not waited for. What takes a realm
+    /// apart makes as many calls as the realm has tables, and must come to an end if none is served.
+    fn is_patient(&self, _fid: Fid) -> bool {
+        true
+    }
+
+    /// It was waited for this command in vain, or it is served again.
+    fn set_patience(&self, _fid: Fid, _patient: bool) {}
 
     /// What is known of how the RMM behind this wants things put.
     fn dialect(&self) -> &Dialect;

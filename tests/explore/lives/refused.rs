@@ -34,9 +34,8 @@ fn a_realm_that_is_not_terminated() {
         world.end();
         host.outcome(Ok(()))
     });
-    life.assert_accounted("not terminated");
-    // Its descriptor and starting table, and two tables for each half.
-    assert_eq!(life.counts, (2, 2));
+    // It is tried again when the VM goes.
+    life.assert_idle("terminated at the second try");
 }
 
 /// What is shared with a realm that has ended is left to the RMM.
@@ -265,4 +264,46 @@ fn private_memory_that_is_not_unmapped_at_the_end() {
     life.assert_accounted("kept at the end");
     // The pages, two tables, the starting table and the RD.
     assert_eq!(life.counts, (8, 8));
+}
+
+/// An RMM that serves nothing any more is waited for once, not once for each table: the end of a process
+/// cannot be killed.
+#[test]
+fn an_end_that_the_rmm_does_not_serve() {
+    const TABLES: u64 = 4;
+    let all = ALONE..ALONE + 512 * TABLES;
+    for status in [Status::Blocked, Status::Busy] {
+        let all = all.clone();
+        let life = on_host(Dialect::Main, move |host| {
+            let world = host.vm().unwrap();
+            let alone = Gmem::new();
+            world
+                .vm
+                .add_slot(all.clone(), 0x5000_0000, Some((&alone, 0)))
+                .unwrap();
+            world.vm.set_private(all.clone(), true).unwrap();
+            for first in all.step_by(512) {
+                run(&world, 0, private(first..first + 1)).unwrap();
+            }
+            let (sleeps, calls_before) = (machine().sleeps(), made(Fid::RTT_DATA_UNMAP));
+            refuse_some(Fid::RTT_DATA_UNMAP, (0, u64::MAX), status);
+            world.vm.flush();
+            let slept = machine().sleeps() - sleeps;
+            let made = made(Fid::RTT_DATA_UNMAP) - calls_before;
+            match status {
+                Status::Blocked => assert_eq!((slept, made), (999, 999 + TABLES)),
+                _ => assert_eq!((slept, made), (0, 10_000 + 100 * (TABLES - 1))),
+            }
+            // It is served again, and so all of it comes back.
+            end();
+            world.end();
+            host.outcome(Ok(()))
+        });
+        life.assert_idle(&format!("{status:?}"));
+    }
+}
+
+/// How often a command was called so far.
+fn made(fid: Fid) -> u64 {
+    calls().get(&fid.raw()).map_or(0, |(calls, _)| *calls)
 }
