@@ -159,7 +159,7 @@ pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
     let host = Arc::new(host, GFP_KERNEL)?;
     // It is watched before it is looked at: nothing comes in between.
     let watch = RamWatch::new(&host, check_new_ram)?;
-    memory::for_each_ram(|range| rmi::check_ram(&host.rmi, range).map_err(decline))?;
+    memory::for_each_ram(|range| check_online_ram(&host, range))?;
     // Nothing above delegates: know that it works before a realm depends on it.
     undelegate(&host.rmi, alloc_delegated(&host.rmi, 0)?).map_err(errno)?;
     platform::set_dump(host.realms.lock().pa());
@@ -177,6 +177,28 @@ fn obstacle() -> Option<&'static str> {
         () if !platform::has_kvm() => Some("KVM is not there"),
         () => None,
     }
+}
+
+/// All memory that is online can be delegated; what is not is looked at when it is about to be.
+///
+/// # Errors
+///
+/// As for [`start`].
+fn check_online_ram(host: &Host, mut range: AddrRange) -> Result {
+    while let Err(reason) = rmi::check_ram(&host.rmi, range) {
+        let Decline::Ram(info) = reason else {
+            return Err(decline(reason));
+        };
+        let online = memory::next_online(info.range);
+        if online == info.range.base() {
+            return Err(decline(reason));
+        }
+        match AddrRange::new(online, range.top()) {
+            Some(rest) => range = rest,
+            None => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 /// Memory that the RMM does not take stays offline: any page may become a realm's.

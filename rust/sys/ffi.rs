@@ -59,14 +59,17 @@ unsafe extern "C" {
     /// `page_to_phys()`.
     pub(crate) fn kvm_rmi_helper_page_to_phys(page: *mut bindings::page) -> bindings::phys_addr_t;
 
-    /// `phys_to_page()`.
-    pub(crate) fn kvm_rmi_helper_phys_to_page(phys: bindings::phys_addr_t) -> *mut bindings::page;
-
     /// `page_address()`: never null, since arm64 maps all its memory.
     pub(crate) fn kvm_rmi_helper_page_address(page: *mut bindings::page) -> *mut c_void;
 
-    /// `PageHWPoison()`.
-    pub(crate) fn kvm_rmi_helper_is_poisoned(page: *mut bindings::page) -> bool;
+    /// `PageHWPoison()`, or no page of memory that is online.
+    pub(crate) fn kvm_rmi_helper_is_bad(phys: bindings::phys_addr_t) -> bool;
+
+    /// The first address from `phys` on that is of memory which is online, or `end`.
+    pub(crate) fn kvm_rmi_helper_next_online(
+        phys: bindings::phys_addr_t,
+        end: bindings::phys_addr_t,
+    ) -> bindings::phys_addr_t;
 
     /// `put_page()` for pages that follow each other. Those of a file that keeps them are `dirty` from now
     /// on.

@@ -9,7 +9,9 @@
 #include <linux/cpufeature.h>
 #include <linux/crash_dump.h>
 #include <linux/delay.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/moduleparam.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
@@ -63,9 +65,15 @@ phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page)
 	return page_to_phys(page);
 }
 
-struct page *kvm_rmi_helper_phys_to_page(phys_addr_t phys)
+/* The first address from @phys on that is of memory which is online, or @end. */
+phys_addr_t kvm_rmi_helper_next_online(phys_addr_t phys, phys_addr_t end)
 {
-	return phys_to_page(phys);
+	unsigned long pfn = PHYS_PFN(phys), last = PHYS_PFN(end);
+
+	while (pfn < last && !pfn_to_online_page(pfn))
+		pfn = SECTION_ALIGN_UP(pfn + 1);
+
+	return PFN_PHYS(min(pfn, last));
 }
 
 void *kvm_rmi_helper_page_address(struct page *page)
@@ -73,9 +81,12 @@ void *kvm_rmi_helper_page_address(struct page *page)
 	return page_address(page);
 }
 
-bool kvm_rmi_helper_is_poisoned(struct page *page)
+/* What firmware names may be no memory at all. */
+bool kvm_rmi_helper_is_bad(phys_addr_t phys)
 {
-	return PageHWPoison(page);
+	struct page *page = pfn_to_online_page(PHYS_PFN(phys));
+
+	return !page || PageHWPoison(page);
 }
 
 /* The folio of the page @pfn, and how many of @pages from there on are in it. */

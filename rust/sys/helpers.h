@@ -36,9 +36,9 @@ extern unsigned int kvm_rmi_fault_around;
 extern bool kvm_rmi_fault_adaptive;
 
 phys_addr_t kvm_rmi_helper_page_to_phys(struct page *page);
-struct page *kvm_rmi_helper_phys_to_page(phys_addr_t phys);
 void *kvm_rmi_helper_page_address(struct page *page);
-bool kvm_rmi_helper_is_poisoned(struct page *page);
+bool kvm_rmi_helper_is_bad(phys_addr_t phys);
+phys_addr_t kvm_rmi_helper_next_online(phys_addr_t phys, phys_addr_t end);
 void kvm_rmi_helper_put_pages(phys_addr_t phys, u64 pages, bool dirty);
 bool kvm_rmi_helper_get_pages(phys_addr_t phys, u64 pages);
 void kvm_rmi_helper_cond_resched(void);

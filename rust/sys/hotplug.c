@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Memory of the host that comes and goes. What comes is shown to Rust. What a
- * file of guest_memfd has of private memory cannot go: such a page cannot be
- * migrated, which offline_pages() tries again and again until a signal comes,
- * while it sees a page on an LRU list.
+ * file of guest_memfd has of private memory cannot go, nor what is left of such
+ * a file because the RMM has not given it back: such a page cannot be migrated,
+ * which offline_pages() tries again and again until a signal comes, while it
+ * sees a page on an LRU list.
  */
 
 #include <linux/memory.h>
@@ -18,7 +19,7 @@ static kvm_rmi_visit_ram watch;
 static void *watch_arg;
 
 /* The page may go any time; the lock of its folio keeps the mapping. */
-static bool is_inaccessible(struct page *page)
+static bool has_to_stay(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 	struct address_space *mapping;
@@ -30,7 +31,10 @@ static bool is_inaccessible(struct page *page)
 	if (page_folio(page) == folio && folio_test_lru(folio)) {
 		folio_lock(folio);
 		mapping = folio_mapping(folio);
-		ret = mapping && mapping_inaccessible(mapping);
+		/* A page of no file any more goes with the last reference. */
+		ret = mapping ? mapping_inaccessible(mapping) :
+				!folio_test_anon(folio) &&
+				folio_ref_count(folio) > 1;
 		folio_unlock(folio);
 	}
 	folio_put(folio);
@@ -43,7 +47,7 @@ static int going_offline(const struct memory_notify *memory)
 	unsigned long pfn, end = memory->start_pfn + memory->nr_pages;
 
 	for (pfn = memory->start_pfn; pfn < end; pfn++) {
-		if (is_inaccessible(pfn_to_page(pfn)))
+		if (has_to_stay(pfn_to_page(pfn)))
 			return -EBUSY;
 		cond_resched();
 	}

@@ -266,16 +266,23 @@ fn pages(pfn: c_ulong, nr_pages: c_ulong) -> Option<AddrRange> {
     )
 }
 
-/// True if the host has been told that the page is bad. It may be at any time; the page allocator does not
-/// hand out such pages, nor take them back.
-///
-/// `pa` is memory that the page allocator has handed out.
+/// True if the host has been told that the page is bad, or if it is no memory of the host's, which an RMM can
+/// name all the same. It may be told at any time; the page allocator does not hand out such pages, nor take
+/// them back.
 pub fn is_bad(pa: PhysAddr) -> bool {
-    // SAFETY: There is a page for it, as for all memory of the page allocator's.
-    unsafe { ffi::kvm_rmi_helper_is_poisoned(ffi::kvm_rmi_helper_phys_to_page(pa.raw())) }
+    // SAFETY: Any address will do.
+    unsafe { ffi::kvm_rmi_helper_is_bad(pa.raw()) }
 }
 
-/// Calls `visit` for each range of the host's memory, in whole granules, until it returns an error.
+/// The first address from the base of `range` on that is of memory which is online, or its top.
+pub fn next_online(range: AddrRange) -> PhysAddr {
+    let (base, top) = (range.base().raw(), range.top().raw());
+    // SAFETY: Any addresses will do.
+    PhysAddr::new(unsafe { ffi::kvm_rmi_helper_next_online(base, top) })
+}
+
+/// Calls `visit` for each range of the host's memory, online or not, in whole granules, until it returns an
+/// error.
 ///
 /// # Errors
 ///

@@ -56,6 +56,7 @@ pub struct Machine {
     references: RefCell<BTreeMap<u64, u32>>,
     free: RefCell<BTreeSet<u64>>,
     bad: RefCell<BTreeSet<u64>>,
+    offline: RefCell<Range<u64>>,
     /// Firmware has told of an external abort, and nobody has asked since.
     sea: Cell<bool>,
     /// How often it was asked.
@@ -106,6 +107,7 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         references: RefCell::default(),
         free: RefCell::new(ram.flat_map(pages).collect()),
         bad: RefCell::default(),
+        offline: RefCell::new(0..0),
         sea: Cell::new(false),
         asked_for_sea: Cell::new(0),
         fails: Cell::new(0),
@@ -344,6 +346,19 @@ impl Machine {
             );
             // Who has a bad page keeps it from others at the end.
             assert!(self.is_bad(pa) || self.free.borrow_mut().insert(pa));
+        }
+    }
+
+    /// This memory is there, and not online.
+    pub fn set_offline(&self, range: Range<u64>) {
+        self.offline.replace(range);
+    }
+
+    pub(super) fn next_online(&self, range: Range<u64>) -> u64 {
+        let offline = self.offline.borrow();
+        match offline.contains(&range.start) {
+            true => offline.end.min(range.end),
+            false => range.start,
         }
     }
 

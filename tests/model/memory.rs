@@ -140,9 +140,16 @@ impl<T> RamWatch<T> {
     }
 }
 
-/// True if the host has been told that the page is bad.
+/// True if the host has been told that the page is bad, or if it is no memory of its.
 pub fn is_bad(pa: PhysAddr) -> bool {
-    machine().is_bad(pa.raw())
+    let machine = machine();
+    let ram = machine.firmware().ram();
+    !ram.iter().any(|range| range.contains(&pa.raw())) || machine.is_bad(pa.raw())
+}
+
+/// The first address from the base of `range` on that is of memory which is online, or its top.
+pub fn next_online(range: AddrRange) -> PhysAddr {
+    PhysAddr::new(machine().next_online(range.base().raw()..range.top().raw()))
 }
 
 /// Calls `visit` for each range of the host's memory.

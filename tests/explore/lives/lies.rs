@@ -152,14 +152,16 @@ fn memory_that_is_somebody_elses() {
         1 << 51,
         u64::MAX,
     ];
-    for place in places(good.calls(Fid::RTT_DESTROY)) {
-        for address in foreign {
-            let life = with_lie(Fid::RTT_DESTROY, (place, 1), move |args, rmm| {
-                let mut regs = rmm(args);
-                regs.0[1] = address;
-                regs
-            });
-            life.assert_accounted(&format!("table {place}: {address:#x}"));
+    for fid in [Fid::RTT_DESTROY, Fid::RTT_FOLD] {
+        for place in places(good.calls(fid)) {
+            for address in foreign {
+                let life = with_lie(fid, (place, 1), move |args, rmm| {
+                    let mut regs = rmm(args);
+                    regs.0[1] = address;
+                    regs
+                });
+                life.assert_accounted(&format!("{fid} {place}: {address:#x}"));
+            }
         }
     }
     for place in places(good.calls(Fid::RTT_DATA_UNMAP)) {
