@@ -5,6 +5,8 @@
 //! The layout is that of `asm/kvm_rmi_dump.h`, which tools depend on. There is a list of the host's
 //! realms, each of which has a list of its own. What cannot be listed for want of memory is counted; no
 //! realm fails for that.
+//!
+//! The host looks there as well, when memory goes bad.
 
 use super::{table_map::table_size, Layout};
 use crate::{
@@ -114,6 +116,13 @@ impl List {
         self.near = at;
     }
 
+    /// A granule that is listed and that `wanted` wants.
+    fn find(&self, wanted: impl Fn(PhysAddr) -> bool) -> Option<PhysAddr> {
+        let granules = (0..).map_while(|n| self.granule(n));
+        let mut granules = granules.filter(|raw| *raw != 0).map(PhysAddr::new);
+        granules.find(|granule| wanted(*granule))
+    }
+
     /// The granule of an entry, or 0. `None` if there is no such entry.
     fn granule(&self, n: usize) -> Option<u64> {
         let page = self.pages.get(n / PER_PAGE)?;
@@ -172,6 +181,11 @@ impl Objects {
         if let Some(list) = &mut *self.0.lock() {
             list.add(granule, what);
         }
+    }
+
+    /// A granule of the realm's that `wanted` wants, of those that are listed.
+    pub fn find(&self, wanted: impl Fn(PhysAddr) -> bool) -> Option<PhysAddr> {
+        self.0.lock().as_ref()?.find(wanted)
     }
 
     /// These granules are nothing of the realm's any more.

@@ -80,7 +80,7 @@ pub use teardown::destroy_tables;
 pub use vm_status::show as show_vm;
 
 use crate::rmi::cmd::realm::{self as cmd, Failed, Params, Rd, RdName, RealmGranules};
-use crate::rmi::{Conduit, Error, Pages, Rmi, SharedPage};
+use crate::rmi::{Conduit, Error, Loans, Pages, Rmi, SharedPage};
 
 /// A realm.
 #[derive(Debug)]
@@ -140,6 +140,16 @@ impl Realm {
         match self {
             Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) | Self::Dying(rd) => {
                 Some(rd.name())
+            }
+            Self::None | Self::Dead => None,
+        }
+    }
+
+    /// What the RMM was lent for its descriptor, in the states in which there is one.
+    pub fn loans(&self) -> Option<&Loans> {
+        match self {
+            Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) | Self::Dying(rd) => {
+                Some(rd.loans())
             }
             Self::None | Self::Dead => None,
         }

@@ -55,6 +55,7 @@ small_numbers! {
     mod running;
     mod shared_fault;
 }
+mod bad_memory;
 mod ending;
 pub mod entry;
 mod owed;

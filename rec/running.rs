@@ -187,7 +187,7 @@ impl Running<'_, '_> {
 
     /// Nobody knows what to do about an exit, and the realm cannot go on. `detail` is for user space to
     /// print, `why` for the log.
-    fn internal_error(&mut self, detail: u64, why: fmt::Arguments<'_>) -> Next {
+    pub(super) fn internal_error(&mut self, detail: u64, why: fmt::Arguments<'_>) -> Next {
         self.vm.kill(why);
         self.vcpu.exit_internal_error(detail);
         Next::User

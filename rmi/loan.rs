@@ -47,6 +47,12 @@ impl Loans {
             .fold(0, u64::saturating_add)
     }
 
+    /// A granule that is lent and that `wanted` wants.
+    pub fn find(&self, wanted: impl Fn(PhysAddr) -> bool) -> Option<PhysAddr> {
+        let mut lent = self.entries.iter().flatten().flat_map(Entry::lent);
+        lent.find(|granule| wanted(*granule))
+    }
+
     /// True if another donation can be written down.
     pub(super) fn has_room(&self) -> bool {
         self.entries.iter().any(Option::is_none)
@@ -110,11 +116,7 @@ impl Loans {
                 .checked_shr(entry.out.trailing_zeros())?
                 .trailing_ones(),
         );
-        let at = |granules: u64| {
-            let bytes = granules.saturating_mul(super::GRANULE_SIZE);
-            PhysAddr::new(entry.range.base().raw().saturating_add(bytes))
-        };
-        let range = AddrRange::new(at(first), at(first.saturating_add(count)))?;
+        let range = AddrRange::new(entry.at(first), entry.at(first.saturating_add(count)))?;
         self.settle(range)
     }
 
@@ -125,6 +127,18 @@ impl Loans {
 }
 
 impl Entry {
+    /// Where its granule `n` is.
+    fn at(&self, n: u64) -> PhysAddr {
+        let bytes = n.saturating_mul(super::GRANULE_SIZE);
+        PhysAddr::new(self.range.base().raw().saturating_add(bytes))
+    }
+
+    /// The granules that are out.
+    fn lent(&self) -> impl Iterator<Item = PhysAddr> + '_ {
+        let out = |n: &u64| mask(*n, n.saturating_add(1)).is_some_and(|bit| self.out & bit != 0);
+        (0..PER_ENTRY).filter(out).map(|n| self.at(n))
+    }
+
     /// The granules of this entry that are in `range`, whether they are out or back.
     fn part(&self, range: AddrRange) -> u64 {
         let index = |pa: PhysAddr| {

@@ -84,6 +84,10 @@ impl Component for RealmVm {
         running(self, vcpu, rec).complete()
     }
 
+    fn memory_failed(&self, vcpu: &mut Locked<'_>, rec: &mut RecVcpu) -> Next {
+        running(self, vcpu, rec).memory_failed()
+    }
+
     #[inline]
     fn enter(&self, vcpu: &mut Locked<'_>, rec: &mut RecVcpu, entry: Entry) {
         running(self, vcpu, rec).enter(entry);

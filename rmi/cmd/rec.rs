@@ -67,6 +67,11 @@ impl Rec {
         RecName(self.granule.range().base())
     }
 
+    /// What the RMM was lent for it.
+    pub fn loans(&self) -> &Loans {
+        &self.loans
+    }
+
     /// Gives up on a REC that cannot be destroyed: what it is made of is leaked.
     pub fn leak<C: Conduit>(mut self, rmi: &Rmi<C>) {
         let lost = self.loans.write_off();

@@ -124,6 +124,7 @@ impl<C: Component> Ops<C> {
             pre_fault: Some(Self::pre_fault),
             first_run: Some(Self::first_run),
             complete: Some(Self::complete),
+            memory_failed: Some(Self::memory_failed),
             enter: Some(Self::enter),
             handle_exit: Some(Self::handle_exit),
             may_set_reg: Some(Self::may_set_reg),
@@ -180,6 +181,20 @@ impl<C: Component> Ops<C> {
             let data = data.as_mut().ok_or(EIO)?;
             // CAST: Its numbers are KVM's, see above.
             vm.complete(vcpu, data).map(|next| next as c_int)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// See [`held`]; the vCPU has a REC.
+    unsafe extern "C" fn memory_failed(vcpu: *mut bindings::kvm_vcpu) -> c_int {
+        // SAFETY: By the contract of this function.
+        let (vm, mut held) = unsafe { held::<C>(vcpu) };
+        let (vcpu, data) = held.split();
+        from_result(|| {
+            let data = data.as_mut().ok_or(EIO)?;
+            // CAST: Its numbers are KVM's, see above.
+            Ok(vm.memory_failed(vcpu, data) as c_int)
         })
     }
 

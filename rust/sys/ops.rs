@@ -160,6 +160,10 @@ pub trait Component: Sized + Send + Sync + 'static {
     /// See above.
     fn complete(&self, vcpu: &mut Locked<'_>, data: &mut Self::Vcpu) -> Result<Next>;
 
+    /// Memory of the host has gone bad: perhaps some that the RMM has for this VM. [`Next::Enter`] if not,
+    /// [`Next::User`] if that is the VM's end.
+    fn memory_failed(&self, vcpu: &mut Locked<'_>, data: &mut Self::Vcpu) -> Next;
+
     /// Describes the next entry. Interrupts are off.
     fn enter(&self, vcpu: &mut Locked<'_>, data: &mut Self::Vcpu, entry: Entry);
 

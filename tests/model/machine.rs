@@ -374,6 +374,11 @@ impl Machine {
         self.bad.borrow_mut().extend(delegated);
     }
 
+    /// How many pages the host has been told of.
+    pub(super) fn bad_pages(&self) -> usize {
+        self.bad.borrow().len()
+    }
+
     pub(super) fn is_bad(&self, pa: u64) -> bool {
         self.bad.borrow().contains(&pa)
     }

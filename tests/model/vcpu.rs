@@ -64,6 +64,8 @@ pub(super) struct Regs {
     /// `kvm_arm_rmi_memory_fault.answer`.
     pub(super) fault_answer: u64,
     pub(super) owes: bool,
+    /// `kvm_rmi_vcpu.bad_pages`.
+    pub(super) bad_pages: usize,
     /// A first KVM_RUN has come past what can fail: `vcpu->pid`.
     pub(super) has_run: bool,
     /// An `Option<KBox<D>>`, once somebody has looked.
@@ -121,6 +123,7 @@ impl VcpuState {
                 fault_cause: 0,
                 fault_answer: 0,
                 owes: false,
+                bad_pages: 0,
                 has_run: false,
                 ours: None,
             }),

@@ -396,6 +396,15 @@ impl<C: Component> Inner<C> {
                 vcpu.exit_intr();
                 return Err(EINTR);
             }
+            // `check_memory()`
+            let bad = machine().bad_pages();
+            if vcpu.regs().bad_pages != bad {
+                vcpu.regs().bad_pages = bad;
+                match self.ours.memory_failed(vcpu, data) {
+                    Next::User => return Ok(()),
+                    next => assert_eq!(next, Next::Enter),
+                }
+            }
             if vcpu.regs().owes {
                 match self.ours.complete(vcpu, data)? {
                     Next::User => return Ok(()),

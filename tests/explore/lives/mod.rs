@@ -3,6 +3,7 @@
 //! Whole lives of VMs on an RMM that goes wrong at one place, or has others to serve: every granule comes
 //! back or is known to be leaked, and the end is reached.
 
+mod bad_memory;
 mod blocked;
 mod dialects;
 mod dumped;
