@@ -19,6 +19,8 @@ use super::{debugfs, ensure, Result};
 
 /// What a victim may be doing.
 const DOINGS: [&str; 5] = ["made", "populate", "touch", "convert", "spin"];
+/// Private memory that it has touched when it says that it is ready, in bytes.
+pub(super) const TOUCHED: u64 = 4 << 20;
 /// How long it may do so before it is killed.
 const DELAYS: [u64; 3] = [0, 20, 300];
 
@@ -35,7 +37,8 @@ pub(super) fn main() -> Result<()> {
     Ok(())
 }
 
-fn kill(doing: &str, delay: u64) -> Result<()> {
+/// A victim that does this is killed, when it has begun and after so many milliseconds.
+pub(super) fn kill(doing: &str, delay: u64) -> Result<()> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["realm", "victim", doing])
         .stdout(Stdio::piped())
@@ -88,6 +91,11 @@ pub(super) fn victim(doing: &str) -> Result<()> {
             vm.populate(BASE, &source, true)?;
             forever()
         }
+        "touched" => with_cpu(shape, |cpu| {
+            cpu.expect(Order::pages(Op::Touch, chunk(0), TOUCHED), &[], 0)?;
+            ready();
+            forever()
+        }),
         _ => with_cpu(shape, |cpu| {
             ready();
             let (base, size) = (chunk(0), 0x20_0000);
