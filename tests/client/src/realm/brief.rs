@@ -85,6 +85,19 @@ fn turn_off(cpu: &mut Cpu<'_>) -> Result<()> {
     Ok(())
 }
 
+/// `realm spin [--ordinary]`: its CPU has nothing to do for a good while.
+pub(super) fn spin(realm: bool) -> Result<()> {
+    const TICKS: u64 = 200_000_000;
+    let shape = Shape {
+        realm,
+        ..Shape::REALM
+    };
+    with_cpu(shape, |cpu| {
+        cpu.order(Order::new(Op::Spin, TICKS), &[])?;
+        turn_off(cpu)
+    })
+}
+
 /// `realm many N`: so many, one after another.
 pub(super) fn many(count: u64) -> Result<()> {
     let before = debugfs::delegated()?;

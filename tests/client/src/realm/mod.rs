@@ -55,7 +55,7 @@ use ensure;
 
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
-  off N | many N | at-once N | churn N
+  off N | spin [--ordinary] | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | pmu | widths | hold [running] | refused | killed | debugfs
   eyes | seen | faults [COMMAND] | half-way | kept | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...] | blocks | parallel N...";
@@ -65,6 +65,8 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
     match args {
         ["run", options @ ..] => run::main(options),
         ["off", count] => run::off::main(count.parse()?),
+        ["spin"] => brief::spin(true),
+        ["spin", "--ordinary"] => brief::spin(false),
         ["many", count] => brief::many(count.parse()?),
         ["at-once", count] => brief::at_once(count.parse()?),
         ["churn", count] => brief::churn(count.parse()?),
