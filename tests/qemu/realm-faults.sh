@@ -10,7 +10,7 @@
 
 load
 realm 60 half-way
-realm 30 kept
+realm 30 kept 4
 realm 350 faults
 expect_value granules delegated "$(value granules leaked)"
 unload

@@ -6,17 +6,17 @@
 use kvm_arm_rmi::rmi::Fid;
 use realm_guest::PAGE_SIZE;
 
-use super::killed::{self, TOUCHED};
+use super::killed;
 use super::memory::{Huge, Mapping};
 use super::{debugfs, ensure, faults, Result};
 
 /// ERROR_INPUT, from now on.
 const REFUSED: [u64; 4] = [0, 0, u32::MAX as u64, 1];
-/// Memory that is used when the process has gone: more than it had, of which some was its.
-const LATER: u64 = 256 << 20;
+/// Memory that is used when the process has gone, of which some was its.
+const LATER: u64 = 64 << 20;
 
-/// `realm kept`.
-pub(super) fn main() -> Result<()> {
+/// `realm kept MiB`: so much private memory.
+pub(super) fn main(mib: u64) -> Result<()> {
     let (_, before) = debugfs::granules()?;
     let unmap = match debugfs::is_rmi_1_0() {
         Some(true) => Fid::DATA_DESTROY,
@@ -25,12 +25,12 @@ pub(super) fn main() -> Result<()> {
     let mut fault = vec![u64::from(unmap.raw())];
     fault.extend(REFUSED);
     debugfs::fault(&fault)?;
-    let killed = killed::kill("touched", 0);
+    let killed = killed::kill(&format!("touched-{mib}"), 0);
     debugfs::fault(&[0])?;
     killed?;
     faults::settled()?;
     let (_, leaked) = debugfs::granules()?;
-    let pages = TOUCHED / PAGE_SIZE;
+    let pages = (mib << 20) / PAGE_SIZE;
     ensure!(
         leaked - before >= pages,
         "{} granules are leaked, the realm had {pages} pages",

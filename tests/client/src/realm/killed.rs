@@ -19,8 +19,10 @@ use super::{debugfs, ensure, Result};
 
 /// What a victim may be doing.
 const DOINGS: [&str; 5] = ["made", "populate", "touch", "convert", "spin"];
-/// Private memory that it has touched when it says that it is ready, in bytes.
-pub(super) const TOUCHED: u64 = 4 << 20;
+/// Private memory that it has touched when it says that it is ready, in MiB, where that is what it does.
+fn touched(doing: &str) -> Option<u64> {
+    doing.strip_prefix("touched-")?.parse().ok()
+}
 /// How long it may do so before it is killed.
 const DELAYS: [u64; 3] = [0, 20, 300];
 
@@ -77,6 +79,13 @@ pub(super) fn victim(doing: &str) -> Result<()> {
         memory: 256 << 20,
         ..Shape::REALM
     };
+    if let Some(mib) = touched(doing) {
+        return with_cpu(shape, |cpu| {
+            cpu.expect(Order::pages(Op::Touch, chunk(0), mib << 20), &[], 0)?;
+            ready();
+            forever()
+        });
+    }
     match doing {
         "made" => {
             let vm = Vm::new(shape)?;
@@ -91,11 +100,6 @@ pub(super) fn victim(doing: &str) -> Result<()> {
             vm.populate(BASE, &source, true)?;
             forever()
         }
-        "touched" => with_cpu(shape, |cpu| {
-            cpu.expect(Order::pages(Op::Touch, chunk(0), TOUCHED), &[], 0)?;
-            ready();
-            forever()
-        }),
         _ => with_cpu(shape, |cpu| {
             ready();
             let (base, size) = (chunk(0), 0x20_0000);

@@ -57,7 +57,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | spin [--ordinary] | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | pmu | widths | hold [running] | refused | killed | debugfs
-  eyes | seen | faults [COMMAND] | half-way | kept | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
+  eyes | seen | faults [COMMAND] | half-way | kept MiB | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...] | blocks | parallel N...";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -97,7 +97,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["hold", "running"] => brief::hold_running(),
         ["debugfs"] => files::main(),
         ["refused"] => brief::refused(),
-        ["kept"] => kept::main(),
+        ["kept", mib] => kept::main(mib.parse()?),
         ["killed"] => killed::main(),
         ["victim", doing] => killed::victim(doing),
         _ => Err(USAGE.into()),
