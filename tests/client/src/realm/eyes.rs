@@ -120,7 +120,6 @@ impl Victim {
     fn new() -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["realm", "seen"])
-            .current_dir(HERE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -158,6 +157,9 @@ impl Victim {
 
 /// `realm eyes`: all of them.
 pub(super) fn main() -> Result<()> {
+    // The VMM is begun there, and told so in no other way: that would take a socket, and this kernel may have
+    // no networks.
+    std::env::set_current_dir(HERE)?;
     let before = debugfs::delegated()?;
     let victim = Victim::new()?;
     process_vm(&victim)?;
