@@ -7,12 +7,13 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 
 use crate::elf_core::{self, PT_LOAD, PT_NOTE};
+use crate::realm::eyes;
 
 const PATH: &str = "/proc/vmcore";
 const PAGE: u64 = 4096;
@@ -138,11 +139,12 @@ fn page(file: &File, pa: u64) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 /// `vmcore HELD COUNT IMAGE`: `COUNT` pages from physical address `HELD` on were delegated, the kernel
-/// was at `IMAGE`. The first are zeroes, the kernel is there, and the whole file can be read.
+/// was at `IMAGE`. The first are zeroes, the kernel is there, and the whole file can be read: of what a realm has
+/// written it has all that was shared, and nothing that was private.
 pub(crate) fn run(held: &str, count: &str, image: &str) -> Result<(), Box<dyn Error>> {
     let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16);
     let (held, image) = (hex(held)?, hex(image)?);
-    let mut file = File::open(PATH)?;
+    let file = File::open(PATH)?;
     for n in 0..count.parse()? {
         let pa = held + n * PAGE;
         let zeroes = page(&file, pa)?.iter().all(|byte| *byte == 0);
@@ -153,15 +155,8 @@ pub(crate) fn run(held: &str, count: &str, image: &str) -> Result<(), Box<dyn Er
     if !page(&file, image)?[MAGIC_AT..].starts_with(MAGIC) {
         return Err(format!("no kernel at {image:#x}").into());
     }
-    file.seek(SeekFrom::Start(0))?;
-    let mut buffer = vec![0; 1 << 20];
-    let mut all = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => all += count as u64,
-        }
-    }
-    println!("{PATH}: {} MiB", all >> 20);
+    let found = eyes::look_at_all(File::open(PATH)?).map_err(|e| -> Box<dyn Error> { e })?;
+    found.check(PATH).map_err(|e| -> Box<dyn Error> { e })?;
+    println!("{PATH}: {} MiB", found.bytes >> 20);
     Ok(())
 }

@@ -35,10 +35,11 @@ const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
 
 /// What was found in memory: words that only the realm writes, in its private half, and in the other.
 #[derive(Clone, Copy, Default, Debug)]
-struct Found {
+pub(crate) struct Found {
     private: u64,
     shared: u64,
-    bytes: u64,
+    /// Bytes that were looked at.
+    pub(crate) bytes: u64,
 }
 
 impl Found {
@@ -62,7 +63,7 @@ impl Found {
     }
 
     /// All of what is shared was seen, and nothing of what is private.
-    fn check(self, eye: &str) -> Result<()> {
+    pub(crate) fn check(self, eye: &str) -> Result<()> {
         let all = 2 * SIZE / PAGE as u64;
         println!("{eye}: {self:?}");
         ensure!(self.private == 0, "{eye}: {} private words", self.private);
@@ -85,8 +86,8 @@ fn origin(word: u64) -> u64 {
     (word ^ pattern(0, false)).wrapping_mul(inverse)
 }
 
-/// `realm seen`: a VMM whose realm has written both patterns, until standard input ends.
-pub(super) fn seen() -> Result<()> {
+/// `realm hold seen`: a VMM whose realm has written both patterns, until standard input ends.
+pub(super) fn hold_seen() -> Result<()> {
     let vm = Vm::new(Shape::REALM)?;
     on_cpu(&vm, |cpu| {
         let (private, shared) = (chunk(0), chunk(0) + SIZE);
@@ -96,7 +97,7 @@ pub(super) fn seen() -> Result<()> {
         let slot = &vm.slots[0];
         let memfd = slot.memfd.as_ref().ok_or("no private memory")?;
         println!(
-            "{:#x} {:#x} {}",
+            "held {:#x} {:#x} {}",
             slot.shared.address() + (shared - slot.base),
             slot.shared.address() + (private - slot.base),
             memfd.as_raw_fd()
@@ -119,7 +120,7 @@ struct Victim {
 impl Victim {
     fn new() -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["realm", "seen"])
+            .args(["realm", "hold", "seen"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -127,7 +128,7 @@ impl Victim {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [shared, private, memfd] = words[..] else {
+        let ["held", shared, private, memfd] = words[..] else {
             return Err(format!("the VMM says {line:?}, {}", child.wait()?).into());
         };
         let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16);
@@ -373,18 +374,17 @@ fn core_dump(mut victim: Victim) -> Result<()> {
     unsafe { libc::kill(victim.pid(), libc::SIGABRT) };
     let status = victim.child.wait()?;
     ensure!(status.core_dumped(), "no core was dumped: {status}");
-    let found = look_at_core()?;
+    let found = look_at_all(File::open(CORE)?)?;
     fs::remove_file(CORE)?;
     found.check("core dump")
 }
 
-/// Segments of a core begin at pages.
-fn look_at_core() -> Result<Found> {
-    let mut file = File::open(CORE)?;
+/// All of a core, whose segments begin at pages.
+pub(crate) fn look_at_all(mut core: File) -> Result<Found> {
     let mut found = Found::default();
     let mut memory = vec![0; PIECE];
     loop {
-        let read = file.read(&mut memory)?;
+        let read = core.read(&mut memory)?;
         if read == 0 {
             return Ok(found);
         }

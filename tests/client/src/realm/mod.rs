@@ -13,7 +13,7 @@ mod brief;
 pub(crate) mod conformance;
 mod cpu;
 mod debugfs;
-mod eyes;
+pub(crate) mod eyes;
 mod faults;
 mod files;
 mod half_way;
@@ -56,8 +56,8 @@ use ensure;
 const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
   off N | spin [--ordinary] | many N | at-once N | churn N
-  abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | pmu | widths | hold [running] | refused | killed | debugfs
-  eyes | seen | faults [COMMAND] | half-way | kept MiB | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
+  abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | pmu | widths | hold [running|seen] | refused | killed | debugfs
+  eyes | faults [COMMAND] | half-way | kept MiB | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...] | blocks | parallel N...";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -82,7 +82,6 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["blocks"] => blocks::main(),
         ["parallel", counts @ ..] => bench::parallel::main(counts),
         ["eyes"] => eyes::main(),
-        ["seen"] => eyes::seen(),
         ["faults"] => faults::main(None),
         ["faults", command] => faults::main(Some(command)),
         ["half-way"] => half_way::main(),
@@ -95,6 +94,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["poison"] => poison::main(),
         ["hold"] => brief::hold(),
         ["hold", "running"] => brief::hold_running(),
+        ["hold", "seen"] => eyes::hold_seen(),
         ["debugfs"] => files::main(),
         ["refused"] => brief::refused(),
         ["kept", mib] => kept::main(mib.parse()?),
