@@ -61,6 +61,28 @@ nothing_left() {
 	expect_value granules leaked 0
 }
 
+# fails_with WANTED COMMAND...: it fails, and says WANTED
+fails_with() {
+	wanted=$1
+	shift
+	if "$@" >/tmp/refused 2>&1; then fail "$*: it is not refused"; fi
+	grep -q "$wanted" /tmp/refused || fail "$*: $(cat /tmp/refused)"
+}
+
+hibernate() {
+	echo disk >/sys/power/state
+}
+
+# no_takeover: no other kernel can be loaded, or be restored after a hibernation, and the log says why
+no_takeover() {
+	dmesg -c >/dev/null
+	fails_with 'Operation not permitted' rmi-client kexec load /guest/Image
+	fails_with 'Operation not permitted' hibernate
+	dmesg | grep -q "Can't kexec: memory may belong to realms" || fail 'nothing in the log about kexec'
+	dmesg | grep -q "Can't hibernate: memory may belong to realms" ||
+		fail 'nothing in the log about hibernation'
+}
+
 # wait_for PID LOG WHAT COMMAND...: waits until the command succeeds, as long as that process is there, which
 # writes this log, and two minutes at most: what never comes is said, before the whole boot runs out of time
 wait_for() {
