@@ -114,6 +114,18 @@ fn after_one_with_nothing_behind_it_some_go_alone() {
 }
 
 #[test]
+fn what_is_mapped_ahead_goes() {
+    alone(|world| {
+        touched(SHARED..SHARED + 16)(world);
+        assert_eq!(world.run(0, shared(SHARED..SHARED + 1)), [true]);
+        assert_reached(world, SHARED..SHARED + 16, SHARED..SHARED + 16);
+        world.mm.discard(hvas(SHARED + 2..SHARED + 8));
+        assert_reached(world, SHARED..SHARED + 8, SHARED..SHARED + 2);
+        assert_reached(world, SHARED + 8..SHARED + 16, SHARED + 8..SHARED + 16);
+    });
+}
+
+#[test]
 fn two_map_the_same_ahead_and_it_goes() {
     explore(|| {
         let first = |world: &World| {
