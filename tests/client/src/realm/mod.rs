@@ -54,7 +54,7 @@ macro_rules! ensure {
 use ensure;
 
 const USAGE: &str = "usage: rmi-client realm COMMAND
-  run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]
+  run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB] [--pinned]
   off N | spin [--ordinary] | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | pmu | widths | hold [running|seen] | refused | killed | debugfs
   eyes | faults [COMMAND] | half-way | kept MiB | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison

@@ -39,6 +39,7 @@ const SHAPE: Shape = Shape {
     cpus: 1,
     memory: 192 * MIB,
     huge: Huge::Never,
+    pinned: false,
 };
 
 /// What is populated, with the guest at its beginning.

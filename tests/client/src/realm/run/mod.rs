@@ -16,6 +16,7 @@ use std::time::Duration;
 use realm_guest::{Op, Order, BASE, IMAGE_SIZE};
 
 use super::cpu::{Cpu, End};
+use super::host_cpu::stay_on;
 use super::signal::{self, Kick};
 use super::vm::{Mode, Shape, Vm};
 use super::{debugfs, ensure, Result};
@@ -32,7 +33,7 @@ pub(super) const fn chunk(number: u64) -> u64 {
     FIRST_CHUNK + number * CHUNK
 }
 
-/// `realm run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB]`.
+/// `realm run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB] [--pinned]`.
 pub(crate) fn main(mut options: &[&str]) -> Result<()> {
     let mut shape = Shape::REALM;
     loop {
@@ -52,6 +53,10 @@ pub(crate) fn main(mut options: &[&str]) -> Result<()> {
             }
             ["--memory", mib, rest @ ..] => {
                 shape.memory = mib.parse::<u64>()? << 20;
+                rest
+            }
+            ["--pinned", rest @ ..] => {
+                shape.pinned = true;
                 rest
             }
             other => return Err(format!("realm run: {other:?}?").into()),
@@ -90,16 +95,16 @@ pub(crate) fn life(shape: Shape) -> Result<()> {
     let failed = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut threads = Vec::new();
-        for mut cpu in cpus {
+        for (n, mut cpu) in (1..).zip(cpus) {
             let failed = &failed;
             threads.push(scope.spawn(move || {
-                let result = secondary::run(&mut cpu);
+                let result = place(shape, n).and_then(|()| secondary::run(&mut cpu));
                 failed.fetch_or(result.is_err(), Ordering::Release);
                 cpu.kick.nobody();
                 result
             }));
         }
-        let mut result = primary(&mut first, &failed);
+        let mut result = place(shape, 0).and_then(|()| primary(&mut first, &failed));
         vm.stop.store(true, Ordering::Release);
         while threads.iter().any(|thread| !thread.is_finished()) {
             kicks[1..].iter().for_each(|kick| {
@@ -114,6 +119,14 @@ pub(crate) fn life(shape: Shape) -> Result<()> {
         }
         result
     })
+}
+
+/// Has the calling thread, which is that of CPU `number`, run where it is to.
+fn place(shape: Shape, number: usize) -> Result<()> {
+    match shape.pinned {
+        true => stay_on(number),
+        false => Ok(()),
+    }
 }
 
 /// What the first CPU does.

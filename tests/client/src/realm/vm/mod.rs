@@ -48,6 +48,8 @@ pub(crate) struct Shape {
     pub(crate) memory: u64,
     /// Huge pages for the shared half.
     pub(crate) huge: Huge,
+    /// Each CPU's thread stays on the host's CPU with the same number.
+    pub(crate) pinned: bool,
 }
 
 impl Shape {
@@ -58,6 +60,7 @@ impl Shape {
         cpus: 1,
         memory: 32 << 20,
         huge: Huge::Never,
+        pinned: false,
     };
 
     /// The argument of KVM_CREATE_VM for it.
