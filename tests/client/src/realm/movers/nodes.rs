@@ -3,6 +3,7 @@
 //! Pages go from one node of the host's memory to another, or to another place in it. The host has two
 //! nodes (`numa=fake=2`).
 
+use std::ptr;
 use std::sync::atomic::AtomicU64;
 
 use super::ground::{set, vmstat, Moved, Since};
@@ -23,11 +24,22 @@ pub(super) fn reserve_huge_pages() -> Result<()> {
 
 /// Has the pages of the ground that are there go to a node.
 fn move_to(ground: &Ground<'_>, node: u64) -> Result<()> {
+    move_all(ground, Some(node)).map(drop)
+}
+
+/// The node that each page of the ground is on, less than 0 if it is nowhere.
+fn nodes_of(ground: &Ground<'_>) -> Result<Vec<i32>> {
+    move_all(ground, None)
+}
+
+/// move_pages(2) with all of the ground: to a node, or only to know where it is. Returns what the call says
+/// of each page.
+fn move_all(ground: &Ground<'_>, to: Option<u64>) -> Result<Vec<i32>> {
     let memory = ground.memory();
     let mut pages: Vec<u64> = (0..memory.size()).step_by(PAGE_SIZE as usize).collect();
     pages.iter_mut().for_each(|page| *page += memory.address());
-    let nodes = vec![node as i32; pages.len()];
-    let mut status = vec![0_i32; pages.len()];
+    let nodes = to.map(|node| vec![node as i32; pages.len()]);
+    let mut status = vec![-1_i32; pages.len()];
     // SAFETY: The arrays are as long as is said, and the pages are moved without anybody noticing.
     let result = unsafe {
         libc::syscall(
@@ -35,7 +47,7 @@ fn move_to(ground: &Ground<'_>, node: u64) -> Result<()> {
             0,
             pages.len(),
             pages.as_ptr(),
-            nodes.as_ptr(),
+            nodes.as_ref().map_or(ptr::null(), |nodes| nodes.as_ptr()),
             status.as_mut_ptr(),
             MPOL_MF_MOVE,
         )
@@ -46,7 +58,7 @@ fn move_to(ground: &Ground<'_>, node: u64) -> Result<()> {
         "move_pages: {}",
         std::io::Error::last_os_error()
     );
-    Ok(())
+    Ok(status)
 }
 
 /// To one node after the other, in one of two ways.
@@ -105,7 +117,11 @@ impl Mover for ThereAndBack {
     }
 }
 
-struct Balance<F>(Since<F>);
+struct Balance<F> {
+    /// Pages that came back to where they are used, and what the kernel has moved for that reason in all.
+    back: AtomicU64,
+    migrated: Since<F>,
+}
 
 /// NUMA balancing: pages follow those who use them, which makes them fault for that. The host was told to do
 /// so when it started (`numa_balancing=enable`).
@@ -118,21 +134,30 @@ pub(super) fn balance(_ground: &Ground<'_>) -> Result<Box<dyn Mover>> {
     ] {
         set(&format!("{SETTINGS}/{name}"), value)?;
     }
-    Ok(Box::new(Balance(Since::new(|| {
-        vmstat("numa_hint_faults")
-    })?)))
+    Ok(Box::new(Balance {
+        back: AtomicU64::new(0),
+        migrated: Since::new(|| vmstat("numa_pages_migrated"))?,
+    }))
 }
 
 impl<F: Fn() -> Result<u64> + Sync> Mover for Balance<F> {
-    /// Away from where they are used.
+    /// Away from where they are used. All CPUs are on the first node, and nobody but the balancing has pages
+    /// come back to it.
     fn step(&self, ground: &Ground<'_>) -> Result<()> {
+        const AWAY: i32 = NODES as i32 - 1;
         move_to(ground, NODES - 1)?;
+        let before = nodes_of(ground)?;
         thread::sleep(Duration::from_millis(20));
+        let after = nodes_of(ground)?;
+        let back = before.iter().zip(&after);
+        let back = back.filter(|(before, after)| (**before, **after) == (AWAY, 0));
+        self.back.fetch_add(back.count() as u64, Ordering::Relaxed);
         Ok(())
     }
 
     fn moved(&self, _ground: &Ground<'_>) -> Result<u64> {
-        self.0.count()
+        let back = self.back.load(Ordering::Relaxed);
+        Ok(back.min(self.migrated.count()?))
     }
 }
 
