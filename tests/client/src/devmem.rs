@@ -44,11 +44,6 @@ impl Mapping {
         self.own.wrapping_byte_add(PAGE)
     }
 
-    /// The page of this process's own before it.
-    pub(crate) fn own(&self) -> *mut libc::c_void {
-        self.own
-    }
-
     /// Puts `bytes` where they end with that page. Returns where they are.
     pub(crate) fn put_before(&self, bytes: &[u8]) -> *const libc::c_char {
         assert!(bytes.len() <= PAGE);

@@ -59,8 +59,7 @@ fn touch_delegated() -> Result<Mapping, Box<dyn Error>> {
     let read = unsafe { libc::read(zero.as_raw_fd(), page.as_ptr(), PAGE) };
     expect_efault("copy to user", check(read))?;
     strings(&page)?;
-    futexes(&page)?;
-    fixed_buffers(&page)?;
+    futex(&page)?;
     Ok(page)
 }
 
@@ -84,49 +83,18 @@ fn strings(page: &Mapping) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn futexes(page: &Mapping) -> Result<(), Box<dyn Error>> {
+/// One of this process's own: of those that processes share the kernel looks for the page first, and takes
+/// none that is mapped by `/dev/mem`.
+fn futex(page: &Mapping) -> Result<(), Box<dyn Error>> {
     // Should it be readable, and 0.
     let timeout = libc::timespec {
         tv_sec: 1,
         tv_nsec: 0,
     };
-    for (what, flag) in [("futex", 0), ("private futex", libc::FUTEX_PRIVATE_FLAG)] {
-        let call = libc::FUTEX_WAIT | flag;
-        // SAFETY: The kernel checks every access to the futex.
-        let result = unsafe { libc::syscall(libc::SYS_futex, page.as_ptr(), call, 0, &timeout) };
-        expect_efault(what, check(result as isize))?;
-    }
-    Ok(())
-}
-
-/// What is delegated cannot become a buffer of io_uring, in kernels that have that.
-fn fixed_buffers(page: &Mapping) -> Result<(), Box<dyn Error>> {
-    const REGISTER_BUFFERS: libc::c_uint = 0;
-    // `struct io_uring_params`, of which nothing is asked for.
-    let mut parameters = [0u64; 15];
-    // SAFETY: The structure is as long as that.
-    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) };
-    let error = io::Error::last_os_error();
-    if ring < 0 && error.raw_os_error() == Some(libc::ENOSYS) {
-        println!("no io_uring");
-        return Ok(());
-    }
-    check(ring as isize)?;
-    let register = |at| {
-        let buffer = libc::iovec {
-            iov_base: at,
-            iov_len: PAGE,
-        };
-        let call = libc::SYS_io_uring_register;
-        // SAFETY: The kernel checks what it is to use; it is not used.
-        check(unsafe { libc::syscall(call, ring, REGISTER_BUFFERS, &buffer, 1) } as isize)
-    };
-    let refused = register(page.as_ptr());
-    let taken = register(page.own());
-    // SAFETY: Ours, and used by nobody any more.
-    unsafe { libc::close(ring as i32) };
-    expect_efault("fixed buffer", refused)?;
-    Ok(taken.map_err(|e| format!("a fixed buffer beside it: {e}"))?)
+    let call = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: The kernel checks every access to the futex.
+    let result = unsafe { libc::syscall(libc::SYS_futex, page.as_ptr(), call, 0, &timeout) };
+    expect_efault("futex", check(result as isize))
 }
 
 /// Runs something in a child and returns how it ended.

@@ -16,6 +16,7 @@ mod debugfs;
 pub(crate) mod eyes;
 mod faults;
 mod files;
+mod fixed_buffer;
 mod half_way;
 mod host_cpu;
 mod kept;
@@ -57,7 +58,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB] [--pinned]
   off N | spin [--ordinary] | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | pmu | widths | hold [running|seen] | refused | killed | debugfs
-  eyes | faults [COMMAND] | half-way | kept MiB | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
+  eyes | faults [COMMAND] | fixed-buffer | half-way | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...] | blocks | parallel N...";
 
 /// Runs a subcommand of `rmi-client realm`.
@@ -84,6 +85,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["eyes"] => eyes::main(),
         ["faults"] => faults::main(None),
         ["faults", command] => faults::main(Some(command)),
+        ["fixed-buffer"] => fixed_buffer::main(),
         ["half-way"] => half_way::main(),
         ["large"] => large::main(),
         ["nomem"] => nomem::main(),
