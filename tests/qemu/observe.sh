@@ -62,6 +62,18 @@ json='{"ipa_bits":[0-9]*,"granule_size":4096,"hash_algorithms":\["sha-256"[^]]*]
 grep -qx "$json" "$component_debugfs/capabilities" ||
 	fail "capabilities: $(cat "$component_debugfs/capabilities")"
 
+# The host's memory is in pieces, of which not all begin at a GiB: firmware has its own in between. The RMM is
+# asked about each of them.
+sed -n 's/^\([0-9a-f]*\)-.* : System RAM$/\1/p' /proc/iomem >/tmp/pieces
+pieces=0 odd=0
+while read -r base; do
+	pieces=$((pieces + 1))
+	[ $((0x$base % 0x40000000)) = 0 ] || odd=$((odd + 1))
+done </tmp/pieces
+if [ $pieces = 1 ] || [ $odd = 0 ]; then fail "$pieces pieces of memory, $odd begin off a GiB"; fi
+echo "$pieces pieces of memory, of which $odd begin off a GiB"
+[ "$(calls smcs GRANULE_TRACKING_GET)" -ge "$pieces" ] || fail 'the RMM is not asked about each of them'
+
 # A VM that is no realm yet.
 hold idle
 expect_value "$vm/state" state None
