@@ -10,7 +10,7 @@ use crate::{pattern, Check, Context, Error, Verdict, World};
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
-    os::fd::AsRawFd, //
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt}, //
 };
 
 const DISK: &str = "/dev/vda";
@@ -22,13 +22,18 @@ const GUEST: u64 = 1 << 32;
 /// `BLKFLSBUF` of `linux/fs.h`: forget what is cached of a block device.
 const BLKFLSBUF: u64 = 0x1261;
 
-/// Reads the first half, writes the second, reads that as well.
+/// Memory that a disk can be read to past the cache.
+#[repr(align(4096))]
+struct Aligned([u8; BLOCK]);
+
+/// Reads the first half, in large requests and in small ones, writes the second, reads that as well.
 pub(crate) fn check(world: World) -> Check {
     let Ok(mut disk) = OpenOptions::new().read(true).write(true).open(DISK) else {
         return Ok(Verdict::Skipped(format!("no {DISK}")));
     };
     let half = half(&mut disk)?;
     verify(&mut disk, 0, half, 0).context("what the host wrote")?;
+    verify_by_blocks(half).context("what the host wrote, block by block")?;
     disk.seek(SeekFrom::Start(half)).context("seek")?;
     write(&mut disk, half, GUEST).context("write")?;
     disk.sync_all().context("sync")?;
@@ -43,7 +48,7 @@ pub(crate) fn check(world: World) -> Check {
         return Err("no bounce buffer was ever used".into());
     }
     Ok(Verdict::Ok(format!(
-        "{} KiB read, {0} KiB written and read again, CRC {checksum:08x}{}",
+        "{} KiB read, again block by block, {0} KiB written and read again, CRC {checksum:08x}{}",
         half >> 10,
         bounced.map_or(String::new(), |slots| format!(
             ", {} KiB of bounce buffers in use at most",
@@ -109,6 +114,21 @@ fn verify(disk: &mut File, start: u64, length: u64, salt: u64) -> Result<u32, Er
         hash.update(&chunk);
     }
     Ok(hash.finalize())
+}
+
+/// Reads the first `length` bytes of the disk as they are now: each block is a request, which ends before the
+/// next one begins.
+fn verify_by_blocks(length: u64) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    let mut disk = options.read(true).custom_flags(libc::O_DIRECT).open(DISK)?;
+    let mut block = Aligned([0; BLOCK]);
+    for n in 0..length / BLOCK as u64 {
+        disk.read_exact(&mut block.0)?;
+        if !pattern::holds(&block.0, n) {
+            return Err(format!("block {n} is not what was written").into());
+        }
+    }
+    Ok(())
 }
 
 /// How many slots of bounce buffers were in use at once at most, if the kernel counts that.
