@@ -153,6 +153,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub reject: u64,
 
+    /// Test the host: while the guest runs, fork every so many milliseconds. Each child has the guest's
+    /// memory as we see it, changes some of its own, and lives for half of that time
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub fork_every: Option<u64>,
+
     /// How the guest finds its virtio devices
     #[arg(long, value_enum, default_value_t = Transport::Mmio)]
     pub transport: Transport,
@@ -328,6 +333,15 @@ mod tests {
         assert_eq!(parse(&["--pmu", "6"]).pmu, Some(6));
         for bad in ["0", "32", "x", ""] {
             assert!(refused(&["--pmu", bad]), "{bad}");
+        }
+    }
+
+    #[test]
+    fn there_is_time_between_forks() {
+        assert_eq!(parse(&[]).fork_every, None);
+        assert_eq!(parse(&["--fork-every", "1"]).fork_every, Some(1));
+        for bad in ["0", "10001", "1ms", ""] {
+            assert!(refused(&["--fork-every", bad]), "{bad}");
         }
     }
 

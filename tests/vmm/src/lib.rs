@@ -13,6 +13,7 @@ pub mod console;
 pub mod end;
 pub mod error;
 pub mod fdt;
+pub mod forks;
 pub mod gate;
 pub mod image;
 #[cfg(target_arch = "aarch64")]

@@ -25,11 +25,25 @@ impl Memory {
     ///
     /// The process cannot map so much.
     pub fn new(size: u64) -> Result<Self> {
+        Self::with_flags(size, libc::MAP_PRIVATE)
+    }
+
+    /// The same, of which a child process has no copy.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    #[cfg(test)]
+    pub(crate) fn that_children_share(size: u64) -> Result<Self> {
+        Self::with_flags(size, libc::MAP_SHARED)
+    }
+
+    fn with_flags(size: u64, flags: i32) -> Result<Self> {
         let what = || format!("mmap of {} MiB for the guest", size >> 20);
         let length = usize::try_from(size).map_err(|e| Error::new(what(), e))?;
         let region = MmapRegionBuilder::new(length)
             .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
-            .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
+            .with_mmap_flags(flags | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
             .build()
             .map_err(|e| Error::new(what(), e).advise("give the guest less: --memory"))?;
         let memory = Self {
@@ -71,6 +85,25 @@ impl Memory {
     pub fn discard(&self, offset: u64, size: u64) -> Result<()> {
         self.advise(offset, size, libc::MADV_DONTNEED)
             .trying("madvise(MADV_DONTNEED) of guest memory")
+    }
+
+    /// The pages that are there: they have been touched, and not discarded.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn present(&self) -> io::Result<Vec<*mut u64>> {
+        let begin = self.region.as_ptr();
+        let mut there = vec![0u8; self.region.size().div_ceil(PAGE as usize)];
+        // SAFETY: It writes a byte for each page of the mapping.
+        if unsafe { libc::mincore(begin.cast(), self.region.size(), there.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let pages = (0..).step_by(PAGE as usize).zip(there);
+        let present = pages.filter(|(_, there)| there & 1 != 0);
+        Ok(present
+            .map(|(at, _)| begin.wrapping_add(at).cast())
+            .collect())
     }
 
     fn advise(&self, offset: u64, size: u64, advice: i32) -> io::Result<()> {
@@ -123,6 +156,26 @@ mod tests {
             .map(|page| view.read_obj(GuestAddress(RAM + page * PAGE)).unwrap())
             .collect();
         assert_eq!(left, [1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn present_is_what_has_been_touched() {
+        let memory = Memory::new(SIZE).unwrap();
+        // Of a huge page all are there.
+        let _ = memory.advise(0, SIZE, libc::MADV_NOHUGEPAGE);
+        let view = memory.seen_with(0).unwrap();
+        for page in [1, 2, 7] {
+            view.write_obj(page, GuestAddress(RAM + page * PAGE))
+                .unwrap();
+        }
+        let present = || -> Vec<u64> {
+            let pages = memory.present().unwrap();
+            let offset = |page: *mut u64| page.addr() as u64 - memory.address();
+            pages.into_iter().map(|page| offset(page) / PAGE).collect()
+        };
+        assert_eq!(present(), [1, 2, 7]);
+        memory.discard(2 * PAGE, PAGE).unwrap();
+        assert_eq!(present(), [1, 7]);
     }
 
     #[test]

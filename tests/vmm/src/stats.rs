@@ -83,6 +83,8 @@ stats! {
     rejected,
     /// Calls that gave a realm private memory while it ran, if the component's debugfs can be read.
     private_maps,
+    /// Times that we forked while the guest ran.
+    forks,
 }
 
 impl Stats {
@@ -113,6 +115,9 @@ impl Stats {
                 ));
             }
         }
+        if self.forks.get() != 0 {
+            parts.push(format!("forked {} times", self.forks.get()));
+        }
         parts.join("; ")
     }
 }
@@ -130,9 +135,10 @@ mod tests {
         stats.populate_bytes.add(10 << 20);
         stats.to_shared.add(2);
         stats.to_shared_bytes.add(5 << 19);
+        stats.forks.add(7);
         assert_eq!(
             stats.summary(),
-            "populated 10.0 MiB in 0.0 s; ran 2.3 s; 2 times to shared: 2.5 MiB"
+            "populated 10.0 MiB in 0.0 s; ran 2.3 s; 2 times to shared: 2.5 MiB; forked 7 times"
         );
     }
 

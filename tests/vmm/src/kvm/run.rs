@@ -5,7 +5,7 @@
 use std::fs;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::populate::populate;
 use super::prefault::prefault;
@@ -95,6 +95,13 @@ fn boot(
     let _terminal = Raw::new().trying("the terminal")?;
     threads::read_input(devices.input, news.clone(), guest.gate.clone())?;
     threads::go_on(devices.rest, guest.gate.clone())?;
+    let forks = match args.fork_every {
+        Some(ms) => {
+            let time = Duration::from_millis(ms);
+            Some(threads::fork_every(time, guest.clone(), news.clone())?)
+        }
+        None => None,
+    };
     let before = component::private_maps();
     let began = Instant::now();
     let running = (0..).zip(cpus).map(|(id, cpu)| {
@@ -107,5 +114,6 @@ fn boot(
         stats.private_maps.add(now - before);
     }
     threads::stop(&guest, running)?;
+    forks.map_or(Ok(()), threads::Forks::join)?;
     end
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The threads of a run: one for each CPU, one that waits for signals, one that reads what is
-//! typed, one for what devices have left to do. They tell the main thread when something ends. All that
-//! they do for the guest happens inside the [`Gate`], so that nothing does while it is paused.
+//! typed, one for what devices have left to do, and perhaps one that forks. They tell the main thread when
+//! something ends. All that they do for the guest happens inside the [`Gate`], so that nothing does while it
+//! is paused.
 
 use std::io::{self, IsTerminal, Read};
 use std::mem::MaybeUninit;
@@ -20,6 +21,7 @@ use crate::bus::{lock, Bus};
 use crate::console;
 use crate::end::{End, News};
 use crate::error::{Error, Result, Trying};
+use crate::forks;
 use crate::gate::Gate;
 use crate::pci::Function;
 use crate::stats::Stats;
@@ -165,6 +167,44 @@ pub fn read_input(
         }
     })?;
     Ok(())
+}
+
+/// The thread that forks.
+pub struct Forks(JoinHandle<()>);
+
+/// Forks so often as long as the guest runs: see [`forks`].
+///
+/// # Errors
+///
+/// There cannot be another thread.
+pub fn fork_every(time: Duration, guest: Arc<Guest>, news: Sender<News>) -> Result<Forks> {
+    let thread = spawn("forks", move || {
+        for number in 0.. {
+            let Some(inside) = guest.gate.enter() else {
+                return;
+            };
+            if let Err(error) = forks::fork(&guest.vm.memory, number, time / 2) {
+                let _ = news.send(Err(error));
+                return;
+            }
+            guest.stats.forks.add(1);
+            drop(inside);
+            thread::sleep(time / 2);
+        }
+    })?;
+    Ok(Forks(thread))
+}
+
+impl Forks {
+    /// Waits until there is no child any more, when everything has been stopped: each has the VM as well.
+    ///
+    /// # Errors
+    ///
+    /// It panicked.
+    pub fn join(self) -> Result<()> {
+        let joined = self.0.join();
+        joined.map_err(|_| Error::plain("the thread that forks panicked"))
+    }
 }
 
 /// A CPU's thread.
