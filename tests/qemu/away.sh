@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# A component that is built in is kept away by the kernel's command line: one line in the log says so, there are no
-# realms, and ordinary VMs run.
+# A component that is built in is kept away by the kernel's command line: one line in the log says so, there
+# are no realms, and ordinary VMs run.
 # parameters: kvm_arm_rmi.enabled=0
 
 . "${0%/*}/lib.sh"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 # A host panics while one realm runs and another one waits, and a crash kernel dumps what is left: all of
-# the host's memory can be read, what is the RMM's is zeroes, and the dump says where realms are. What the realm that
-# waits has written to its private memory is nowhere, and what it shares is there. In the crash kernel the component
-# stays away. This runs in both kernels.
+# the host's memory can be read, what is the RMM's is zeroes, and the dump says where realms are. What the
+# realm that waits has written to its private memory is nowhere, and what it shares is there. In the crash
+# kernel the component stays away. This runs in both kernels.
 # parameters: crashkernel=320M
 # time-limit: 300
 # guest: own

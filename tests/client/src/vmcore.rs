@@ -139,8 +139,8 @@ fn page(file: &File, pa: u64) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 /// `vmcore HELD COUNT IMAGE`: `COUNT` pages from physical address `HELD` on were delegated, the kernel
-/// was at `IMAGE`. The first are zeroes, the kernel is there, and the whole file can be read: of what a realm has
-/// written it has all that was shared, and nothing that was private.
+/// was at `IMAGE`. The first are zeroes, the kernel is there, and the whole file can be read: of what a realm
+/// has written it has all that was shared, and nothing that was private.
 pub(crate) fn run(held: &str, count: &str, image: &str) -> Result<(), Box<dyn Error>> {
     let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16);
     let (held, image) = (hex(held)?, hex(image)?);

@@ -58,7 +58,7 @@ const USAGE: &str = "usage: rmi-client realm COMMAND
   run [--ordinary] [--mode v14|v15] [--vcpus N] [--memory MiB] [--pinned]
   off N | spin [--ordinary] | many N | at-once N | churn N
   abuse [GROUP] | side-by-side | tokens PEM|any | vectors | sve | pmu | widths | hold [running|seen] | refused | killed | debugfs
-  eyes | faults [COMMAND] | fixed-buffer | half-way | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
+  eyes | faults [COMMAND] | fixed-buffer | half-way | kept MiB | large | nomem | notifier [ROUNDS] | movers CPUS [NAME...] | poison
   bench [COMMAND...] | blocks | parallel N...";
 
 /// Runs a subcommand of `rmi-client realm`.
