@@ -55,17 +55,12 @@ else
 	echo '  this RMM takes all that there is'
 fi
 
-# fill: there is no more than 200 MiB left
-fill() {
-	free=$(awk '/^MemFree:/ { print int($2 / 1024) }' /proc/meminfo)
-	mkdir -p /tmp/full
-	mount -t tmpfs -o size=100% full /tmp/full
-	head -c $(((free - 200) << 20)) /dev/zero >/tmp/full/file
-}
-
 # What the host has begun with is full, and so realms have what comes. They never have memory in the last
 # block.
-fill
+free=$(awk '/^MemFree:/ { print int($2 / 1024) }' /proc/meminfo)
+mkdir /tmp/full
+mount -t tmpfs -o size=100% full /tmp/full
+head -c $(((free - 200) << 20)) /dev/zero >/tmp/full/file
 to_online online_kernel "$1"
 to_online online_kernel "$2"
 to_online online_kernel "$3"
@@ -107,27 +102,5 @@ nothing_left
 [ "$(offline "$4")" = offline ] || fail 'the last block does not go offline again'
 realm 60 many 2
 nothing_left
-
-# What the RMM keeps of a realm's memory keeps its block, which says so at once.
-if [ -e "$component_debugfs/selftest/fault" ]; then
-	for block in "$1" "$2" "$3"; do
-		if [ "$(cat "$blocks/memory$block/state")" = online ]; then
-			[ "$(offline "$block")" = offline ] || fail "block $block does not go offline"
-		fi
-	done
-	fill
-	for block in "$1" "$2" "$3"; do to_online online_kernel "$block"; done
-	# More than there is room for elsewhere.
-	realm 200 kept 240
-	busy=0
-	for block in "$1" "$2" "$3"; do
-		what=$(offline "$block")
-		echo "  block $block: $what"
-		[ "$what" != busy ] || busy=$((busy + 1))
-	done
-	[ "$busy" -ge 1 ] || fail 'no block is busy'
-	umount /tmp/full
-	expect_value granules delegated "$(value granules leaked)"
-fi
 unload
 pass
