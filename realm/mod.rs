@@ -135,24 +135,22 @@ impl Realm {
         }
     }
 
-    /// The realm's name to the RMM, in the states in which there is one.
-    pub fn name(&self) -> Option<RdName> {
+    /// The descriptor, in the states in which there is one.
+    fn rd(&self) -> Option<&Rd> {
         match self {
-            Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) | Self::Dying(rd) => {
-                Some(rd.name())
-            }
+            Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) | Self::Dying(rd) => Some(rd),
             Self::None | Self::Dead => None,
         }
     }
 
-    /// What the RMM was lent for its descriptor, in the states in which there is one.
+    /// The realm's name to the RMM, in the states in which there is one.
+    pub fn name(&self) -> Option<RdName> {
+        self.rd().map(Rd::name)
+    }
+
+    /// What the RMM was lent for its descriptor, in the same states.
     pub fn loans(&self) -> Option<&Loans> {
-        match self {
-            Self::New(rd) | Self::Active(rd) | Self::Doomed(rd) | Self::Dying(rd) => {
-                Some(rd.loans())
-            }
-            Self::None | Self::Dead => None,
-        }
+        self.rd().map(Rd::loans)
     }
 
     /// None becomes New.

@@ -17,7 +17,7 @@ use super::{
     ops::{Component, Entry, Next, Settings, Shared},
     platform::CapNumbers,
     user::OneReg,
-    vcpu::Held, //
+    vcpu::{Held, Locked}, //
 };
 use crate::{
     exit::reason,
@@ -82,6 +82,26 @@ pub(super) unsafe fn vm<'a, C>(kvm: *mut bindings::kvm) -> &'a C {
 unsafe fn held<'a, C: Component>(vcpu: *mut bindings::kvm_vcpu) -> (&'a C, Held<'a, C::Vcpu>) {
     // SAFETY: By the contract. What we keep for vCPUs is a `C::Vcpu`.
     unsafe { (vm((*vcpu).kvm), Held::new(vcpu)) }
+}
+
+/// What KVM has to do next with a vCPU, by what `decide` says, or an error.
+///
+/// # Safety
+///
+/// See [`held`]; the vCPU has a REC.
+#[inline]
+unsafe fn next<C: Component>(
+    vcpu: *mut bindings::kvm_vcpu,
+    decide: impl FnOnce(&C, &mut Locked<'_>, &mut C::Vcpu) -> Result<Next>,
+) -> c_int {
+    // SAFETY: By the contract of this function.
+    let (vm, mut held) = unsafe { held::<C>(vcpu) };
+    let (vcpu, data) = held.split();
+    from_result(|| {
+        let data = data.as_mut().ok_or(EIO)?;
+        // CAST: Its numbers are KVM's, see above.
+        decide(vm, vcpu, data).map(|next| next as c_int)
+    })
 }
 
 /// The operations, in the order of the table.
@@ -175,13 +195,7 @@ impl<C: Component> Ops<C> {
     /// See [`held`]; the vCPU has a REC.
     unsafe extern "C" fn complete(vcpu: *mut bindings::kvm_vcpu) -> c_int {
         // SAFETY: By the contract of this function.
-        let (vm, mut held) = unsafe { held::<C>(vcpu) };
-        let (vcpu, data) = held.split();
-        from_result(|| {
-            let data = data.as_mut().ok_or(EIO)?;
-            // CAST: Its numbers are KVM's, see above.
-            vm.complete(vcpu, data).map(|next| next as c_int)
-        })
+        unsafe { next(vcpu, C::complete) }
     }
 
     /// # Safety
@@ -189,13 +203,7 @@ impl<C: Component> Ops<C> {
     /// See [`held`]; the vCPU has a REC.
     unsafe extern "C" fn memory_failed(vcpu: *mut bindings::kvm_vcpu) -> c_int {
         // SAFETY: By the contract of this function.
-        let (vm, mut held) = unsafe { held::<C>(vcpu) };
-        let (vcpu, data) = held.split();
-        from_result(|| {
-            let data = data.as_mut().ok_or(EIO)?;
-            // CAST: Its numbers are KVM's, see above.
-            Ok(vm.memory_failed(vcpu, data) as c_int)
-        })
+        unsafe { next::<C>(vcpu, |vm, vcpu, data| Ok(vm.memory_failed(vcpu, data))) }
     }
 
     /// # Safety
@@ -220,13 +228,7 @@ impl<C: Component> Ops<C> {
     /// See [`held`]; the vCPU has a REC.
     unsafe extern "C" fn handle_exit(vcpu: *mut bindings::kvm_vcpu) -> c_int {
         // SAFETY: By the contract of this function.
-        let (vm, mut held) = unsafe { held::<C>(vcpu) };
-        let (vcpu, data) = held.split();
-        from_result(|| {
-            let data = data.as_mut().ok_or(EIO)?;
-            // CAST: Its numbers are KVM's, see above.
-            vm.handle_exit(vcpu, data).map(|next| next as c_int)
-        })
+        unsafe { next(vcpu, C::handle_exit) }
     }
 
     /// # Safety

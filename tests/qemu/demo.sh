@@ -16,12 +16,6 @@ tenths() {
 	echo "$(($1 / 1000000)).$(($1 / 100000 % 10)) s"
 }
 
-# calls [COMMAND]: how often the RMM was called
-calls() {
-	awk -v command="${1:-}" '!command || $1 == command { n += $2 } END { print n + 0 }' \
-		"$component_debugfs/smcs"
-}
-
 load || fail "the component did not load: $(dmesg | grep kvm_arm_rmi | tail -n 1)"
 echo
 echo 'The host, Linux at EL2:'
@@ -33,7 +27,7 @@ echo "The guest, Linux in a realm with ${cpus:=2} vCPUs and ${memory:=256} MiB:"
 realm-check make-disk /tmp/disk 8
 # With a PMU, if realms can have one.
 pmu=$(most_counters)
-before=$(calls)
+before=$(calls smcs)
 {
 	status=0
 	linux-realm --cpus "$cpus" --memory "$memory" ${pmu:+--pmu "$pmu"} --disk /tmp/disk \
@@ -52,7 +46,7 @@ line() { printf '  %-20s %s\n' "$1" "$2"; }
 line "guest's self-check" "$(sed -n 's/^realm-check: //p' /tmp/demo.log)"
 line 'its memory at start' "$(($(stat populate_bytes) >> 10)) KiB populated in $(tenths "$(stat populate_microseconds)")"
 line 'its boot' "$(sed -n 's/^guest: .* up after \(.*\)/\1/p' /tmp/demo.log), $(tenths "$(stat run_microseconds)") in all"
-line 'calls of the RMM' "$(($(calls) - before)), of which $(calls REC_ENTER) to run the guest's CPUs"
+line 'calls of the RMM' "$(($(calls smcs) - before)), of which $(calls smcs REC_ENTER) to run the guest's CPUs"
 line 'exits to the VMM' "$(($(stat exit_mmio_read) + $(stat exit_mmio_write))) for devices, $(stat exit_memory_fault) to convert memory"
 line 'converted' "$(($(stat to_shared_bytes) >> 10)) KiB to shared, $(($(stat to_private_bytes) >> 10)) KiB to private"
 line 'delegated memory' "$(($(value granules delegated_peak) * 4 / 1024)) MiB at most, $(value granules delegated) at the end"

@@ -47,6 +47,16 @@ expect_value() {
 	[ "$got" = "$3" ] || fail "$1: $2 is '$got', not '$3'"
 }
 
+# calls FILE [COMMAND...]: how often the RMM was called by these commands, or by any, as a file smcs in the
+# component's debugfs has it
+calls() {
+	file=$1
+	shift
+	awk -v commands=" $* " '
+		commands == "  " || index(commands, " " $1 " ") { n += $2 }
+		END { print n + 0 }' "$component_debugfs/$file"
+}
+
 # realm SECONDS COMMAND...: what `rmi-client realm COMMAND...` does, in this time
 realm() {
 	seconds=$1

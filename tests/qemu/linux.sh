@@ -30,7 +30,7 @@ forked() {
 
 # shared_unmaps: how often the RMM has been asked to unmap shared memory, by a command of RMI 2.0 or of 1.0
 shared_unmaps() {
-	awk '/^RTT_(UNPROT_UNMAP|UNMAP_UNPROTECTED) / { calls += $2 } END { print calls + 0 }' "$component_debugfs/smcs"
+	calls smcs RTT_UNPROT_UNMAP RTT_UNMAP_UNPROTECTED
 }
 
 load

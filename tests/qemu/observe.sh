@@ -19,11 +19,6 @@ at_least() {
 	[ "$(value "$1" "$2")" -ge "$3" ] || fail "$1: $2 is $(value "$1" "$2"), less than $3"
 }
 
-# calls FILE COMMAND: how many calls, or 0
-calls() {
-	sed -n "s/^$2 \([0-9]*\) .*/\1/p" "$component_debugfs/$1" | grep . || echo 0
-}
-
 # sum EVENT KIND: pages of such memory in such events
 sum() {
 	sed -n "s/.* $1: .* $2 .*pages=//p" /tmp/trace | awk '{ n += $1 } END { print n + 0 }'

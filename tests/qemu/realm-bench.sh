@@ -10,11 +10,6 @@
 
 . "${0%/*}/lib.sh"
 
-# calls COMMAND: how many there were
-calls() {
-	sed -n "s/^$1 \([0-9]*\) .*/\1/p" "$component_debugfs/smcs" | grep . || echo 0
-}
-
 load
 lines=/tmp/bench
 status=0
@@ -23,10 +18,10 @@ cat $lines
 [ $status = 0 ] || fail "realm bench: status $status, see above"
 # Some limits are for an RMM that takes a range in a call: this one does if 256 pages need fewer calls.
 # (Afterwards: it leaves the host's free pages in another order.)
-before=$(calls GRANULE_RANGE_DELEGATE)
+before=$(calls smcs GRANULE_RANGE_DELEGATE)
 echo 1 >"$component_debugfs/selftest/cycle"
 rmm=one-by-one
-if [ $(($(calls GRANULE_RANGE_DELEGATE) - before)) -lt 256 ]; then rmm=ranges; fi
+if [ $(($(calls smcs GRANULE_RANGE_DELEGATE) - before)) -lt 256 ]; then rmm=ranges; fi
 if [ "$(value state abi)" = 1.0 ]; then rmm=1.0; fi
 phases=/tmp/bench.tsv
 awk -f /tests/phases.awk $lines >$phases || fail 'there are no phases'

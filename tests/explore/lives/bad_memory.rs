@@ -3,21 +3,13 @@
 //! The host is told that memory is bad which the RMM has: whose realm ends, and whose does not.
 
 use super::*;
-use ::rmm::granule::State;
-use kvm_arm_rmi::rmi::PhysAddr;
 use kvm_arm_rmi::sys::machine::machine;
 
 /// The granules that the RMM has in some use now, and which.
 fn used() -> BTreeMap<u64, State> {
-    let rmm = rmm_machine();
-    let state = |pa: u64| Some((pa, rmm.rmm.granules().state(PhysAddr::new(pa))?));
-    let ram = machine().firmware().ram();
-    let all = ram
-        .into_iter()
-        .flat_map(|range| range.step_by(GRANULE_SIZE as usize))
-        .filter_map(state);
-    all.filter(|(_, state)| !matches!(state, State::Undelegated | State::Delegated))
-        .collect()
+    let is_used = |state: &State| !matches!(state, State::Undelegated | State::Delegated);
+    let all = granules().into_iter();
+    all.filter(|(_, state)| is_used(state)).collect()
 }
 
 /// A VM that runs beside another; those granules are its.

@@ -3,7 +3,6 @@
 //! What a crash kernel finds, whenever it looks: what the RMM has made of the host's granules.
 
 use super::*;
-use ::rmm::granule::State;
 use kvm_arm_rmi::realm::dump::{List, What};
 use kvm_arm_rmi::rmi::PhysAddr;
 use kvm_arm_rmi::sys::machine::machine;
@@ -40,17 +39,13 @@ fn listed() -> Vec<(u64, u64)> {
 
 /// What the RMM has made of granules, as the kinds of the list.
 fn made() -> Vec<(u64, u64)> {
-    let rmm = rmm_machine();
-    let kind = |pa: u64| match rmm.rmm.granules().state(PhysAddr::new(pa)) {
-        Some(State::Rd) => Some((pa, 2)),
-        Some(State::Rec) => Some((pa, 3)),
-        Some(State::Rtt) => Some((pa, 4)),
+    let kind = |(pa, state)| match state {
+        State::Rd => Some((pa, 2)),
+        State::Rec => Some((pa, 3)),
+        State::Rtt => Some((pa, 4)),
         _ => None,
     };
-    let ram = machine().firmware().ram().into_iter();
-    ram.flat_map(|range| range.step_by(GRANULE_SIZE as usize))
-        .filter_map(kind)
-        .collect()
+    granules().into_iter().filter_map(kind).collect()
 }
 
 /// The list and the RMM agree. Returns how many granules there are.

@@ -7,7 +7,6 @@
 use super::*;
 use crate::rmm_machine::{pa, Pas, BANK2, UART};
 use ::rmm::fault::{Effect, Fault};
-use ::rmm::granule::State;
 use kvm_arm_rmi::rmi::PhysAddr;
 use std::cell::RefCell;
 use std::rc::Rc;

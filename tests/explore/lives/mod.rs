@@ -18,6 +18,7 @@ mod v1;
 
 pub(crate) use crate::firmware::machine as rmm_machine;
 pub(crate) use crate::injection::{calls, refuse_some, replace, replace_some};
+pub(crate) use ::rmm::granule::State;
 pub(crate) use ::rmm::rmi::Dialect;
 pub(crate) use kvm_arm_rmi::rmi::{Fid, Regs, Status, GRANULE_SIZE};
 pub(crate) use kvm_arm_rmi::sys::prelude::{EIO, ENOMEM};
@@ -28,6 +29,7 @@ use crate::injection::{signal_after, Calls};
 use crate::scenarios::{private, ripas, shared};
 use crate::world::{hvas, start, World, SHARED};
 use kvm_arm_rmi::kvm::AllVms;
+use kvm_arm_rmi::rmi::PhysAddr;
 use kvm_arm_rmi::sys::gmem::Gmem;
 use kvm_arm_rmi::sys::guest::{Guest, Op};
 use kvm_arm_rmi::sys::machine;
@@ -261,6 +263,16 @@ impl Outcome {
     pub(crate) fn calls(&self, fid: Fid) -> u64 {
         self.calls.get(&fid.raw()).map_or(0, |(calls, _)| *calls)
     }
+}
+
+/// The granules of the host's memory, and what the RMM has made of each.
+pub(crate) fn granules() -> Vec<(u64, State)> {
+    let rmm = rmm_machine();
+    let state = |pa: u64| Some((pa, rmm.rmm.granules().state(PhysAddr::new(pa))?));
+    let ram = machine::machine().firmware().ram().into_iter();
+    ram.flat_map(|range| range.step_by(GRANULE_SIZE as usize))
+        .filter_map(state)
+        .collect()
 }
 
 /// A good life.

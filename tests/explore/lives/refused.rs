@@ -285,11 +285,12 @@ fn an_end_that_the_rmm_does_not_serve() {
             for first in all.step_by(512) {
                 run(&world, 0, private(first..first + 1)).unwrap();
             }
-            let (sleeps, calls_before) = (machine().sleeps(), made(Fid::RTT_DATA_UNMAP));
+            let made = || host.outcome(Ok(())).calls(Fid::RTT_DATA_UNMAP);
+            let (sleeps, before) = (machine().sleeps(), made());
             refuse_some(Fid::RTT_DATA_UNMAP, (0, u64::MAX), status);
             world.vm.flush();
             let slept = machine().sleeps() - sleeps;
-            let made = made(Fid::RTT_DATA_UNMAP) - calls_before;
+            let made = made() - before;
             match status {
                 Status::Blocked => assert_eq!((slept, made), (999, 999 + TABLES)),
                 _ => assert_eq!((slept, made), (0, 10_000 + 100 * (TABLES - 1))),
@@ -301,9 +302,4 @@ fn an_end_that_the_rmm_does_not_serve() {
         });
         life.assert_idle(&format!("{status:?}"));
     }
-}
-
-/// How often a command was called so far.
-fn made(fid: Fid) -> u64 {
-    calls().get(&fid.raw()).map_or(0, |(calls, _)| *calls)
 }

@@ -106,30 +106,6 @@ fn watch_memory(odd: Range<u64>) -> Rc<RefCell<Vec<Asked>>> {
     seen
 }
 
-/// The same of memory that is not online: it is not the host's yet, and what comes after it is looked at.
-#[test]
-fn memory_that_is_a_devices_and_not_online() {
-    on_host(Dialect::Main, |_| {
-        let ram = machine().firmware().ram();
-        let odd = ram[1].start + 5 * GRANULE_SIZE..ram[1].start + 7 * GRANULE_SIZE;
-        machine().set_offline(odd.clone());
-        let seen = watch_memory(odd.clone());
-        host::start().unwrap();
-        end();
-        let mut asked = seen.take();
-        asked.retain(|(fid, _)| *fid == Fid::GRANULE_TRACKING_GET);
-        let all = [
-            ram[0].clone(),
-            ram[1].clone(),
-            odd.start..ram[1].end,
-            odd.end..ram[1].end,
-            ram[2].clone(),
-        ];
-        let all = all.map(|range| (Fid::GRANULE_TRACKING_GET, range));
-        assert_eq!(asked, all);
-    });
-}
-
 /// What is in the holes is not the host's: the RMM is not asked of it, and is not given any of it.
 #[test]
 fn memory_with_holes() {
@@ -156,12 +132,17 @@ fn memory_with_holes() {
     });
 }
 
+/// Some of a range, which neither begins nor ends with it.
+fn inside(range: &Range<u64>) -> Range<u64> {
+    range.start + 5 * GRANULE_SIZE..range.start + 7 * GRANULE_SIZE
+}
+
 /// A part of one range is no memory that the RMM takes: that part is named, and that is the end of it.
 #[test]
 fn memory_that_is_a_devices_in_part() {
     on_host(Dialect::Main, |_| {
         let ram = machine().firmware().ram();
-        let odd = ram[1].start + 5 * GRANULE_SIZE..ram[1].start + 7 * GRANULE_SIZE;
+        let odd = inside(&ram[1]);
         let seen = watch_memory(odd.clone());
         let error = host::start().err();
         end();
@@ -174,6 +155,30 @@ fn memory_that_is_a_devices_in_part() {
         let asked = [ram[0].clone(), ram[1].clone(), odd.start..ram[1].end];
         let asked = asked.map(|range| (Fid::GRANULE_TRACKING_GET, range));
         assert_eq!(seen.take(), asked);
+    });
+}
+
+/// The same of memory that is not online: it is not the host's yet, and what comes after it is looked at.
+#[test]
+fn memory_that_is_a_devices_and_not_online() {
+    on_host(Dialect::Main, |_| {
+        let ram = machine().firmware().ram();
+        let odd = inside(&ram[1]);
+        machine().set_offline(odd.clone());
+        let seen = watch_memory(odd.clone());
+        host::start().unwrap();
+        end();
+        let mut asked = seen.take();
+        asked.retain(|(fid, _)| *fid == Fid::GRANULE_TRACKING_GET);
+        let all = [
+            ram[0].clone(),
+            ram[1].clone(),
+            odd.start..ram[1].end,
+            odd.end..ram[1].end,
+            ram[2].clone(),
+        ];
+        let all = all.map(|range| (Fid::GRANULE_TRACKING_GET, range));
+        assert_eq!(asked, all);
     });
 }
 

@@ -25,7 +25,7 @@ pub(super) fn main(mib: u64) -> Result<()> {
     let mut fault = vec![u64::from(unmap.raw())];
     fault.extend(REFUSED);
     debugfs::fault(&fault)?;
-    let killed = killed::kill(&format!("touched-{mib}"), 0);
+    let killed = killed::kill(&["touched", &mib.to_string()], 0);
     debugfs::fault(&[0])?;
     killed?;
     faults::settled()?;

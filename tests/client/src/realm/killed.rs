@@ -19,19 +19,20 @@ use super::{debugfs, ensure, Result};
 
 /// What a victim may be doing.
 const DOINGS: [&str; 5] = ["made", "populate", "touch", "convert", "spin"];
-/// Private memory that it has touched when it says that it is ready, in MiB, where that is what it does.
-fn touched(doing: &str) -> Option<u64> {
-    doing.strip_prefix("touched-")?.parse().ok()
-}
 /// How long it may do so before it is killed.
 const DELAYS: [u64; 3] = [0, 20, 300];
+
+const SHAPE: Shape = Shape {
+    memory: 256 << 20,
+    ..Shape::REALM
+};
 
 /// `realm killed`.
 pub(super) fn main() -> Result<()> {
     let before = debugfs::delegated()?;
     for doing in DOINGS {
         for delay in DELAYS {
-            kill(doing, delay).map_err(|e| format!("{doing}, {delay} ms: {e}"))?;
+            kill(&[doing], delay).map_err(|e| format!("{doing}, {delay} ms: {e}"))?;
             debugfs::expect_delegated(before).map_err(|e| format!("{doing}, {delay} ms: {e}"))?;
         }
         println!("killed in {doing}: ok");
@@ -40,9 +41,10 @@ pub(super) fn main() -> Result<()> {
 }
 
 /// A victim that does this is killed, when it has begun and after so many milliseconds.
-pub(super) fn kill(doing: &str, delay: u64) -> Result<()> {
+pub(super) fn kill(doing: &[&str], delay: u64) -> Result<()> {
     let mut child = Command::new(std::env::current_exe()?)
-        .args(["realm", "victim", doing])
+        .args(["realm", "victim"])
+        .args(doing)
         .stdout(Stdio::piped())
         .spawn()?;
     let stdout = child.stdout.take().ok_or("no pipe")?;
@@ -75,37 +77,26 @@ fn forever() -> ! {
 
 /// `realm victim DOING`: does that until it is killed.
 pub(super) fn victim(doing: &str) -> Result<()> {
-    let shape = Shape {
-        memory: 256 << 20,
-        ..Shape::REALM
-    };
-    if let Some(mib) = touched(doing) {
-        return with_cpu(shape, |cpu| {
-            cpu.expect(Order::pages(Op::Touch, chunk(0), mib << 20), &[], 0)?;
-            ready();
-            forever()
-        });
-    }
     match doing {
         "made" => {
-            let vm = Vm::new(shape)?;
+            let vm = Vm::new(SHAPE)?;
             vm.populate_once(&mut KvmArmRmiPopulate::default())?;
             ready();
             forever()
         }
         "populate" => {
-            let vm = Vm::new(shape)?;
-            let source = Mapping::new(shape.memory, Huge::Never)?;
+            let vm = Vm::new(SHAPE)?;
+            let source = Mapping::new(SHAPE.memory, Huge::Never)?;
             ready();
             vm.populate(BASE, &source, true)?;
             forever()
         }
-        _ => with_cpu(shape, |cpu| {
+        _ => with_cpu(SHAPE, |cpu| {
             ready();
             let (base, size) = (chunk(0), 0x20_0000);
             match doing {
                 "touch" => {
-                    let size = shape.memory - (base - BASE);
+                    let size = SHAPE.memory - (base - BASE);
                     cpu.expect(Order::pages(Op::Touch, base, size), &[], 0)?;
                     forever()
                 }
@@ -122,4 +113,13 @@ pub(super) fn victim(doing: &str) -> Result<()> {
             }
         }),
     }
+}
+
+/// `realm victim touched MiB`: has touched so much private memory when it is ready, and waits.
+pub(super) fn touched(mib: u64) -> Result<()> {
+    with_cpu(SHAPE, |cpu| {
+        cpu.expect(Order::pages(Op::Touch, chunk(0), mib << 20), &[], 0)?;
+        ready();
+        forever()
+    })
 }

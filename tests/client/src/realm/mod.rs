@@ -101,6 +101,7 @@ pub(crate) fn main(args: &[&str]) -> Result<()> {
         ["refused"] => brief::refused(),
         ["kept", mib] => kept::main(mib.parse()?),
         ["killed"] => killed::main(),
+        ["victim", "touched", mib] => killed::touched(mib.parse()?),
         ["victim", doing] => killed::victim(doing),
         _ => Err(USAGE.into()),
     }
