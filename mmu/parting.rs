@@ -140,6 +140,11 @@ impl<C: Conduit> Parting<'_, C> {
             }
             let (at, why) = match step {
                 Step::Done => (span.end, None),
+                // Of what has come back nobody knows which command it is of: it does not stand for what
+                // earlier ones have not given back.
+                Step::Failed(_, error) if !error.changed_nothing() => {
+                    (span.start, Some(Kept::Refused(error)))
+                }
                 Step::Failed(at, error) => (at / GRANULE_SIZE, Some(Kept::Refused(error))),
                 Step::Until(at) | Step::NeedTable(at, _) => (at / GRANULE_SIZE, Some(Kept::Block)),
             };

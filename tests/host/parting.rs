@@ -382,6 +382,42 @@ fn what_stays_private_stays_noted() {
     });
 }
 
+/// The RMM says of four granules that they are unmapped, and does not give them back; and with the next four says
+/// what makes no sense. Those do not stand for the others: none is struck out.
+#[test]
+fn granules_that_stand_for_no_others() {
+    alone(|| {
+        let host = Host::new();
+        let mut noted = Noted::new(&host);
+        noted.map(0..8);
+        let mut number = 0;
+        host.rmi.conduit().replace(move |args, rmm| {
+            if args.x(0) != u64::from(Fid::RTT_DATA_UNMAP.raw()) {
+                return rmm(args);
+            }
+            number += 1;
+            let (mut args, half) = (*args, 4 * PAGE);
+            if number == 1 {
+                args.0[3] = half;
+            }
+            let mut regs = rmm(&args);
+            match number {
+                1 => regs.0[3] = 0,
+                _ => regs.0[1] = 9 * PAGE,
+            }
+            regs
+        });
+        let mut back = 0;
+        let part = noted.take(&(0..8), |piece| {
+            back += piece.range().granules();
+            give_back(&host, piece);
+        });
+        assert!(matches!(part.kept, Some(Kept::Refused(_))), "{part:?}");
+        assert_eq!((back, part.granules), (4, 0));
+        assert_eq!(count(&noted.pages, &(0..8)), 8);
+    });
+}
+
 /// An RMM that maps one granule at a time: each goes where it belongs, and it is over after a number of
 /// commands that does not depend on the range.
 #[test]
