@@ -48,6 +48,17 @@ impl What {
             Self::Rtt(level, ipa) => 4 | level.raw() << 8 | (ipa & !0xfff),
         }
     }
+
+    /// What that stands for.
+    fn from_raw(raw: u64) -> Option<Self> {
+        match raw & 0xff {
+            1 => Some(Self::Realm),
+            2 => Some(Self::Rd),
+            3 => Some(Self::Rec(raw >> 12)),
+            4 => RttLevel::from_raw(raw >> 8 & 0xf).map(|level| Self::Rtt(level, raw & !0xfff)),
+            _ => None,
+        }
+    }
 }
 
 /// A list in a dump.
@@ -116,11 +127,17 @@ impl List {
         self.near = at;
     }
 
-    /// A granule that is listed and that `wanted` wants.
-    fn find(&self, wanted: impl Fn(PhysAddr) -> bool) -> Option<PhysAddr> {
-        let granules = (0..).map_while(|n| self.granule(n));
-        let mut granules = granules.filter(|raw| *raw != 0).map(PhysAddr::new);
-        granules.find(|granule| wanted(*granule))
+    /// Calls `each` for what is listed.
+    fn for_each(&self, mut each: impl FnMut(PhysAddr, What)) {
+        for n in 0..self.pages.len() * PER_PAGE {
+            let Some(page) = self.pages.get(n / PER_PAGE) else {
+                return;
+            };
+            let (granule, what) = (page.read(entry(n)), page.read(entry(n) + WHAT));
+            if let (1.., Some(what)) = (granule, What::from_raw(what)) {
+                each(PhysAddr::new(granule), what);
+            }
+        }
     }
 
     /// The granule of an entry, or 0. `None` if there is no such entry.
@@ -183,9 +200,11 @@ impl Objects {
         }
     }
 
-    /// A granule of the realm's that `wanted` wants, of those that are listed.
-    pub fn find(&self, wanted: impl Fn(PhysAddr) -> bool) -> Option<PhysAddr> {
-        self.0.lock().as_ref()?.find(wanted)
+    /// Calls `each` for the granules of the realm's that are listed.
+    pub fn for_each(&self, each: impl FnMut(PhysAddr, What)) {
+        if let Some(list) = &*self.0.lock() {
+            list.for_each(each);
+        }
     }
 
     /// These granules are nothing of the realm's any more.

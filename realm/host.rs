@@ -17,9 +17,10 @@ use crate::{
         Rmi, //
     },
     sys::{
-        memory::{self, Page, RamWatch},
+        memory::{self, Page},
         platform::{self, NoTakeover},
         prelude::*,
+        ram_watch::RamWatch,
         smc::Smc, //
     }, //
 };
@@ -40,8 +41,10 @@ pub struct Host {
 impl Drop for Host {
     fn drop(&mut self) {
         platform::set_dump(PhysAddr::new(0));
-        if self.rmi.conduit().counts().delegated() != 0 {
-            // What is leaked would be in another kernel's way until the machine is reset.
+        let left = self.rmi.conduit().counts().delegated();
+        if left != 0 {
+            // The count ends here. What is leaked would be in another kernel's way until the machine is reset.
+            pr_err!("{left} granules stay with the RMM until the machine is reset\n");
             self.no_takeover
                 .take()
                 .into_iter()
@@ -104,6 +107,7 @@ pub fn errno(error: rmi::Error) -> Error {
         rmi::Error::NoMemory(_) => ENOMEM,
         rmi::Error::Refused(..)
         | rmi::Error::NotForwarded(_)
+        | rmi::Error::Withheld(_)
         | rmi::Error::StillBusy(_)
         | rmi::Error::Idle(_)
         | rmi::Error::WantsMemory(_)
@@ -121,7 +125,7 @@ pub fn errno_or_off(error: rmi::Error) -> Error {
 }
 
 /// Negotiates with the RMM and activates it. Memory that goes online later has to be such that the RMM
-/// takes it as long as the second of the results is there.
+/// takes it as long as the second of the results is there; and what goes offline such that the RMM has none of it.
 ///
 /// # Errors
 ///
@@ -157,8 +161,9 @@ pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
         no_takeover: Some(no_takeover),
     };
     let host = Arc::new(host, GFP_KERNEL)?;
-    // It is watched before it is looked at: nothing comes in between.
-    let watch = RamWatch::new(&host, check_new_ram)?;
+    // It is watched before it is looked at: what comes in between is a block that was about to go online when
+    // this began, and has not done so when it is looked at.
+    let watch = RamWatch::new(&host, check_new_ram, check_leaving_ram)?;
     memory::for_each_ram(|range| check_online_ram(&host, range))?;
     // Nothing above delegates: know that it works before a realm depends on it.
     undelegate(&host.rmi, alloc_delegated(&host.rmi, 0)?).map_err(errno)?;
@@ -211,6 +216,22 @@ fn check_new_ram(host: &Host, range: AddrRange) -> Result {
         pr_err!("new memory stays offline: {}\n", reason);
         declined(reason)
     })
+}
+
+/// Memory that is known to be bad stays online as long as the RMM has any: the kernel passes over it, whoever has
+/// it, and it would come back as if it were new. That the RMM has some is all that is looked at, for bad
+/// memory is rare, and what the RMM has of it is nobody's to say.
+///
+/// # Errors
+///
+/// `EBUSY`: that is so.
+fn check_leaving_ram(host: &Host, range: AddrRange) -> Result {
+    let bytes = |n: u64| n.saturating_mul(rmi::GRANULE_SIZE);
+    let is_bad = |n| memory::is_bad(PhysAddr::new(range.base().raw().saturating_add(bytes(n))));
+    match host.rmi.conduit().counts().delegated() != 0 && (0..range.granules()).any(is_bad) {
+        true => Err(EBUSY),
+        false => Ok(()),
+    }
 }
 
 /// Says why there will be no realms, and what to return for it.

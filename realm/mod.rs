@@ -46,6 +46,7 @@ pub(crate) use small_numbers;
 
 small_numbers! {
     mod attributes;
+    pub mod bad;
     pub mod bitmap;
     mod blocks;
     pub mod create;
@@ -54,6 +55,7 @@ small_numbers! {
     mod shape;
     pub mod table_map;
     pub mod vm;
+    mod vm_bad;
     mod vm_status;
     mod vm_tables;
     mod vmids;
@@ -81,6 +83,7 @@ pub use vm_status::show as show_vm;
 
 use crate::rmi::cmd::realm::{self as cmd, Failed, Params, Rd, RdName, RealmGranules};
 use crate::rmi::{Conduit, Error, Loans, Pages, Rmi, SharedPage};
+use core::fmt;
 
 /// A realm.
 #[derive(Debug)]
@@ -121,6 +124,15 @@ pub enum Refused {
     State(State),
     /// The RMM refuses.
     Rmm(Error),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(state) => write!(f, "it is {state:?}"),
+            Self::Rmm(error) => error.fmt(f),
+        }
+    }
 }
 
 impl Realm {

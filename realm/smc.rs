@@ -2,6 +2,7 @@
 
 //! The way to the RMM: for the host as a whole, and on behalf of one realm.
 
+use super::bad::Bad;
 use crate::{
     rmi::{
         cmd::realm::RdName,
@@ -90,6 +91,8 @@ pub struct RealmSmc<'a> {
     pub pause: Pause,
     /// The realm's patience.
     pub patience: &'a Patience,
+    /// What is bad of it.
+    pub bad: &'a Bad,
 }
 
 /// Which commands a realm has waited for in vain: a bit for each. Two that have the same one, of which there
@@ -147,6 +150,10 @@ impl Conduit for RealmSmc<'_> {
 
     fn set_patience(&self, fid: Fid, patient: bool) {
         self.patience.set(fid, patient);
+    }
+
+    fn may_ask(&self, fid: Fid, args: &[u64]) -> bool {
+        self.bad.may_ask(fid, args)
     }
 
     fn dialect(&self) -> &Dialect {

@@ -34,6 +34,7 @@
 //! [`Vm::lifecycle`].
 
 use super::{
+    bad::Bad,
     bitmap::Bitmap,
     blocks::Blocks,
     chunk::{block_of, chunk_of, CHUNK},
@@ -130,6 +131,8 @@ pub struct Vm {
     flushed: AtomicBool,
     /// How long it waits for the RMM.
     patience: Patience,
+    /// What is bad of what the RMM has for it.
+    pub bad: Bad,
     /// See [`Vm::kill`].
     killed: AtomicBool,
 }
@@ -171,6 +174,7 @@ impl Vm {
             attributes: AtomicU32::new(0),
             flushed: AtomicBool::new(false),
             patience: Patience::default(),
+            bad: Bad::new(),
             killed: AtomicBool::new(false),
         };
         let vm = Arc::new(vm, GFP_KERNEL_ACCOUNT)?;
@@ -185,6 +189,7 @@ impl Vm {
             name: &self.name,
             pause,
             patience: &self.patience,
+            bad: &self.bad,
         })
     }
 
@@ -318,6 +323,8 @@ impl Vm {
         }
         let mut lifecycle = self.lifecycle.lock();
         let Lifecycle { realm, list, .. } = &mut *lifecycle;
+        // No vCPU may have been there to find out.
+        self.find_bad(realm);
         let rmi = self.rmi(Pause::Resched);
         let told = realm.terminate(&rmi, (&HostPages, list));
         if told.is_err() {

@@ -3,12 +3,16 @@
 //! Memory goes bad that the RMM has for a realm: for its descriptor, its tables, a REC.
 //!
 //! Nobody can take that from the RMM and go on, and what the RMM would find there is not for the host to
-//! try: the realm ends. Memory of guest_memfd and memory that is shared can be replaced, and are not looked
+//! try: the realm ends, and see [`crate::realm::bad`] for how. Memory of guest_memfd and memory that is shared can be replaced, and are not looked
 //! at here.
 
-use super::running::Running;
+use super::{
+    rec_vcpu::RecVcpu,
+    running::Running, //
+};
 use crate::{
-    rmi::{Loans, PhysAddr},
+    realm::vm::Vm,
+    rmi::PhysAddr,
     sys::{
         memory,
         ops::Next,
@@ -32,11 +36,17 @@ impl Running<'_, '_> {
     /// Memory of the realm's or this REC's that the host knows to be bad. What other RECs have been lent is
     /// for their vCPUs to look at.
     fn bad_memory(&self) -> Option<PhysAddr> {
-        let lent = |loans: &Loans| loans.find(memory::is_bad);
-        let rec = self.rec.rec.as_ref();
-        let named = self.vm.objects.find(memory::is_bad);
-        named
-            .or_else(|| rec.and_then(|rec| lent(rec.loans())))
-            .or_else(|| self.vm.lifecycle.lock().realm.loans().and_then(lent))
+        let found = self.vm.find_bad(&self.vm.lifecycle.lock().realm);
+        found.or(self.rec.find_bad(self.vm))
+    }
+}
+
+impl RecVcpu {
+    /// The same as [`Vm::find_bad`], of what the REC was lent.
+    pub(super) fn find_bad(&self, vm: &Vm) -> Option<PhysAddr> {
+        let rec = self.rec.as_ref()?;
+        let found = rec.loans().find(memory::is_bad)?;
+        vm.bad.rec(PhysAddr::new(rec.name().raw()));
+        Some(found)
     }
 }

@@ -79,8 +79,9 @@ fn try_activate(vm: &RealmVm) -> Result<bool> {
         return Ok(false);
     }
     check_vcpus(vm, &lifecycle, &mut vcpus)?;
-    if lifecycle.realm.state() == State::None {
-        create::create(vm, &mut lifecycle)?;
+    match lifecycle.realm.state() {
+        State::None => create::create(vm, &mut lifecycle)?,
+        _ => vm.check_memory(&lifecycle.realm)?,
     }
     let name = vm.name()?;
     // What can fail for want of memory comes before what cannot be taken back.
@@ -93,7 +94,7 @@ fn try_activate(vm: &RealmVm) -> Result<bool> {
     let rmi = vm.rmi(Pause::Resched);
     let activated = lifecycle.realm.activate(&rmi);
     activated.map(|()| true).map_err(|refused| {
-        vm.log_death(fmt!("it cannot be activated: {refused:?}"));
+        vm.log_death(fmt!("it cannot be activated: {refused}"));
         refusal(refused)
     })
 }

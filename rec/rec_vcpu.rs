@@ -155,12 +155,13 @@ impl RecVcpu {
     /// The vCPU goes away.
     pub fn destroy(this: KBox<Self>, vm: &Vm) {
         let mut this = KBox::into_inner(this);
-        if let Some(parts) = this.parts {
+        if let Some(parts) = this.parts.take() {
             vm.free(parts.granule);
         }
         if this.rec.is_none() {
             return;
         }
+        this.find_bad(vm);
         let rmi = vm.rmi(Pause::Resched);
         match cmd::destroy(&rmi, &mut this.rec, &HostPages, &mut this.list) {
             Ok(granule) => granule.into_iter().for_each(|granule| vm.free(granule)),

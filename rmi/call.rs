@@ -86,8 +86,11 @@ impl<C: Conduit> Rmi<C> {
     ///
     /// # Errors
     ///
-    /// The RMM was busy or blocked for too long, or is not there.
+    /// The RMM was busy or blocked for too long, is not there, or must not be asked.
     pub(super) fn patiently(&self, fid: Fid, args: &[u64]) -> Result<(ReturnCode, Results), Error> {
+        if !self.conduit.may_ask(fid, args) {
+            return Err(Error::Withheld(fid));
+        }
         let mut busy = 0u32;
         let mut blocked = 0u32;
         let patient = self.conduit.is_patient(fid);
@@ -136,7 +139,7 @@ impl<C: Conduit> Rmi<C> {
     ///
     /// # Errors
     ///
-    /// The RMM refused, was busy or blocked for too long, or is not there.
+    /// The RMM refused, was busy or blocked for too long, is not there, or must not be asked.
     pub(super) fn begin(&self, fid: Fid, args: &[u64]) -> Result<(ReturnCode, Results), Error> {
         match self.patiently(fid, args)? {
             (code, regs) if matches!(code.status(), Status::Success | Status::Incomplete) => {

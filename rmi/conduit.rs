@@ -80,6 +80,11 @@ pub trait Conduit {
     /// It was waited for this command in vain, or it is served again.
     fn set_patience(&self, _fid: Fid, _patient: bool) {}
 
+    /// False if the RMM must not be asked this, see [`super::Error::Withheld`].
+    fn may_ask(&self, _fid: Fid, _args: &[u64]) -> bool {
+        true
+    }
+
     /// What is known of how the RMM behind this wants things put.
     fn dialect(&self) -> &Dialect;
 

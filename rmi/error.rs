@@ -18,6 +18,8 @@ pub enum Error {
     Idle(Fid),
     /// The RMM wanted memory for an operation that the specification gives none.
     WantsMemory(Fid),
+    /// The RMM was not asked, for it would look at memory that is bad.
+    Withheld(Fid),
     /// The host had no memory for an operation, which was cancelled; nothing changed.
     NoMemory(Fid),
     /// The answer contradicts the specification: what was done is unknown.
@@ -82,6 +84,7 @@ impl fmt::Display for Error {
                     "{fid}: succeeded up to {top:#x}, which is no part of the request"
                 )
             }
+            Error::Withheld(fid) => write!(f, "{fid}: it would look at memory that is bad"),
             Error::NoMemory(fid) => write!(f, "{fid}: no memory to lend"),
             Error::Broken(fid, Broken::Count { entries }) => {
                 write!(

@@ -158,7 +158,9 @@ impl<C: Conduit> Rmi<C> {
 fn blame(fid: Fid, error: Error) -> Error {
     match error {
         Error::Refused(_, code) => Error::Refused(fid, code),
-        Error::NotForwarded(_) | Error::StillBusy(_) => Error::Broken(fid, Broken::Stuck),
+        Error::NotForwarded(_) | Error::StillBusy(_) | Error::Withheld(_) => {
+            Error::Broken(fid, Broken::Stuck)
+        }
         other => other,
     }
 }

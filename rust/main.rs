@@ -70,7 +70,7 @@ struct KvmArmRmi {
     _registration: sys::Registration<rec::RealmVm>,
     #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
     _selftest: sys::debugfs::Dir<selftest::SelfTest>,
-    _ram: sys::memory::RamWatch<host::Host>,
+    _ram: sys::ram_watch::RamWatch<host::Host>,
     _all: Arc<kvm::AllVms>,
 }
 

@@ -3,7 +3,7 @@
 //! The kernel's print macros format by a trait of their own; what the kernel-free folders can print
 //! is told to it here.
 
-use crate::{mmu, rmi, sys::kernel::fmt};
+use crate::{mmu, realm, rmi, sys::kernel::fmt};
 use core::fmt::Display;
 
 /// Lets the kernel print types that have `core`'s `Display`.
@@ -19,6 +19,7 @@ macro_rules! printable {
 
 printable!(
     mmu::Kept,
+    realm::Refused,
     rmi::cmd::rmm::Version,
     rmi::AddrRange,
     rmi::Decline,

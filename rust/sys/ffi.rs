@@ -105,11 +105,12 @@ unsafe extern "C" {
     /// Where a crash kernel begins to look for realms: a physical address, or 0.
     pub(crate) safe fn kvm_rmi_helper_set_dump(list: bindings::phys_addr_t);
 
-    /// `register_memory_notifier()`, for memory that is about to go online, which what `visit` returns
-    /// unless 0 keeps from doing so. Only one at a time.
+    /// `register_memory_notifier()`, for memory that is about to go online or offline, which what `coming` or
+    /// `going` returns unless 0 keeps from doing so. Only one at a time.
     pub(crate) fn kvm_rmi_helper_watch_ram(
         arg: *mut c_void,
-        visit: unsafe extern "C" fn(c_ulong, c_ulong, *mut c_void) -> c_int,
+        coming: unsafe extern "C" fn(c_ulong, c_ulong, *mut c_void) -> c_int,
+        going: unsafe extern "C" fn(c_ulong, c_ulong, *mut c_void) -> c_int,
     ) -> c_int;
 
     /// `unregister_memory_notifier()`.

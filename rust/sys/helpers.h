@@ -91,7 +91,8 @@ void kvm_rmi_helper_prepare_memory_fault_exit(struct kvm_vcpu *vcpu, u64 gpa,
 void kvm_rmi_helper_vm_dead(struct kvm *kvm);
 
 /* rust/sys/hotplug.c */
-int kvm_rmi_helper_watch_ram(void *arg, kvm_rmi_visit_ram fn);
+int kvm_rmi_helper_watch_ram(void *arg, kvm_rmi_visit_ram coming,
+			     kvm_rmi_visit_ram going);
 void kvm_rmi_helper_unwatch_ram(void);
 
 /* rust/sys/selftest.c */

@@ -4,7 +4,8 @@
  * file of guest_memfd has of private memory cannot go, nor what is left of such
  * a file because the RMM has not given it back: such a page cannot be migrated,
  * which offline_pages() tries again and again until a signal comes, while it
- * sees a page on an LRU list.
+ * sees a page on an LRU list. It passes over pages that are known to be bad,
+ * whoever has them: Rust says whether that may be the RMM.
  */
 
 #include <linux/memory.h>
@@ -15,7 +16,8 @@
 
 #include "helpers.h"
 
-static kvm_rmi_visit_ram watch;
+static kvm_rmi_visit_ram watch_coming;
+static kvm_rmi_visit_ram watch_going;
 static void *watch_arg;
 
 /* The page may go any time; the lock of its folio keeps the mapping. */
@@ -52,7 +54,7 @@ static int going_offline(const struct memory_notify *memory)
 		cond_resched();
 	}
 
-	return 0;
+	return watch_going(memory->start_pfn, memory->nr_pages, watch_arg);
 }
 
 static int notify(struct notifier_block *nb, unsigned long action, void *data)
@@ -61,8 +63,9 @@ static int notify(struct notifier_block *nb, unsigned long action, void *data)
 
 	switch (action) {
 	case MEM_GOING_ONLINE:
-		return notifier_from_errno(watch(memory->start_pfn,
-						 memory->nr_pages, watch_arg));
+		return notifier_from_errno(watch_coming(memory->start_pfn,
+							memory->nr_pages,
+							watch_arg));
 	case MEM_GOING_OFFLINE:
 		return notifier_from_errno(going_offline(memory));
 	default:
@@ -74,9 +77,11 @@ static struct notifier_block notifier = {
 	.notifier_call = notify,
 };
 
-int kvm_rmi_helper_watch_ram(void *arg, kvm_rmi_visit_ram fn)
+int kvm_rmi_helper_watch_ram(void *arg, kvm_rmi_visit_ram coming,
+			     kvm_rmi_visit_ram going)
 {
-	watch = fn;
+	watch_coming = coming;
+	watch_going = going;
 	watch_arg = arg;
 
 	return register_memory_notifier(&notifier);

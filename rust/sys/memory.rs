@@ -11,8 +11,7 @@ use super::kernel::{
     bindings,
     error::to_result,
     page::{self, PAGE_SIZE},
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 use crate::rmi::{AddrRange, GranuleRange, PhysAddr, SharedPage, Undelegated, GRANULE_SIZE};
 use core::{num::NonZeroU64, ptr::NonNull};
@@ -208,58 +207,8 @@ pub fn take_from_file(range: AddrRange) -> bool {
     unsafe { ffi::kvm_rmi_helper_get_pages(range.base().raw(), range.granules()) }
 }
 
-/// Has somebody look at memory that comes later, before it is used: while this is there, for there may
-/// be only one of these.
-///
-/// # Invariants
-///
-/// What is watched with `kvm_rmi_helper_watch_ram()` is the content of the box.
-pub struct RamWatch<T>(KBox<(Arc<T>, Visit<T>)>);
-
-/// Says whether memory can be used.
-type Visit<T> = fn(&T, AddrRange) -> Result;
-
-impl<T> RamWatch<T> {
-    /// From now on `visit` is called for each range that is about to go online. If it returns an error
-    /// the range does not.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn new(data: &Arc<T>, visit: Visit<T>) -> Result<Self> {
-        /// What the notifier calls, with `arg` pointing to the content of the box.
-        ///
-        /// # Safety
-        ///
-        /// `arg` points to one that nobody changes.
-        unsafe extern "C" fn step<T>(pfn: c_ulong, nr_pages: c_ulong, arg: *mut c_void) -> c_int {
-            // SAFETY: By the contract of this function.
-            let (data, visit) = unsafe { &*arg.cast::<(Arc<T>, Visit<T>)>() };
-            match pages(pfn, nr_pages).map(|range| visit(data, range)) {
-                Some(Err(error)) => error.to_errno(),
-                _ => 0,
-            }
-        }
-
-        let content = KBox::new((data.clone(), visit), GFP_KERNEL)?;
-        let arg = core::ptr::from_ref(&*content).cast_mut().cast();
-        // SAFETY: `step` has the expected signature, and the content stays where it is, unchanged, until
-        // it is watched no more.
-        to_result(unsafe { ffi::kvm_rmi_helper_watch_ram(arg, step::<T>) })?;
-        // INVARIANT: Right here.
-        Ok(Self(content))
-    }
-}
-
-impl<T> Drop for RamWatch<T> {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariant. Nobody calls `step` any more when this returns.
-        unsafe { ffi::kvm_rmi_helper_unwatch_ram() };
-    }
-}
-
 /// Whole pages as a range.
-fn pages(pfn: c_ulong, nr_pages: c_ulong) -> Option<AddrRange> {
+pub(super) fn pages(pfn: c_ulong, nr_pages: c_ulong) -> Option<AddrRange> {
     range(
         (pfn as u64) << crate::GRANULE_SHIFT,
         (nr_pages as u64) << crate::GRANULE_SHIFT,

@@ -19,6 +19,7 @@ pub mod memory;
 mod operations;
 pub mod ops;
 pub mod platform;
+pub mod ram_watch;
 mod registration;
 pub mod sched;
 pub mod slots;

@@ -367,13 +367,6 @@ impl Machine {
         self.bad.borrow_mut().insert(pa);
     }
 
-    /// The host is told that all pages are bad that the realm world has.
-    pub fn poison_all_delegated(&self) {
-        let all: Vec<u64> = self.references.borrow().keys().copied().collect();
-        let delegated = all.into_iter().filter(|pa| self.firmware.is_delegated(*pa));
-        self.bad.borrow_mut().extend(delegated);
-    }
-
     /// How many pages the host has been told of.
     pub(super) fn bad_pages(&self) -> usize {
         self.bad.borrow().len()

@@ -117,29 +117,6 @@ pub fn take_from_file(range: AddrRange) -> bool {
     pages(range).all(|pa| machine().try_get_page(pa))
 }
 
-/// Has somebody look at memory that comes later, before it is used.
-pub struct RamWatch<T>(Arc<T>, fn(&T, AddrRange) -> Result);
-
-impl<T> RamWatch<T> {
-    /// From now on.
-    ///
-    /// # Errors
-    ///
-    /// None here.
-    pub fn new(data: &Arc<T>, visit: fn(&T, AddrRange) -> Result) -> Result<Self> {
-        Ok(Self(data.clone(), visit))
-    }
-
-    /// Memory is about to go online.
-    ///
-    /// # Errors
-    ///
-    /// It does not.
-    pub fn comes(&self, range: AddrRange) -> Result {
-        (self.1)(&self.0, range)
-    }
-}
-
 /// True if the host has been told that the page is bad, or if it is no memory of its.
 pub fn is_bad(pa: PhysAddr) -> bool {
     let machine = machine();

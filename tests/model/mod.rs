@@ -28,6 +28,7 @@ pub mod mm;
 pub mod ops;
 mod pages;
 pub mod platform;
+pub mod ram_watch;
 pub mod sched;
 pub mod slots;
 pub mod smc;

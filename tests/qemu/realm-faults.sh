@@ -17,5 +17,9 @@ leaked=$(value granules leaked)
 [ "$leaked" -gt 0 ] || fail 'nothing is leaked'
 expect_value granules delegated "$leaked"
 unload
+if [ "$component" = module ]; then
+	dmesg | grep -q "kvm_arm_rmi: $leaked granules stay with the RMM until the machine is reset" ||
+		fail "nothing in the log about $leaked granules"
+fi
 no_takeover
 pass

@@ -44,11 +44,31 @@ impl Pair {
     }
 }
 
-/// Memory without which a realm cannot go on, whatever it is of: the vCPU that runs next tells user space,
-/// the log says why, and no vCPU runs again. Another realm goes on, and everything comes back. What one REC
-/// was lent is for its own vCPU to find.
-#[test]
-fn what_holds_a_realm_together_is_its_end() {
+/// The host is told that it is bad, and it is.
+fn poison(pa: u64) {
+    machine().poison(pa);
+    rmm_machine().fake().poison(pa);
+}
+
+/// How many granules the RMM keeps of a realm, one of whose granules is bad: of a table what that maps and those
+/// above it, of a REC what it was lent, and of each of these the descriptor and the table that the realm starts
+/// with; of the descriptor, or what was lent for it, everything.
+fn kept(dialect: Dialect, state: State, all: u64) -> Vec<u64> {
+    let lent = match dialect {
+        Dialect::Bet2 => 9,
+        _ => 0,
+    };
+    let (rec, table) = (1 + 16 + 2 + lent, 3 + 8 + 1 + lent);
+    match state {
+        State::Rec => vec![rec],
+        State::Rtt => vec![table],
+        State::Aux => vec![rec, all],
+        _ => vec![all],
+    }
+}
+
+/// Calls `test` for granules of each kind that a realm is made of: it gets the pair, and the granule and its state.
+fn each_kind(test: impl Fn(&Pair, u64, &str) + Copy + Send + 'static) {
     for dialect in [Dialect::Main, Dialect::Bet2] {
         let mut kinds = Vec::new();
         let pages = on_host(dialect, |host| {
@@ -57,6 +77,7 @@ fn what_holds_a_realm_together_is_its_end() {
             pair.end();
             its
         });
+        let all = pages.len() as u64;
         for (nth, (_, state)) in pages.into_iter().enumerate() {
             if state == State::Data || kinds.iter().filter(|kind| **kind == state).count() > 2 {
                 continue;
@@ -66,19 +87,74 @@ fn what_holds_a_realm_together_is_its_end() {
                 let what = format!("{dialect:?}, granule {nth}, {state:?}");
                 let pair = Pair::new(host);
                 let pa = *pair.its.keys().nth(nth).unwrap();
-                machine().poison(pa);
-                let outcomes = [0, 1].map(|n| run(&pair.world, n, private(8..9)));
-                let told = machine().told(&format!("is dead: the RMM has memory at {pa:#x}"));
-                assert_eq!(told, 1, "{what}: {outcomes:?}");
-                let ends = outcomes.map(|outcome| outcome.unwrap_err());
-                assert!(ends.contains(&Why::InternalError), "{what}: {ends:?}");
-                assert_eq!(run(&pair.world, 0, vec![]), Err(EIO.into()), "{what}");
+                poison(pa);
+                test(&pair, pa, &what);
                 pair.end();
-                host.outcome(Ok(())).assert_idle(&what);
+                assert_eq!(rmm_machine().fake().looked_at(), [], "{what}");
+                let (delegated, leaked) = host.counts();
+                let kept = kept(dialect, state, all);
+                assert!(kept.contains(&leaked), "{what}: {leaked} of {kept:?}");
+                assert_eq!(delegated, leaked, "{what}");
+                host.outcome(Ok(())).assert_accounted(&what);
             });
         }
         assert!(kinds.contains(&State::Rd), "{kinds:?}");
         assert!(kinds.contains(&State::Rec), "{kinds:?}");
         assert!(kinds.contains(&State::Rtt), "{kinds:?}");
     }
+}
+
+/// Memory without which a realm cannot go on, whatever it is of: the vCPU that runs next tells user space,
+/// the log says why, and no vCPU runs again. Another realm goes on. The RMM is not asked to look at that memory,
+/// and everything else comes back. What one REC was lent is for its own vCPU to find.
+#[test]
+fn what_holds_a_realm_together_is_its_end() {
+    each_kind(|pair, pa, what| {
+        let outcomes = [0, 1].map(|n| run(&pair.world, n, private(8..9)));
+        let told = machine().told(&format!("is dead: the RMM has memory at {pa:#x}"));
+        assert_eq!(told, 1, "{what}: {outcomes:?}");
+        let ends = outcomes.map(|outcome| outcome.unwrap_err());
+        assert!(ends.contains(&Why::InternalError), "{what}: {ends:?}");
+        assert_eq!(run(&pair.world, 0, vec![]), Err(EIO.into()), "{what}");
+    });
+}
+
+/// The same where the VMM goes before a vCPU runs again: the RMM is not asked to look there either.
+#[test]
+fn what_is_bad_when_the_end_begins() {
+    each_kind(|_, _, _| {});
+}
+
+/// The same before there is a vCPU that runs: what the realm begins with is not put in any more.
+#[test]
+fn what_is_bad_before_the_first_run() {
+    on_host(Dialect::Main, |host| {
+        let world = host.bystander();
+        world.populate(0..1).unwrap();
+        let rd = *used()
+            .iter()
+            .find(|(_, state)| **state == State::Rd)
+            .unwrap()
+            .0;
+        poison(rd);
+        assert_eq!(world.populate(1..2), Err(EIO));
+        assert_eq!(run(&world, 0, vec![]), Err(EIO.into()));
+        assert_eq!(machine().told("is dead: the RMM has memory at"), 1);
+        world.end();
+        assert_eq!(rmm_machine().fake().looked_at(), []);
+        host.outcome(Ok(())).assert_accounted("populated");
+    });
+    on_host(Dialect::Main, |host| {
+        let world = host.bystander();
+        let rd = *used()
+            .iter()
+            .find(|(_, state)| **state == State::Rd)
+            .unwrap()
+            .0;
+        poison(rd);
+        assert_eq!(run(&world, 0, vec![]), Err(EIO.into()));
+        world.end();
+        assert_eq!(rmm_machine().fake().looked_at(), []);
+        host.outcome(Ok(())).assert_accounted("run");
+    });
 }

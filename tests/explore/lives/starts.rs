@@ -207,11 +207,32 @@ fn memory_that_comes_later() {
     }
 }
 
+/// Memory that goes, and is bad, may be the RMM's as long as that has any. Other memory is not looked at here.
+#[test]
+fn bad_memory_that_goes() {
+    once(move || {
+        machine::on(Embedded::new(), |machine| {
+            let (host, watch) = host::start().unwrap();
+            let range = |range: &Range<u64>| {
+                AddrRange::new(PhysAddr::new(range.start), PhysAddr::new(range.end)).unwrap()
+            };
+            let ram = machine.firmware().ram();
+            machine.poison(ram[1].start + 3 * GRANULE_SIZE);
+            assert_eq!(watch.goes(range(&ram[1])), Ok(()));
+            let granule = host::alloc_delegated(&host.rmi, 0).unwrap();
+            assert_eq!(watch.goes(range(&ram[1])), Err(EBUSY));
+            assert_eq!(watch.goes(range(&ram[0])), Ok(()));
+            host::undelegate(&host.rmi, granule).unwrap();
+            assert_eq!(watch.goes(range(&ram[1])), Ok(()));
+        });
+    });
+}
+
 /// Where something is lost no other kernel may take over: it would not know of that.
 #[test]
 fn what_is_lost_is_in_the_way_of_another_kernel() {
     for lost in [false, true] {
-        let (calls, kept) = on_host(Dialect::Main, move |host| {
+        let (calls, kept, told) = on_host(Dialect::Main, move |host| {
             if lost {
                 let refused = u64::from(Status::ErrorInput.raw());
                 replace_some(Fid::REALM_DESTROY, (0, 1), move |_, _| {
@@ -223,9 +244,12 @@ fn what_is_lost_is_in_the_way_of_another_kernel() {
             let calls = machine().read_file("kvm_arm_rmi/", "/smcs").unwrap();
             // The component is unloaded, and loaded again.
             host.all = super::start();
-            (calls, machine().is_kept())
+            // The descriptor, and the table that the realm started with.
+            let told = machine().told("2 granules stay with the RMM until");
+            (calls, machine().is_kept(), told)
         });
         assert_eq!(kept, lost);
+        assert_eq!(told, usize::from(lost));
         // What was asked for no realm, and what was asked for one.
         for line in ["VERSION 1 0\n", "RMM_ACTIVATE 1 0\n", "REALM_CREATE 1 0\n"] {
             assert!(calls.contains(line), "{calls}");

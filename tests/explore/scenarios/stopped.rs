@@ -88,7 +88,8 @@ fn the_end_has_its_reason() {
         let result = world.vm.run(0, &mut Guest::new([]));
         end();
         assert_eq!(result, Err((EIO, Exit::None)));
-        assert_eq!(machine().told("it cannot be activated"), 1);
+        let why = "it cannot be activated: RMI_REALM_ACTIVATE (0xc4000157): ErrorInput";
+        assert_eq!(machine().told(why), 1);
     });
     alone_with_two(|world| {
         assert!(world.run(0, []).is_empty());

@@ -73,6 +73,10 @@ pub(crate) struct Fake {
     memory: Mutex<BTreeMap<u64, GranuleData>>,
     /// Granules that EL3 keeps.
     kept: Mutex<BTreeSet<u64>>,
+    /// Granules whose memory is bad.
+    bad: Mutex<BTreeSet<u64>>,
+    /// Those of them that the RMM has looked at since.
+    looked_at: Mutex<Vec<u64>>,
     /// Steps of a range until an interrupt is pending; 0 for never.
     interrupt_after: AtomicU64,
     steps: AtomicU64,
@@ -168,6 +172,17 @@ impl Fake {
         lock(&self.kept).insert(pa);
     }
 
+    /// The memory of the granule at `pa` is bad from now on. Nothing happens to an RMM that looks there, but see
+    /// [`Self::looked_at`].
+    pub(crate) fn poison(&self, pa: u64) {
+        lock(&self.bad).insert(pa);
+    }
+
+    /// What is bad and the RMM has looked at.
+    pub(crate) fn looked_at(&self) -> Vec<u64> {
+        lock(&self.looked_at).clone()
+    }
+
     /// Changes the CPU's ID_AA64MMFR0_EL1.
     pub(crate) fn set_mmfr0(&self, mmfr0: u64) {
         self.mmfr0.store(mmfr0, Ordering::Relaxed);
@@ -255,6 +270,9 @@ impl Platform for Fake {
     fn with<G: Held, R>(&self, granule: &mut G, f: impl FnOnce(&mut GranuleData) -> R) -> R {
         let pa = granule.pa().raw();
         assert_eq!(self.pas(pa), Pas::Realm, "the RMM faults at {pa:#x}");
+        if lock(&self.bad).contains(&pa) {
+            lock(&self.looked_at).push(pa);
+        }
         // Out of the memory while `f` uses it, since `f` may use other granules.
         let mut data = lock(&self.memory).remove(&pa).unwrap_or([0; GRANULE_WORDS]);
         let result = f(&mut data);

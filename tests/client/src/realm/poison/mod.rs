@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Memory of a realm goes bad, and the host is told. What is the realm's alone is lost to it and to nobody
-//! else, what it shares is the VMM's to replace, and without what holds the realm together it is at its end:
-//! but another realm goes on in any case, nothing is leaked, and nobody uses the page again.
+//! else, what it shares is the VMM's to replace, and without what holds the realm together it is at its end: the
+//! RMM is not asked to look there any more, and keeps what it has for that reason. Another realm goes on in any
+//! case, and nobody uses the page again.
 
 use std::fs;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::ptr;
@@ -15,6 +17,8 @@ use kvm_arm_rmi::rmi::Fid;
 use kvm_arm_rmi::uapi::KVM_ARM_RMI_FAULT_MEMORY;
 use kvm_bindings::KVM_MEMORY_EXIT_FLAG_PRIVATE;
 use realm_guest::{Op, Order, PAGE_SIZE};
+
+mod hole;
 
 use super::brief::{on_cpu, with_two};
 use super::cpu::{Cpu, End};
@@ -40,13 +44,20 @@ const TABLE: u64 = 0x20_0000;
 /// What goes bad, and what becomes of that. Returns the number of the page frame.
 type Case = fn(&Vm, &Trace, &mut Cpu<'_>, &mut Cpu<'_>) -> Result<u64>;
 
-const CASES: [(&str, Case); 6] = [
-    ("a private page", private),
-    ("a shared page", shared),
-    ("an RD", rd),
-    ("a REC", rec),
-    ("a table", table),
-    ("a page that is to be moved", offline),
+/// With how many granules the RMM keeps: none; a REC or a table, and what holds it; or all that there is, which
+/// begins with the realm's image.
+const CASES: [(&str, Case, Range<u64>); 7] = [
+    ("a private page", private, 0..1),
+    (
+        "a private page in a hole that is being made",
+        hole::private,
+        0..1,
+    ),
+    ("a shared page", shared, 0..1),
+    ("an RD", rd, 64..u64::MAX),
+    ("a REC", rec, 18..64),
+    ("a table", table, 4..64),
+    ("a page that is to be moved", offline, 0..1),
 ];
 
 /// `realm poison`.
@@ -61,9 +72,11 @@ pub(super) fn main() -> Result<()> {
     on_cpu(&other, |other| {
         let pages = Order::pages(Op::Touch, GOOD, 16 * PAGE_SIZE);
         other.expect(pages, &[], 0)?;
-        let one = debugfs::delegated()?;
-        for (name, case) in CASES {
-            let result = one_case(case).and_then(|()| debugfs::expect_delegated(one));
+        for (name, case, keeps) in CASES {
+            let result = one_case(case).and_then(|kept| {
+                ensure!(keeps.contains(&kept), "{kept} granules are kept");
+                Ok(())
+            });
             let op = Op::Check;
             other.expect(Order { op, ..pages }, &[], 0)?;
             match result {
@@ -77,13 +90,14 @@ pub(super) fn main() -> Result<()> {
         Ok(())
     })?;
     drop(other);
-    debugfs::expect_delegated(before)?;
+    keeps(before, 0)?;
     ensure!(wrong == 0, "{wrong} cases failed");
     Ok(())
 }
 
-/// A realm of which something goes bad, and its end.
-fn one_case(case: Case) -> Result<()> {
+/// A realm of which something goes bad, and its end. Returns how many granules of it the RMM keeps.
+fn one_case(case: Case) -> Result<u64> {
+    let (before, leaked) = debugfs::granules()?;
     let corrupted = corrupted()?;
     let trace = Trace::new()?;
     let vm = Vm::new(SHAPE)?;
@@ -94,7 +108,20 @@ fn one_case(case: Case) -> Result<()> {
         now == corrupted + PAGE_SIZE / 1024,
         "HardwareCorrupted: {now} kB after {corrupted}"
     );
-    is_out_of_use(frame)
+    is_out_of_use(frame)?;
+    keeps(before, leaked)
+}
+
+/// The RMM has no more than before but for what it keeps, which is counted: how many granules that is, beside
+/// those that it has kept before.
+fn keeps(before: u64, leaked: u64) -> Result<u64> {
+    let (delegated, all) = debugfs::granules()?;
+    let kept = all - leaked;
+    ensure!(
+        delegated == before + kept,
+        "{delegated} granules are delegated, and {kept} of that kept, instead of {before}"
+    );
+    Ok(kept)
 }
 
 /// Kilobytes that the host knows to be bad.
