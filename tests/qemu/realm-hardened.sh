@@ -9,7 +9,17 @@
 
 leaks=/sys/kernel/debug/kmemleak
 
-# What is there before is not ours. An object counts when it is some seconds old.
+# forgotten_nothing: an object counts when it is some seconds old
+forgotten_nothing() {
+	for _ in 1 2; do
+		sleep 6
+		echo scan >$leaks
+	done
+	cat $leaks >/tmp/leaks
+	[ ! -s /tmp/leaks ] || fail "kmemleak: $(cat /tmp/leaks)"
+}
+
+# What is there before is not ours.
 echo clear >$leaks
 load
 rmi-client guest || fail 'an ordinary VM does not run'
@@ -19,11 +29,7 @@ realm 100 off 20
 realm 300 abuse
 realm 100 debugfs
 nothing_left
-for _ in 1 2; do
-	sleep 6
-	echo scan >$leaks
-done
-cat $leaks >/tmp/leaks
-[ ! -s /tmp/leaks ] || fail "kmemleak: $(cat /tmp/leaks)"
+forgotten_nothing
 unload
+forgotten_nothing
 pass

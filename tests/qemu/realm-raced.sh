@@ -34,7 +34,7 @@ after=$(watched)
 
 # A report is what stands between two lines of =.
 dmesg | awk '
-	/={40}/ { if (report ~ /KCSAN/) { all++; if (report ~ /kvm_arm_rmi|kvm_rmi|_rmi_/) { ours++; print report } }
+	/====================/ { if (report ~ /KCSAN/) { all++; if (report ~ /kvm_arm_rmi|kvm_rmi|_rmi_/) { ours++; print report } }
 		report = ""; next }
 	{ report = report $0 "\n" }
 	END { print "  of " all + 0 " reports " ours + 0 " are ours" > "/dev/stderr"; exit ours > 0 }' ||

@@ -75,7 +75,8 @@ killed spin
 # What preempts the kernel, and when.
 modes=/sys/kernel/debug/sched/preempt
 before=$(sed 's/.*(\(.*\)).*/\1/' $modes)
-for mode in $(tr -d '()' <$modes); do
+[ "$(tr -d '()' <$modes)" = 'full lazy ' ] || fail "preemption modes: $(cat $modes)"
+for mode in full lazy; do
 	echo "$mode" >$modes
 	lives "preemption: $mode"
 done
@@ -100,25 +101,34 @@ awk '$2 ~ /[tT]/ && $3 ~ /^kvm_rmi_helper_/ && $4 == "[kvm_arm_rmi]" { print $3 
 	sort -u | probe own
 refused=$(sort /tmp/refused | tr '\n' ' ')
 [ "$refused" = 'arm_smccc_1_2_hvc arm_smccc_1_2_smc ' ] || fail "refused: $refused"
-while read -r group least hit; do
+: >/tmp/refused
+awk '$3 ~ /^_R.*RealmVmE11handle_exit/ { print $3 }' /proc/kallsyms | sort -u >/tmp/rust
+probe rust </tmp/rust
+if [ ! -s /tmp/rust ] || ! cmp -s /tmp/rust /tmp/refused; then fail "of $(cat /tmp/rust) refused: $(cat /tmp/refused)"; fi
+while read -r group least least_hit hit; do
 	probes=$(grep -c "^p:$group/" $tracing/kprobe_events)
 	[ "$probes" -ge "$least" ] || fail "only $probes probes on $group"
 	echo 1 >$tracing/events/"$group"/enable
 	lives "$probes probes on $group"
 	echo 0 >$tracing/events/"$group"/enable
 	sed -n 's/.*: f[0-9]*: (\([^+]*\)+.*/\1/p' $tracing/trace | sort -u >/tmp/hit
-	echo "  $(grep -c . /tmp/hit) of them hit"
+	hits=$(grep -c . /tmp/hit || true)
+	echo "  $hits of them hit"
+	[ "$hits" -ge "$least_hit" ] || fail "that is less than $least_hit"
 	grep -qx "$hit" /tmp/hit || fail "the probe on $hit was not hit"
 	echo >$tracing/trace
 done <<-END
-	kvms 60 kvm_rmi_handle_exit
-	own 40 kvm_rmi_helper_mmu_invalidate_seq
+	kvms 60 40 kvm_rmi_handle_exit
+	own 40 25 kvm_rmi_helper_mmu_invalidate_seq
 END
 echo >$tracing/kprobe_events
 
 for tracer in function function_graph; do
 	echo $tracer >$tracing/current_tracer
 	lives "tracer: $tracer"
+	calls=$(awk '/^(entries|overrun): / { n += $2 } END { print n + 0 }' $tracing/per_cpu/cpu*/stats)
+	echo "  $calls calls seen"
+	[ "$calls" -gt 100000 ] || fail 'that is no trace of a realm'
 	echo nop >$tracing/current_tracer
 done
 

@@ -22,7 +22,8 @@ refused() {
 	[ "$(grep -c . /tmp/lines)" = 1 ] || fail "$why: $(cat /tmp/lines)"
 	grep "no realms: .*$why" /tmp/lines || fail "$why: $(cat /tmp/lines)"
 	[ ! -e "$component_debugfs" ] || fail "$why: it has left something"
-	if [ -e /dev/kvm ]; then
+	# Without KVM there are no ordinary VMs either.
+	if [ "${mode:-}" != none ]; then
 		realm 60 refused
 		rmi-client guest || fail 'an ordinary VM does not run'
 	fi
@@ -32,6 +33,11 @@ refused() {
 answers() {
 	echo "$1,0,0,2,$2,$3,$4" >"$component_debugfs/selftest/fault" || fail 'an RMM that can go wrong is needed'
 	unload
+}
+
+# kvm_is WHAT: the mode that KVM says, in the log, that it has
+kvm_is() {
+	dmesg | grep -q "kvm .*: $1 mode initialized successfully" || fail "KVM is not in $1 mode"
 }
 
 # next MODE: starts the next kernel, with KVM in that mode (and without LPIs, see kexec-next)
@@ -64,15 +70,18 @@ case "${mode:-}" in
 	next none
 	;;
 none)
+	[ ! -e /dev/kvm ] || fail 'KVM is there'
 	refused 'KVM is not there'
 	next nvhe
 	;;
 nvhe)
+	kvm_is 'Hyp nVHE'
 	refused 'the kernel is not at EL2 with VHE'
 	# From pKVM there is no kexec.
 	next protected
 	;;
 protected)
+	kvm_is 'Protected [nh]VHE'
 	refused 'the kernel is not at EL2 with VHE'
 	pass
 	;;
