@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# A hundred times: load, delegate 4 MiB and take them back, unload; each tenth time it is 64 MiB. Built in:
-# the same without loading.
+# A hundred times, or on a kernel that looks at all it does as often as goes in a minute, but 30 times at least: load,
+# delegate 4 MiB and take them back, unload; each tenth time it is 64 MiB. Built in: the same without loading.
 # time-limit: 900
 
 . "${0%/*}/lib.sh"
 
 cycles=100
 i=0
+start=$(date +%s)
 while [ $i -lt $cycles ]; do
+	if [ $i -ge 30 ] && [ $(($(date +%s) - start)) -gt 60 ]; then break; fi
 	i=$((i + 1))
 	load || fail "cycle $i: the component does not load"
 	expect_value state abi 2.0
