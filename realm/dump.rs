@@ -129,13 +129,12 @@ impl List {
 
     /// Calls `each` for what is listed.
     fn for_each(&self, mut each: impl FnMut(PhysAddr, What)) {
-        for n in 0..self.pages.len() * PER_PAGE {
-            let Some(page) = self.pages.get(n / PER_PAGE) else {
-                return;
-            };
-            let (granule, what) = (page.read(entry(n)), page.read(entry(n) + WHAT));
-            if let (1.., Some(what)) = (granule, What::from_raw(what)) {
-                each(PhysAddr::new(granule), what);
+        for page in self.pages.iter() {
+            for at in (0..PER_PAGE).map(entry) {
+                let (granule, what) = (page.read(at), page.read(at + WHAT));
+                if let (1.., Some(what)) = (granule, What::from_raw(what)) {
+                    each(PhysAddr::new(granule), what);
+                }
             }
         }
     }
@@ -210,10 +209,7 @@ impl Objects {
     /// These granules are nothing of the realm's any more.
     pub fn remove(&self, granules: &GranuleRange<Delegated>) {
         if let Some(list) = &mut *self.0.lock() {
-            let range = granules.range();
-            for n in 0..range.granules() {
-                list.remove(PhysAddr::new(range.base().raw() + n * GRANULE_SIZE));
-            }
+            granules.range().addresses().for_each(|granule| list.remove(granule));
         }
     }
 

@@ -226,9 +226,8 @@ fn check_new_ram(host: &Host, range: AddrRange) -> Result {
 ///
 /// `EBUSY`: that is so.
 fn check_leaving_ram(host: &Host, range: AddrRange) -> Result {
-    let bytes = |n: u64| n.saturating_mul(rmi::GRANULE_SIZE);
-    let is_bad = |n| memory::is_bad(PhysAddr::new(range.base().raw().saturating_add(bytes(n))));
-    match host.rmi.conduit().counts().delegated() != 0 && (0..range.granules()).any(is_bad) {
+    let has_any = host.rmi.conduit().counts().delegated() != 0;
+    match has_any && range.addresses().any(memory::is_bad) {
         true => Err(EBUSY),
         false => Ok(()),
     }

@@ -3,8 +3,8 @@
 //! Memory goes bad that the RMM has for a realm: for its descriptor, its tables, a REC.
 //!
 //! Nobody can take that from the RMM and go on, and what the RMM would find there is not for the host to
-//! try: the realm ends, and see [`crate::realm::bad`] for how. Memory of guest_memfd and memory that is shared can be replaced, and are not looked
-//! at here.
+//! try: the realm ends, and see [`crate::realm::bad`] for how. Memory of guest_memfd and memory that is shared
+//! can be replaced, and are not looked at here.
 
 use super::{
     rec_vcpu::RecVcpu,

@@ -74,6 +74,13 @@ impl AddrRange {
         self.bytes() >> crate::GRANULE_SHIFT
     }
 
+    /// The addresses of its granules, in order.
+    pub fn addresses(&self) -> impl Iterator<Item = PhysAddr> {
+        let base = self.base.0;
+        let at = move |n: u64| base.saturating_add(n.saturating_mul(GRANULE_SIZE));
+        (0..self.granules()).map(move |n| PhysAddr(at(n)))
+    }
+
     /// Its first granule.
     pub fn first(&self) -> Self {
         // INVARIANT: A range has at least one granule, so that this does not run over.

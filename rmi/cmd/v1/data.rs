@@ -46,21 +46,10 @@ pub(in crate::rmi::cmd) fn map<C: Conduit>(
         let code = ReturnCode::new(Status::ErrorInput.raw().into());
         return Err(Error::Refused(fid, code));
     }
-    let granules = pieces.flat_map(granules);
+    let granules = pieces.flat_map(|piece| piece.addresses());
     map_each(rmi, fid, range, GRANULE_SIZE, granules, |ipa, pa| {
         rmi.plain(fid, &[rd.raw(), pa.raw(), ipa])
     })
-}
-
-/// The addresses of the granules in a range.
-fn granules(range: AddrRange) -> impl Iterator<Item = PhysAddr> {
-    let at = move |n: u64| {
-        range
-            .base()
-            .raw()
-            .saturating_add(n.saturating_mul(GRANULE_SIZE))
-    };
-    (0..range.granules()).map(move |n| PhysAddr::new(at(n)))
 }
 
 /// RMI_DATA_DESTROY (0xC4000155), one granule after the other: unmaps memory from the base of a range on, and

@@ -3,7 +3,7 @@
 //! Commands on RECs, which get all of their memory at once.
 
 use crate::rmi::cmd::realm::RdName;
-use crate::rmi::{Broken, Conduit, Error, Fid, Memory, Pages, Rmi, SharedPage, GRANULE_SIZE};
+use crate::rmi::{Broken, Conduit, Error, Fid, Memory, Pages, Rmi, SharedPage};
 
 /// `RmiRecParams`: byte offset of the number of auxiliary granules, whose addresses follow.
 const AUX: usize = 0x800;
@@ -71,14 +71,10 @@ fn lend_aux<C: Conduit, P: Pages, L: SharedPage>(
         let range = memory
             .lend(rmi, count.saturating_sub(named))
             .ok_or(Error::NoMemory(Fid::REC_CREATE))?;
-        for granule in 0..range.granules() {
-            let bytes = granule.saturating_mul(GRANULE_SIZE);
+        for granule in range.addresses() {
             named = named.saturating_add(1);
             let word = usize::try_from(named.saturating_mul(8)).unwrap_or(0);
-            page.write(
-                AUX.saturating_add(word),
-                range.base().raw().saturating_add(bytes),
-            );
+            page.write(AUX.saturating_add(word), granule.raw());
         }
     }
     Ok(())

@@ -44,6 +44,12 @@ impl Pair {
     }
 }
 
+/// The descriptor of the only realm.
+fn rd() -> u64 {
+    let mut used = used().into_iter();
+    used.find(|(_, state)| *state == State::Rd).unwrap().0
+}
+
 /// The host is told that it is bad, and it is.
 fn poison(pa: u64) {
     machine().poison(pa);
@@ -131,12 +137,7 @@ fn what_is_bad_before_the_first_run() {
     on_host(Dialect::Main, |host| {
         let world = host.bystander();
         world.populate(0..1).unwrap();
-        let rd = *used()
-            .iter()
-            .find(|(_, state)| **state == State::Rd)
-            .unwrap()
-            .0;
-        poison(rd);
+        poison(rd());
         assert_eq!(world.populate(1..2), Err(EIO));
         assert_eq!(run(&world, 0, vec![]), Err(EIO.into()));
         assert_eq!(machine().told("is dead: the RMM has memory at"), 1);
@@ -146,12 +147,7 @@ fn what_is_bad_before_the_first_run() {
     });
     on_host(Dialect::Main, |host| {
         let world = host.bystander();
-        let rd = *used()
-            .iter()
-            .find(|(_, state)| **state == State::Rd)
-            .unwrap()
-            .0;
-        poison(rd);
+        poison(rd());
         assert_eq!(run(&world, 0, vec![]), Err(EIO.into()));
         world.end();
         assert_eq!(rmm_machine().fake().looked_at(), []);

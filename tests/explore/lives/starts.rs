@@ -182,6 +182,11 @@ fn memory_that_is_a_devices_and_not_online() {
     });
 }
 
+/// A range as the component has it.
+fn addresses(range: &Range<u64>) -> AddrRange {
+    AddrRange::new(PhysAddr::new(range.start), PhysAddr::new(range.end)).unwrap()
+}
+
 /// Memory that comes later is the RMM's to judge, as that which is there is: what it does not take stays
 /// offline, and the log says so.
 #[test]
@@ -196,8 +201,7 @@ fn memory_that_comes_later() {
                 replace_some(Fid::GRANULE_TRACKING_GET, (0, 1), move |args, _| {
                     Regs::new(0, &[info[0], info[1], args.x(2)])
                 });
-                let (base, top) = (PhysAddr::new(new.start), PhysAddr::new(new.end));
-                let came = watch.comes(AddrRange::new(base, top).unwrap());
+                let came = watch.comes(addresses(&new));
                 assert_eq!(came.is_ok(), taken, "{info:?}: {came:?}");
                 let told = machine.lines()[said..].concat();
                 assert_eq!(told.contains("new memory stays offline"), !taken, "{told}");
@@ -213,17 +217,14 @@ fn bad_memory_that_goes() {
     once(move || {
         machine::on(Embedded::new(), |machine| {
             let (host, watch) = host::start().unwrap();
-            let range = |range: &Range<u64>| {
-                AddrRange::new(PhysAddr::new(range.start), PhysAddr::new(range.end)).unwrap()
-            };
             let ram = machine.firmware().ram();
             machine.poison(ram[1].start + 3 * GRANULE_SIZE);
-            assert_eq!(watch.goes(range(&ram[1])), Ok(()));
+            assert_eq!(watch.goes(addresses(&ram[1])), Ok(()));
             let granule = host::alloc_delegated(&host.rmi, 0).unwrap();
-            assert_eq!(watch.goes(range(&ram[1])), Err(EBUSY));
-            assert_eq!(watch.goes(range(&ram[0])), Ok(()));
+            assert_eq!(watch.goes(addresses(&ram[1])), Err(EBUSY));
+            assert_eq!(watch.goes(addresses(&ram[0])), Ok(()));
             host::undelegate(&host.rmi, granule).unwrap();
-            assert_eq!(watch.goes(range(&ram[1])), Ok(()));
+            assert_eq!(watch.goes(addresses(&ram[1])), Ok(()));
         });
     });
 }
