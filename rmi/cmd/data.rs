@@ -268,14 +268,18 @@ pub fn unmap<C: Conduit>(
     if entries > LIST_ENTRIES {
         return Err(Error::Broken(fid, Broken::Count { entries }));
     }
-    let mut most = range.bytes();
+    // What was unmapped cannot have held more than its own size.
+    let done = progress(fid, range, &regs);
+    let mut most = match done {
+        Ok(top) => top.wrapping_sub(range.base()),
+        Err(_) => range.bytes(),
+    };
     for n in 0..entries {
         let offset = usize::try_from(n.saturating_mul(8)).unwrap_or(usize::MAX);
         let descriptor = RangeDesc::from_raw(list.read(offset)).decode();
         let Some((pa, MemState::Delegated)) = descriptor else {
             continue;
         };
-        // The range cannot have held more than its own size.
         let Some(left) = most.checked_sub(pa.bytes()) else {
             return Err(Error::Broken(fid, Broken::Count { entries }));
         };
@@ -284,5 +288,5 @@ pub fn unmap<C: Conduit>(
         // refuses for what is not delegated, or not free.
         each(GranuleRange::of(pa));
     }
-    progress(fid, range, &regs)
+    done
 }

@@ -128,6 +128,27 @@ fn memory_that_is_unmapped() {
     }
 }
 
+/// What has come back may be less than was unmapped, and not more: it would stand for what an earlier command
+/// has kept.
+#[test]
+fn memory_that_was_not_unmapped() {
+    for (entries, good) in [(3, true), (4, true), (5, false)] {
+        let mut list = Page::new();
+        for n in 0..entries {
+            list.0[n as usize] = (0x8_0000 + 2 * n) * GRANULE_SIZE | 1 << 2;
+        }
+        let rmi = rmm(move |_, args| success(&[args.x(2) + 4 * GRANULE_SIZE, 0, entries]));
+        let mut count = 0;
+        let result = data::unmap(&rmi, a_realm(), range(8), &mut list, |_| count += 1);
+        let broken = Error::Broken(Fid::RTT_DATA_UNMAP, Broken::Count { entries });
+        let expected = match good {
+            true => Ok(4 * GRANULE_SIZE),
+            false => Err(broken),
+        };
+        assert_eq!((result, count), (expected, entries.min(4)));
+    }
+}
+
 /// A piece that is no number of blocks has no descriptor, and would put the next one elsewhere.
 #[test]
 fn memory_that_is_no_number_of_blocks() {
