@@ -168,7 +168,6 @@ pub fn start() -> Result<(Arc<Host>, RamWatch<Host>)> {
     // Nothing above delegates: know that it works before a realm depends on it.
     undelegate(&host.rmi, alloc_delegated(&host.rmi, 0)?).map_err(errno)?;
     platform::set_dump(host.realms.lock().pa());
-    announce(&host);
     Ok((host, watch))
 }
 
@@ -247,8 +246,8 @@ fn declined(reason: Decline) -> Error {
     }
 }
 
-/// Says what there is.
-fn announce(host: &Host) {
+/// Says what there is: realms can be made from here on.
+pub fn announce(host: &Host) {
     let how = match host.negotiated.was_active {
         true => "was active already",
         false => "activated",

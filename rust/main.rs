@@ -86,8 +86,10 @@ impl Module for KvmArmRmi {
         };
         let settings = settings(&host.negotiated.features);
         let all = Arc::new(kvm::AllVms { host, status }, GFP_KERNEL)?;
+        let registration = sys::Registration::new(module, &all, &settings)?;
+        host::announce(&all.host);
         Ok(Self {
-            _registration: sys::Registration::new(module, &all, &settings)?,
+            _registration: registration,
             #[cfg(CONFIG_KVM_ARM_RMI_SELFTEST)]
             _selftest: selftest,
             _ram: ram,

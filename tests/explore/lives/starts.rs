@@ -24,10 +24,12 @@ fn starts(lacks: Option<Lacks>, refused: Option<(Fid, u64)>) -> (Option<Error>, 
             let before = machine.pages_in_use();
             let host = host::start();
             end();
-            let told = machine.lines().concat();
             if let Ok((host, _)) = &host {
                 assert_eq!(host.rmi.conduit().counts().leaked(), 0);
+                // KVM takes it.
+                host::announce(host);
             }
+            let told = machine.lines().concat();
             let error = host.err();
             assert_eq!(machine.pages_in_use(), before);
             (error, told)
