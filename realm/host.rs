@@ -38,6 +38,16 @@ pub struct Host {
     no_takeover: Option<NoTakeover>,
 }
 
+impl Host {
+    /// A VM ends. If the RMM keeps memory the component stays until the machine is reset: somebody has to keep
+    /// what is bad of that from going offline ([`check_leaving_ram`]), and to know how much it is.
+    pub fn stay_if_leaked(&self) {
+        if self.rmi.conduit().counts().leaked() != 0 {
+            platform::stay_loaded();
+        }
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         platform::set_dump(PhysAddr::new(0));

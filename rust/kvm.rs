@@ -57,6 +57,7 @@ impl Component for RealmVm {
         self.remove_files();
         unmap::all(self);
         Vm::destroy(self);
+        self.host.stay_if_leaked();
     }
 
     fn destroy_vcpu(&self, vcpu: KBox<RecVcpu>) {

@@ -131,6 +131,9 @@ unsafe extern "C" {
     /// `kvm_rmi_allow_takeover()`, after [`kvm_rmi_helper_forbid_takeover`] has returned 0.
     pub(crate) fn kvm_rmi_helper_allow_takeover();
 
+    /// `__module_get()`, once and for ever, while something else has a reference.
+    pub(crate) safe fn kvm_rmi_helper_stay_loaded();
+
     /// Makes a file in debugfs. It stays until its directory is removed, and `file` with it.
     #[cfg(CONFIG_DEBUG_FS)]
     pub(crate) fn kvm_rmi_helper_debugfs_create_file(

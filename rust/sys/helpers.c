@@ -6,12 +6,14 @@
  */
 
 #include <linux/acpi.h>
+#include <linux/atomic.h>
 #include <linux/cpufeature.h>
 #include <linux/crash_dump.h>
 #include <linux/delay.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
@@ -219,4 +221,13 @@ int kvm_rmi_helper_forbid_takeover(void)
 void kvm_rmi_helper_allow_takeover(void)
 {
 	kvm_rmi_allow_takeover();
+}
+
+/* Until the machine is reset. Once is enough. */
+void kvm_rmi_helper_stay_loaded(void)
+{
+	static atomic_t stays = ATOMIC_INIT(0);
+
+	if (!atomic_xchg(&stays, 1))
+		__module_get(THIS_MODULE);
 }

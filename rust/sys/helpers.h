@@ -52,6 +52,7 @@ bool kvm_rmi_helper_is_kvm_arm_initialised(void);
 void kvm_rmi_helper_set_dump(phys_addr_t list);
 int kvm_rmi_helper_forbid_takeover(void);
 void kvm_rmi_helper_allow_takeover(void);
+void kvm_rmi_helper_stay_loaded(void);
 
 /* rust/sys/kvm_helpers.c */
 void kvm_rmi_helper_mmu_read_lock(struct kvm *kvm);

@@ -134,3 +134,8 @@ impl Drop for NoTakeover {
         unsafe { ffi::kvm_rmi_helper_allow_takeover() };
     }
 }
+
+/// The component is not unloaded any more, for who runs in it on behalf of a VM, until the machine is reset.
+pub fn stay_loaded() {
+    ffi::kvm_rmi_helper_stay_loaded();
+}

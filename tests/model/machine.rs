@@ -78,6 +78,8 @@ pub struct Machine {
     fault_around: Cell<(u32, bool)>,
     /// No kernel will ever take over.
     kept: Cell<bool>,
+    /// The component is not unloaded.
+    stays: Cell<bool>,
     sleeps: Cell<u64>,
     rescheds: Cell<u64>,
     /// Something shared, to be looked at where tasks may change places.
@@ -122,6 +124,7 @@ pub fn on<R>(firmware: impl Firmware + 'static, test: impl FnOnce(&Machine) -> R
         dump: Cell::new(0),
         fault_around: Cell::new((4 * GRANULE_SIZE as u32, false)),
         kept: Cell::new(false),
+        stays: Cell::new(false),
         sleeps: Cell::new(0),
         rescheds: Cell::new(0),
         point: shuttle::sync::atomic::AtomicBool::new(false),
@@ -427,6 +430,15 @@ impl Machine {
 
     pub(super) fn keep(&self) {
         self.kept.set(true);
+    }
+
+    pub(super) fn stay_loaded(&self) {
+        self.stays.set(true);
+    }
+
+    /// True if the component cannot be unloaded.
+    pub fn stays_loaded(&self) -> bool {
+        self.stays.get()
     }
 
     /// True if no other kernel can take over as long as the machine is not reset.

@@ -101,3 +101,8 @@ impl NoTakeover {
         machine().keep();
     }
 }
+
+/// The component is not unloaded any more.
+pub fn stay_loaded() {
+    machine().stay_loaded();
+}

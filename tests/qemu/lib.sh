@@ -36,6 +36,11 @@ unload() {
 	if [ "$component" = module ]; then rmmod kvm_arm_rmi; fi
 }
 
+# stays_loaded: the component is not unloaded where the RMM keeps memory. Nothing else loads it after that.
+stays_loaded() {
+	if [ "$component" = module ]; then fails_with 'Resource temporarily unavailable' rmmod kvm_arm_rmi; fi
+}
+
 # value FILE KEY: what the component's debugfs FILE says after "KEY: "
 value() {
 	sed -n "s/^$2: //p" "$component_debugfs/$1"

@@ -78,6 +78,8 @@ pub(crate) struct Outcome {
     pub(crate) result: Result,
     /// Granules that the host has in its count as delegated, and as leaked.
     pub(crate) counts: (u64, u64),
+    /// The component cannot be unloaded.
+    pub(crate) stays: bool,
     /// Pages in use, and granules of the realm world, apart from those that others had before.
     pub(crate) pages: u64,
     pub(crate) realm: u64,
@@ -165,6 +167,7 @@ impl Host {
         Outcome {
             result,
             counts: self.counts(),
+            stays: machine.stays_loaded(),
             pages: (machine.pages_in_use() - self.pages) as u64,
             realm: (rmm_machine().fake().realm_granules() - self.realm) as u64,
             calls: calls(),
@@ -229,6 +232,11 @@ impl Outcome {
     pub(crate) fn assert_accounted(&self, what: &str) {
         let (delegated, leaked) = self.counts;
         assert_eq!(delegated, leaked, "{what}: delegated and leaked");
+        assert_eq!(
+            self.stays,
+            leaked != 0,
+            "{what}: the component stays loaded"
+        );
         self.assert_pages(leaked, what);
         let held = self.realm;
         assert!(held <= leaked, "{what}: the RMM has {held} of {leaked}");
