@@ -91,13 +91,12 @@ fn check_first(vm: &Vm, gfn: u64) -> Result {
 ///
 /// # Errors
 ///
-/// `EBUSY` if it is too late, `ENXIO` if there is no realm any more, `EIO` if it is made of bad memory, and what
-/// creating it says.
+/// `EBUSY` if it is too late, `ENXIO` if there is no realm any more, and what creating it says.
 fn begin(vm: &Vm) -> Result {
     let mut lifecycle = vm.lifecycle.lock();
     match lifecycle.realm.state() {
         State::None => create::create(vm, &mut lifecycle),
-        State::New => vm.check_memory(&lifecycle.realm),
+        State::New => Ok(()),
         state => Err(too_late(state)),
     }
 }

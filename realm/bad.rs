@@ -7,6 +7,9 @@
 //! realm. What it has for that reason is leaked, and as little as can be: of a table what that maps, of a REC
 //! the REC, and of all of these what holds them, up to the descriptor. If that is bad itself, or more than
 //! one of them, the RMM keeps all that the realm has.
+//!
+//! Memory of the realm's own and spare granules come back though they are bad: an RMM writes over what it gives
+//! back, and does not read it.
 
 use super::{
     dump::What,
@@ -16,7 +19,7 @@ use crate::{
     rmi::{Fid, PhysAddr, RttLevel, GRANULE_SIZE},
     sys::{
         prelude::*,
-        sync::atomic::{AtomicBool, Ordering}, //
+        sync::atomic::{AtomicBool, AtomicU64, Ordering}, //
     }, //
 };
 use core::ops::Range;
@@ -36,7 +39,14 @@ pub struct Bad {
     part: SetOnce<Part>,
     /// The rest as well.
     all: AtomicBool,
+    /// The first granule that was found.
+    first: SetOnce<PhysAddr>,
+    /// How many pages of the host were known to be bad when somebody looked last.
+    known: AtomicU64,
 }
+
+/// No number of pages.
+const UNKNOWN: u64 = u64::MAX;
 
 impl Bad {
     /// Nothing is.
@@ -44,11 +54,34 @@ impl Bad {
         Self {
             part: SetOnce::new(),
             all: AtomicBool::new(false),
+            first: SetOnce::new(),
+            known: AtomicU64::new(UNKNOWN),
         }
     }
 
+    /// True if nobody has looked since the host knows of so many bad pages.
+    pub(super) fn is_news(&self, known: u64) -> bool {
+        self.known.load(Ordering::Acquire) != known
+    }
+
+    /// Somebody has looked, after the host knew of so many. Who finds that here finds what came of it.
+    pub(super) fn looked(&self, known: u64) {
+        self.known.store(known, Ordering::Release);
+    }
+
+    /// There is more to look at.
+    pub(super) fn look_again(&self) {
+        self.looked(UNKNOWN);
+    }
+
+    /// A granule that is bad, if there is one.
+    pub fn first(&self) -> Option<PhysAddr> {
+        self.first.copy()
+    }
+
     /// The granule is bad, which is that of the realm's.
-    pub fn object(&self, granule: PhysAddr, what: What) {
+    pub(super) fn object(&self, granule: PhysAddr, what: What) {
+        self.first.populate(granule);
         match what {
             What::Rec(_) => self.part(Part::Rec(granule)),
             What::Rtt(level, ipa) => self.part(Part::Table(level, ipa)),
@@ -56,13 +89,14 @@ impl Bad {
         }
     }
 
-    /// What the RMM was lent for this REC is bad.
-    pub fn rec(&self, rec: PhysAddr) {
+    /// The granule is bad, which the RMM was lent for this REC.
+    pub fn lent(&self, granule: PhysAddr, rec: PhysAddr) {
+        self.first.populate(granule);
         self.part(Part::Rec(rec));
     }
 
     /// The descriptor is bad, or what the RMM was lent for it.
-    pub fn all(&self) {
+    fn all(&self) {
         self.all.store(true, Ordering::Relaxed);
     }
 

@@ -14,6 +14,7 @@ use crate::{
     rmi::{
         cmd::realm::{Params, RealmGranules},
         needs_lpa2,
+        Loans,
         Status, //
     },
     sys::{
@@ -42,8 +43,10 @@ pub fn create(vm: &Vm, lifecycle: &mut Lifecycle) -> Result {
     match created {
         Ok(()) => {
             vm.settle_attributes();
+            let lent = lifecycle.realm.loans().map(Loans::lent);
             vm.objects
-                .begin(&vm.host.realms, objects, (at, root), &vm.layout);
+                .begin(&vm.host.realms, (objects, lent), (at, root), &vm.layout);
+            vm.bad.look_again();
             lifecycle.shape = Some(shape);
             lifecycle.realm.name().map(|name| vm.name.populate(name));
             Ok(())

@@ -10,7 +10,7 @@
 
 use super::{table_map::table_size, Layout};
 use crate::{
-    rmi::{Delegated, GranuleRange, PhysAddr, RttLevel, SharedPage, GRANULE_SIZE},
+    rmi::{Delegated, GranuleRange, Lent, PhysAddr, RttLevel, SharedPage, GRANULE_SIZE},
     sys::{memory::Page, prelude::*}, //
 };
 
@@ -163,7 +163,16 @@ impl List {
 }
 
 /// What the RMM has for a realm.
-pub struct Objects(Mutex<Option<List>>);
+pub struct Objects(Mutex<Option<Listed>>);
+
+/// What there is of it, from when there is something.
+struct Listed {
+    list: List,
+    /// What the RMM was lent for the descriptor, which crash kernels do not find.
+    lent: Option<Lent>,
+    /// The VM goes away: nothing is struck out any more.
+    ended: bool,
+}
 
 impl Objects {
     /// There is no realm yet.
@@ -179,7 +188,7 @@ impl Objects {
     pub(super) fn begin(
         &self,
         realms: &Mutex<List>,
-        mut list: List,
+        (mut list, lent): (List, Option<Lent>),
         (rd, root): (PhysAddr, PhysAddr),
         layout: &Layout,
     ) {
@@ -189,37 +198,55 @@ impl Objects {
             list.add(table, What::Rtt(layout.start, n * table_size(layout.start)));
         }
         realms.lock().add(list.pa(), What::Realm);
-        *self.0.lock() = Some(list);
+        *self.0.lock() = Some(Listed {
+            list,
+            lent,
+            ended: false,
+        });
     }
 
     /// This has been made of a granule.
     pub fn add(&self, granule: PhysAddr, what: What) {
-        if let Some(list) = &mut *self.0.lock() {
-            list.add(granule, what);
+        if let Some(listed) = &mut *self.0.lock() {
+            listed.list.add(granule, what);
         }
     }
 
-    /// Calls `each` for the granules of the realm's that are listed.
-    pub fn for_each(&self, each: impl FnMut(PhysAddr, What)) {
-        if let Some(list) = &*self.0.lock() {
-            list.for_each(each);
+    /// Calls `each` for the granules of the realm's that are listed, and for what was lent for the descriptor
+    /// as for that. False if somebody has the list, for whom this cannot wait if it may not sleep.
+    pub(super) fn for_each(&self, may_sleep: bool, mut each: impl FnMut(PhysAddr, What)) -> bool {
+        let listed = match may_sleep {
+            true => Some(self.0.lock()),
+            false => self.0.try_lock(),
+        };
+        let Some(listed) = listed else { return false };
+        if let Some(Listed { list, lent, .. }) = &*listed {
+            list.for_each(&mut each);
+            let lent = lent.iter().flat_map(Lent::granules);
+            lent.for_each(|granule| each(granule, What::Rd));
         }
+        true
     }
 
     /// These granules are nothing of the realm's any more.
     pub fn remove(&self, granules: &GranuleRange<Delegated>) {
-        if let Some(list) = &mut *self.0.lock() {
+        if let Some(Listed { list, ended: false, .. }) = &mut *self.0.lock() {
             granules.range().addresses().for_each(|granule| list.remove(granule));
         }
     }
 
-    /// The VM goes away: nobody finds the realm any more, nor what is left of it.
+    /// The VM goes away: no crash kernel finds the realm any more, nor what is left of it. The host does, and
+    /// may find more than there is: what comes back is not looked for in a list that may be long.
     pub(super) fn end(&self, realms: &Mutex<List>) {
         // Neither of the locks is taken under the other.
-        let list = self.0.lock().take();
-        if let Some(list) = list {
-            realms.lock().remove(list.pa());
-        }
+        let list = match &mut *self.0.lock() {
+            Some(listed) => {
+                listed.ended = true;
+                listed.list.pa()
+            }
+            None => return,
+        };
+        realms.lock().remove(list);
     }
 }
 

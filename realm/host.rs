@@ -228,8 +228,8 @@ fn check_new_ram(host: &Host, range: AddrRange) -> Result {
 }
 
 /// Memory that is known to be bad stays online as long as the RMM has any: the kernel passes over it, whoever has
-/// it, and it would come back as if it were new. That the RMM has some is all that is looked at, for bad
-/// memory is rare, and what the RMM has of it is nobody's to say.
+/// it, and when its block is removed and added again it would be as if it were new. That the RMM has some is all
+/// that is looked at, for bad memory is rare, and what the RMM has of it is nobody's to say.
 ///
 /// # Errors
 ///

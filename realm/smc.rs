@@ -2,7 +2,6 @@
 
 //! The way to the RMM: for the host as a whole, and on behalf of one realm.
 
-use super::bad::Bad;
 use crate::{
     rmi::{
         cmd::realm::RdName,
@@ -91,8 +90,14 @@ pub struct RealmSmc<'a> {
     pub pause: Pause,
     /// The realm's patience.
     pub patience: &'a Patience,
-    /// What is bad of it.
-    pub bad: &'a Bad,
+    /// Who knows what is bad of it.
+    pub watch: &'a dyn Watch,
+}
+
+/// Who keeps the RMM from memory of a realm's that is bad.
+pub trait Watch {
+    /// See [`Conduit::may_ask`]. Without `may_sleep` a spinning lock is held.
+    fn may_ask(&self, fid: Fid, args: &[u64], may_sleep: bool) -> bool;
 }
 
 /// Which commands a realm has waited for in vain: a bit for each. Two that have the same one, of which there
@@ -153,7 +158,7 @@ impl Conduit for RealmSmc<'_> {
     }
 
     fn may_ask(&self, fid: Fid, args: &[u64]) -> bool {
-        self.bad.may_ask(fid, args)
+        self.watch.may_ask(fid, args, self.may_wait())
     }
 
     fn dialect(&self) -> &Dialect {

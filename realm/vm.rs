@@ -24,9 +24,10 @@
 //!    done in one.
 //!
 //! [`Vm::table_cache`], [`Vm::objects`], the host's [list of realms](Host::realms) and [VMIDs](Host::vmids) come
-//! last; nothing is taken while one of them is held, and none is taken where `mmu_lock` is held. Nothing is
+//! last; nothing is taken while one of them is held, and none is waited for where `mmu_lock` is held. Nothing is
 //! asked of the RMM under them, and but for the pages of a list nothing allocated: all vCPUs take them, and
-//! hold them for a moment.
+//! hold them for a moment. [`Vm::objects`] is taken before each command by whoever finds that more of the host's
+//! memory is known to be bad ([`Vm::look`]), and tried only where `mmu_lock` is held.
 //!
 //! [`Vm::parting`], by whoever takes private memory out, comes after what KVM holds then (`slots_lock`, or
 //! the file's invalidation lock), with `mmu_lock` dropped, and before [`Vm::making`], which splitting a block
@@ -189,7 +190,7 @@ impl Vm {
             name: &self.name,
             pause,
             patience: &self.patience,
-            bad: &self.bad,
+            watch: self,
         })
     }
 
@@ -323,8 +324,6 @@ impl Vm {
         }
         let mut lifecycle = self.lifecycle.lock();
         let Lifecycle { realm, list, .. } = &mut *lifecycle;
-        // No vCPU may have been there to find out.
-        self.find_bad(realm);
         let rmi = self.rmi(Pause::Resched);
         let told = realm.terminate(&rmi, (&HostPages, list));
         if told.is_err() {

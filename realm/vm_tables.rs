@@ -92,7 +92,7 @@ impl Vm {
             drop(lock);
             match created {
                 Ok(()) => {
-                    self.objects.add(at, What::Rtt(table.level, table.ipa));
+                    self.made(at, What::Rtt(table.level, table.ipa));
                     return (None, Ok(()));
                 }
                 Err(failed) if failed.error.is_blocked() => left = failed.granules,

@@ -36,17 +36,18 @@ impl Running<'_, '_> {
     /// Memory of the realm's or this REC's that the host knows to be bad. What other RECs have been lent is
     /// for their vCPUs to look at.
     fn bad_memory(&self) -> Option<PhysAddr> {
-        let found = self.vm.find_bad(&self.vm.lifecycle.lock().realm);
-        found.or(self.rec.find_bad(self.vm))
+        self.vm.look(true);
+        self.vm.bad.first().or(self.rec.find_bad(self.vm))
     }
 }
 
 impl RecVcpu {
-    /// The same as [`Vm::find_bad`], of what the REC was lent.
+    /// Looks for bad memory in what the REC was lent, and keeps the RMM from it. Returns some of it.
     pub(super) fn find_bad(&self, vm: &Vm) -> Option<PhysAddr> {
         let rec = self.rec.as_ref()?;
-        let found = rec.loans().find(memory::is_bad)?;
-        vm.bad.rec(PhysAddr::new(rec.name().raw()));
+        let lent = rec.loans().lent();
+        let found = lent.granules().find(|granule| memory::is_bad(*granule))?;
+        vm.bad.lent(found, PhysAddr::new(rec.name().raw()));
         Some(found)
     }
 }

@@ -79,9 +79,8 @@ fn try_activate(vm: &RealmVm) -> Result<bool> {
         return Ok(false);
     }
     check_vcpus(vm, &lifecycle, &mut vcpus)?;
-    match lifecycle.realm.state() {
-        State::None => create::create(vm, &mut lifecycle)?,
-        _ => vm.check_memory(&lifecycle.realm)?,
+    if let State::None = lifecycle.realm.state() {
+        create::create(vm, &mut lifecycle)?;
     }
     let name = vm.name()?;
     // What can fail for want of memory comes before what cannot be taken back.

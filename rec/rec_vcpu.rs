@@ -22,7 +22,7 @@ use crate::{
     },
     sys::{
         kvm::Seq,
-        memory::Page,
+        memory::{self, Page},
         prelude::*,
         sync::atomic::Ordering,
         vcpu::Locked, //
@@ -103,11 +103,15 @@ impl RecVcpu {
     ///
     /// `ENOMEM`, or what [`errno`] makes of the RMM's answer.
     pub fn prepare(&mut self, vm: &Vm) -> Result {
-        if self.rec.is_none() && self.parts.is_none() {
-            self.parts = Some(Parts {
+        // What an attempt before this one has set aside may have gone bad.
+        let is_good = |parts: &Parts| !memory::is_bad(parts.granule.range().base());
+        if self.rec.is_none() && !self.parts.as_ref().is_some_and(is_good) {
+            let parts = Parts {
                 page: Page::new()?,
                 granule: vm.alloc_delegated(0)?,
-            });
+            };
+            let bad = self.parts.replace(parts);
+            bad.into_iter().for_each(|bad| vm.free(bad.granule));
         }
         Ok(())
     }
@@ -139,7 +143,7 @@ impl RecVcpu {
             Ok(rec) => {
                 vcpu.set_rec(rec.name(), &self.run);
                 let at = PhysAddr::new(rec.name().raw());
-                vm.objects.add(at, What::Rec(vcpu.id().into()));
+                vm.made(at, What::Rec(vcpu.id().into()));
                 self.rec = Some(rec);
                 self.begins_with = Some(begins_with);
                 vm.recs.fetch_add(1, Ordering::Relaxed);

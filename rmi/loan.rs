@@ -30,6 +30,17 @@ pub struct Loans {
     entries: [Option<Entry>; ENTRIES],
 }
 
+/// Where that was at some time.
+#[derive(Clone, Copy, Debug)]
+pub struct Lent([Option<Entry>; ENTRIES]);
+
+impl Lent {
+    /// Its granules.
+    pub fn granules(&self) -> impl Iterator<Item = PhysAddr> + '_ {
+        self.0.iter().flatten().flat_map(Entry::lent)
+    }
+}
+
 impl Loans {
     /// Nothing lent.
     pub const fn new() -> Self {
@@ -47,10 +58,9 @@ impl Loans {
             .fold(0, u64::saturating_add)
     }
 
-    /// A granule that is lent and that `wanted` wants.
-    pub fn find(&self, wanted: impl Fn(PhysAddr) -> bool) -> Option<PhysAddr> {
-        let mut lent = self.entries.iter().flatten().flat_map(Entry::lent);
-        lent.find(|granule| wanted(*granule))
+    /// What is lent now.
+    pub fn lent(&self) -> Lent {
+        Lent(self.entries)
     }
 
     /// True if another donation can be written down.

@@ -51,7 +51,7 @@ pub use features::{needs_lpa2, FeatureRegs, Features};
 pub use fid::Fid;
 pub use granule::{Delegated, GranuleRange, GranuleState, Moved, Undelegated};
 pub use ipa::{IpaRange, IpaSpace, Protected, RttLevel, Unprotected};
-pub use loan::Loans;
+pub use loan::{Lent, Loans};
 pub use memory::{Memory, Pages};
 pub use negotiate::{check_ram, check_unused_ram, negotiate, Decline, Negotiated};
 pub use pending::Pending;

@@ -223,6 +223,14 @@ pub fn is_bad(pa: PhysAddr) -> bool {
     unsafe { ffi::kvm_rmi_helper_is_bad(pa.raw()) }
 }
 
+/// How many pages the host has been told of that are bad. Who finds another number here than before finds the
+/// pages bad.
+pub fn bad_pages() -> u64 {
+    // SAFETY: May be called anywhere.
+    // CAST: It counts pages up and down, and is not negative.
+    unsafe { bindings::kvm_rmi_bad_pages() as u64 }
+}
+
 /// The first address from the base of `range` on that is of memory which is online, or its top.
 pub fn next_online(range: AddrRange) -> PhysAddr {
     let (base, top) = (range.base().raw(), range.top().raw());

@@ -371,8 +371,8 @@ impl Machine {
     }
 
     /// How many pages the host has been told of.
-    pub(super) fn bad_pages(&self) -> usize {
-        self.bad.borrow().len()
+    pub(super) fn bad_pages(&self) -> u64 {
+        self.bad.borrow().len() as u64
     }
 
     pub(super) fn is_bad(&self, pa: u64) -> bool {

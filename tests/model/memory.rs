@@ -124,6 +124,11 @@ pub fn is_bad(pa: PhysAddr) -> bool {
     !ram.iter().any(|range| range.contains(&pa.raw())) || machine.is_bad(pa.raw())
 }
 
+/// How many pages the host has been told of.
+pub fn bad_pages() -> u64 {
+    machine().bad_pages()
+}
+
 /// The first address from the base of `range` on that is of memory which is online, or its top.
 pub fn next_online(range: AddrRange) -> PhysAddr {
     PhysAddr::new(machine().next_online(range.base().raw()..range.top().raw()))

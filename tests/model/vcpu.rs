@@ -65,7 +65,7 @@ pub(super) struct Regs {
     pub(super) fault_answer: u64,
     pub(super) owes: bool,
     /// `kvm_rmi_vcpu.bad_pages`.
-    pub(super) bad_pages: usize,
+    pub(super) bad_pages: u64,
     /// A first KVM_RUN has come past what can fail: `vcpu->pid`.
     pub(super) has_run: bool,
     /// An `Option<KBox<D>>`, once somebody has looked.
