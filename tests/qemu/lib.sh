@@ -36,7 +36,8 @@ unload() {
 	if [ "$component" = module ]; then rmmod kvm_arm_rmi; fi
 }
 
-# stays_loaded: the component is not unloaded where the RMM keeps memory. Nothing else loads it after that.
+# stays_loaded: the component is not unloaded, for there is a realm; or the RMM keeps memory, and then nothing else
+# loads it after that
 stays_loaded() {
 	if [ "$component" = module ]; then fails_with 'Resource temporarily unavailable' rmmod kvm_arm_rmi; fi
 }

@@ -7,8 +7,7 @@
 [ "$component" = module ] || fail "there is nothing to unload"
 load
 hold realm
-if unload 2>/tmp/error; then fail "it unloads while there is a realm"; fi
-grep -q "Resource temporarily unavailable" /tmp/error || fail "unloading: $(cat /tmp/error)"
+stays_loaded
 [ -d "$component_debugfs" ] || fail "it has gone half way"
 let_go realm
 nothing_left

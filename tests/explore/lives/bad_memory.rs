@@ -115,11 +115,7 @@ fn each_kind_bad(then: impl Fn(&Pair, u64, &str) + Copy + Send + 'static) {
         then(&pair, pa, what);
         pair.end();
         let (_, leaked) = host.counts();
-        let dialect = match rmm_machine().rmm.dialect() {
-            Dialect::Bet2 => Dialect::Bet2,
-            _ => Dialect::Main,
-        };
-        let kept = kept(dialect, state, all);
+        let kept = kept(rmm_machine().rmm.dialect(), state, all);
         assert!(kept.contains(&leaked), "{what}: {leaked} of {kept:?}");
     });
 }
@@ -228,13 +224,13 @@ fn what_was_set_aside_is_bad() {
 #[test]
 fn what_goes_bad_while_it_is_made() {
     crate::explore(|| {
-        machine::on(Embedded::new(), |machine| {
+        machine::on(Embedded::new(), |_| {
             let all = start();
             let world = World::new(&[0, 1], &all, IPA_BITS).unwrap();
             run(&world, 0, vec![Op::TurnOn(1)]).unwrap();
             replace_some(Fid::RTT_CREATE, (0, 1), |args, rmm| {
                 let made = rmm(args);
-                kvm_arm_rmi::sys::machine::machine().poison(args.x(2));
+                machine().poison(args.x(2));
                 made
             });
             let parts = [private(0..1), shared(SHARED..SHARED + 1)];
@@ -246,7 +242,7 @@ fn what_goes_bad_while_it_is_made() {
             vcpus.into_iter().for_each(|vcpu| {
                 let _ = vcpu.join().unwrap();
             });
-            assert_eq!(machine.told("is dead: the RMM has memory at"), 1);
+            assert_eq!(machine().told("is dead: the RMM has memory at"), 1);
             world.end();
         });
     });
